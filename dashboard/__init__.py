@@ -1,0 +1,1 @@
+"""The local dashboard: pages, JSON API and live stream over the core."""

@@ -1,0 +1,93 @@
+"""The agents' API: reports and heartbeats come in, the state goes down. Any language can speak it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeVar
+
+import msgspec
+from flask import Blueprint, Response, jsonify, request
+
+from dashboard.problems import Problem
+from resilience.core import Core
+from resilience.events import Heartbeat, Report
+from resilience.intake import UnfitReportError, check
+
+MAX_BODY_BYTES: Final = 1_000_000
+MAX_BATCH: Final = 1_000
+_COMMIT_S: Final = 10.0
+_MAX_WAIT_S: Final = 25.0
+_MAX_WAITING_AGENTS: Final = 100
+
+T = TypeVar("T")
+
+
+def agents_api(core: Core, policy: Mapping[str, Any]) -> Blueprint:
+    """Routes under ``/api/v1`` for agents.
+
+    Args:
+        policy: what agents are told with the state: ``gates`` (which feature flag each service needs), ``heartbeat_s``.
+    """
+    api = Blueprint("agents", __name__, url_prefix="/api/v1")
+    one, many = msgspec.json.Decoder(Report), msgspec.json.Decoder(list[Report])
+    heartbeat = msgspec.json.Decoder(Heartbeat)
+    waiting: set[object] = set()
+
+    @api.post("/errors")
+    def errors() -> Response:
+        body = _body()
+        reports: Sequence[Report]
+        if body.lstrip()[:1] == b"[":
+            reports = _decoded(many.decode, body)
+            if len(reports) > MAX_BATCH:
+                raise Problem(413, "Too many at once", f"A batch has at most {MAX_BATCH} reports; send several.", field="")
+            place = "[{}]."
+        else:
+            reports, place = [_decoded(one.decode, body)], ""
+        for number, report in enumerate(reports):
+            try:
+                check(report, core.clock.now(), core.max_age)
+            except UnfitReportError as error:
+                raise Problem(422, "Unfit report", str(error), field=place.format(number) + error.field) from error
+        return jsonify(ids=core.report(reports).result(_COMMIT_S))
+
+    @api.post("/heartbeats")
+    def heartbeats() -> Response:
+        core.beat(_decoded(heartbeat.decode, _body())).result(_COMMIT_S)
+        return jsonify(state=core.state.view(), policy=policy)
+
+    @api.get("/agents/<name>/orders")
+    def orders(name: str) -> Response:
+        wait_s = min(request.args.get("wait", 0.0, float), _MAX_WAIT_S)
+        known = request.args.get("version", -1, int)
+        if len(waiting) >= _MAX_WAITING_AGENTS:
+            raise Problem(503, "Too many agents wait", "Ask again without wait.", headers={"Retry-After": "5"})
+        me = object()
+        waiting.add(me)
+        try:
+            state = core.wait_for_change(known, wait_s) if wait_s > 0 else core.state
+        finally:
+            waiting.discard(me)
+        return jsonify(agent=name, state=state.view(), policy=policy, orders=[])
+
+    return api
+
+
+def _body() -> bytes:
+    if request.mimetype != "application/json":
+        raise Problem(415, "Not JSON", "Send the body as application/json.")
+    return request.get_data(cache=False)
+
+
+def _decoded(decode: Callable[[bytes], T], body: bytes) -> T:
+    try:
+        return decode(body)
+    except msgspec.ValidationError as error:
+        what, _, where = str(error).partition(" - at `$")
+        raise Problem(422, "Wrong shape", f"{what}.", field=where.rstrip("`").removeprefix(".")) from error
+    except UnicodeDecodeError as error:
+        raise Problem(400, "Not UTF-8", f"Byte {error.start} is not UTF-8.") from error
+    except msgspec.DecodeError as error:
+        raise Problem(400, "Not JSON", f"{error}.") from error
+    except RecursionError as error:
+        raise Problem(400, "Too deep", "The JSON nests too deep.") from error

@@ -1,0 +1,111 @@
+"""``create_app``: the dashboard's parts put together over one core."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from flask import Flask, Response, g, jsonify, redirect, render_template, request
+from flask_socketio import SocketIO
+
+from dashboard.access import Access, Guard
+from dashboard.agents import MAX_BODY_BYTES, agents_api
+from dashboard.api import json_api
+from dashboard.pages import pages
+from dashboard.problems import Problem, answer_problems
+from dashboard.stream import Stream
+from resilience.core import Core
+
+# What a caller may reach without being anybody, and what an agent may; all else is for the operator and sessions.
+_OPEN: Final = frozenset({"static", "login", "healthz"})
+_AGENTS_MAY: Final = frozenset(
+    {
+        "api.state", "api.events", "api.errors", "api.error", "api.groups",
+        "agents.errors", "agents.heartbeats", "agents.orders",
+    }
+)  # fmt: skip
+
+
+def create_app(
+    core: Core,
+    access: Access,
+    *,
+    policy: Mapping[str, Any],
+    machine: Callable[[], Mapping[str, float]],
+    version: str,
+) -> tuple[Flask, Stream]:
+    """The dashboard's WSGI application, guarded, and its live stream (not yet started).
+
+    Args:
+        policy: what agents are told with the state. machine: this machine's numbers for the overview.
+    """
+    files = _files()
+    app = Flask("dashboard", static_folder=files / "static", template_folder=files / "templates")
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    app.config["MAX_FORM_MEMORY_SIZE"] = 100_000
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    answer_problems(app)
+
+    @app.before_request
+    def admit() -> Response | tuple[str, int] | None:
+        if request.endpoint in _OPEN:
+            return None
+        g.identity = access.identify()
+        wants_json = request.path.startswith("/api/")
+        if g.identity is None:
+            if wants_json:
+                raise Problem(401, "Not logged in", "Send Authorization: Bearer and a token; agents find theirs in endpoint.json.")
+            return render_template("login.html"), 401
+        if g.identity == "agent" and request.endpoint not in _AGENTS_MAY:
+            raise Problem(403, "Not for agents", "An agent's token may report and read, never command.")
+        if g.identity == "session" and request.method not in ("GET", "HEAD", "OPTIONS"):
+            access.require_csrf()
+        return None
+
+    @app.after_request
+    def harden(response: Response) -> Response:
+        socket = " ".join(origin.replace("http", "ws", 1) for origin in sorted(access.origins))
+        response.headers.update(
+            {
+                "Content-Security-Policy": f"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+                f"connect-src 'self' {socket}; font-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+                "X-Content-Type-Options": "nosniff",
+                "X-Frame-Options": "DENY",
+                "Referrer-Policy": "no-referrer",
+                "Cross-Origin-Resource-Policy": "same-origin",
+                "Cross-Origin-Opener-Policy": "same-origin",
+            }
+        )
+        if request.endpoint != "static":
+            response.headers["Cache-Control"] = "no-store"
+        return response
+
+    @app.get("/login")
+    def login() -> Response | tuple[str, int]:
+        session = access.redeem(request.args.get("ticket", ""))
+        if session is None:
+            return render_template("login.html"), 401
+        to = request.args.get("to", "/")
+        answer = redirect(to if to.startswith("/") and not to.startswith(("//", "/\\")) else "/", 303)
+        answer.set_cookie(access.cookie, session, httponly=True, samesite="Strict", max_age=int(access.session_s))
+        return answer  # type: ignore[return-value]
+
+    @app.get("/healthz")
+    def healthz() -> Response:
+        return jsonify(status="ok")
+
+    app.register_blueprint(json_api(core, access))
+    app.register_blueprint(agents_api(core, policy))
+    app.register_blueprint(pages(core, access, machine, version))
+    socketio = SocketIO(app, async_mode="threading", cors_allowed_origins=sorted(access.origins), max_http_buffer_size=100_000)
+    stream = Stream(socketio, core, access)
+    app.wsgi_app = Guard(app.wsgi_app, access)  # type: ignore[method-assign]
+    return app, stream
+
+
+def _files() -> Path:
+    """Where static/ and templates/ lie: beside this file in an installation, beside the package in a checkout."""
+    here = Path(__file__).resolve().parent
+    return here if (here / "templates").is_dir() else here.parent

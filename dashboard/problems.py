@@ -1,0 +1,87 @@
+"""Errors as the API tells them: ``application/problem+json`` (RFC 9457), with the field named where there is one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException
+
+from resilience.core import ConfirmationNeededError, CoreBusyError
+from resilience.journal import JournalError
+
+
+class Problem(Exception):
+    """A request that cannot be answered as asked.
+
+    Args:
+        status: the HTTP status. title: in three words. detail: what is wrong and how to mend it.
+        field: where in the request, e.g. ``[3].message``. more: further members of the answer.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        title: str,
+        detail: str,
+        *,
+        field: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        **more: Any,
+    ) -> None:
+        super().__init__(detail)
+        self.status, self.title, self.detail = status, title, detail
+        self.more = {**({} if field is None else {"field": field}), **more}
+        self.headers = dict(headers or {})
+
+    def response(self) -> Response:
+        """The answer."""
+        body = problem_body(self.status, self.title, self.detail, **self.more)
+        return Response(body, self.status, self.headers, content_type="application/problem+json")
+
+
+def problem_body(status: int, title: str, detail: str, **more: Any) -> bytes:
+    """The body of such an answer."""
+    return json.dumps({"type": "about:blank", "title": title, "status": status, "detail": detail, **more}).encode()
+
+
+def answer_problems(app: Flask) -> None:
+    """Has ``app`` answer every error under ``/api/`` as a problem; pages keep their own."""
+
+    @app.errorhandler(Problem)
+    def _problem(problem: Problem) -> Response:
+        return problem.response()
+
+    @app.errorhandler(CoreBusyError)
+    def _busy(error: CoreBusyError) -> Response:
+        wait = {"Retry-After": str(round(error.retry_after_s))}
+        return Problem(503, "Too busy", f"{error}. Nothing was stored; send it again.", headers=wait).response()
+
+    @app.errorhandler(JournalError)
+    def _refused(error: JournalError) -> Response:
+        return Problem(503, "Not stored", f"{error}. Send it again later.", headers={"Retry-After": "5"}).response()
+
+    @app.errorhandler(TimeoutError)
+    def _slow(_: TimeoutError) -> Response:
+        detail = "The disk did not answer in time; it may or may not be stored. Send it again with the same key."
+        return Problem(503, "Not stored in time", detail, headers={"Retry-After": "5"}).response()
+
+    @app.errorhandler(ConfirmationNeededError)
+    def _unconfirmed(_: ConfirmationNeededError) -> Response:
+        return Problem(409, "Confirm first", "Leaving Safe Mode takes a confirmation.").response()
+
+    @app.errorhandler(HTTPException)
+    def _http(error: HTTPException) -> Response | HTTPException:
+        if not request.path.startswith("/api/"):
+            return error
+        problem = Problem(error.code or 500, error.name, error.description or error.name)
+        if error.code == 405 and (allowed := getattr(error, "valid_methods", None)):
+            problem.headers["Allow"] = ", ".join(allowed)
+        return problem.response()
+
+    @app.errorhandler(Exception)
+    def _defect(error: Exception) -> Response:
+        app.logger.error("a request failed: %s %s", request.method, request.path, exc_info=error)
+        return Problem(500, "A defect in WinClaw", "It is in the log. Nothing else is affected.").response()

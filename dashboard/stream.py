@@ -1,0 +1,126 @@
+"""The live stream: what the core publishes, to every open page, by Socket.IO.
+
+The first event after a quiet moment goes out at once; then batches, at most ten a second, and state snapshots, at
+most four. A page that falls behind is dropped and, coming back with the id of the last event it saw, is told what it
+missed: nobody can make the queue of another, or the memory, grow.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from typing import Any, Final
+
+import flask
+from flask_socketio import ConnectionRefusedError as Refused
+from flask_socketio import SocketIO
+
+from dashboard.access import Access
+from resilience.core import Core, State
+from resilience.events import Event
+
+MAX_EVENTS: Final = 200
+_EVENTS_EVERY_S: Final = 0.1
+_SNAPSHOT_EVERY_S: Final = 0.25
+_MAX_QUEUED_PACKETS: Final = 100
+_log = logging.getLogger("winclaw.stream")
+
+
+class Stream:
+    """Sends events and snapshots to the pages that are connected to ``socketio``."""
+
+    def __init__(self, socketio: SocketIO, core: Core, access: Access) -> None:
+        self._socketio, self._core, self._access = socketio, core, access
+        self._pending: deque[Event] = deque(maxlen=MAX_EVENTS)
+        self._skipped = False
+        self._lock = threading.Lock()
+        self._news = threading.Event()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._send_forever, name="web-stream", daemon=True)
+        socketio.on_event("connect", self._connected)
+        access.on_rotation(self.disconnect_all)
+
+    def start(self) -> None:
+        """Begins to listen to the core and to send."""
+        self._unsubscribe = self._core.subscribe(self._published)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends sending and every connection."""
+        self._unsubscribe()
+        self._stopping.set()
+        self._news.set()
+        self._thread.join(2)
+        self.disconnect_all()
+
+    def disconnect_all(self) -> None:
+        """Ends every connection, at once."""
+        for sid in list(self._sockets()):
+            self._drop(sid)
+
+    def _connected(self, auth: Any = None) -> None:
+        if self._access.session_of(flask.request.cookies) is None:
+            raise Refused("not logged in")
+        since = auth.get("since") if isinstance(auth, dict) else None
+        sid = flask.request.sid  # type: ignore[attr-defined]
+        if isinstance(since, int) and 0 <= since < 2**62:
+            missed = self._core.history.events(since, MAX_EVENTS + 1, newest=True)
+            self._socketio.emit("events", _message(missed[-MAX_EVENTS:], gap=len(missed) > MAX_EVENTS), to=sid)
+        self._socketio.emit("snapshot", self._core.state.view(), to=sid)
+
+    def _published(self, events: tuple[Event, ...], _: State) -> None:
+        with self._lock:
+            self._skipped |= len(self._pending) + len(events) > MAX_EVENTS
+            self._pending.extend(events)
+        self._news.set()
+
+    def _send_forever(self) -> None:
+        version = self._core.state.version
+        events_s = snapshot_s = -1.0
+        clock = self._core.clock
+        while True:
+            owed = self._core.state.version != version
+            self._news.wait(max(0.0, snapshot_s + _SNAPSHOT_EVERY_S - clock.monotonic()) if owed else None)
+            if self._stopping.is_set():
+                return
+            self._stopping.wait(max(0.0, events_s + _EVENTS_EVERY_S - clock.monotonic()))
+            self._news.clear()
+            try:
+                if self._send_events():
+                    events_s = clock.monotonic()
+                state = self._core.state
+                if state.version != version and clock.monotonic() - snapshot_s >= _SNAPSHOT_EVERY_S:
+                    self._socketio.emit("snapshot", state.view())
+                    version, snapshot_s = state.version, clock.monotonic()
+                self._drop_slow()
+            except Exception:
+                _log.exception("a batch could not be sent to the pages")
+
+    def _send_events(self) -> bool:
+        with self._lock:
+            events, gap = list(self._pending), self._skipped
+            self._pending.clear()
+            self._skipped = False
+        if events:
+            self._socketio.emit("events", _message(events, gap=gap))
+        return bool(events)
+
+    def _sockets(self) -> dict[str, Any]:
+        sockets: dict[str, Any] = self._socketio.server.eio.sockets
+        return sockets
+
+    def _drop_slow(self) -> None:
+        for sid, socket in list(self._sockets().items()):
+            if socket.queue.qsize() > _MAX_QUEUED_PACKETS:
+                _log.warning("a page fell %d packets behind and was dropped; it will catch up", socket.queue.qsize())
+                self._drop(sid)
+
+    def _drop(self, sid: str) -> None:
+        socket = self._sockets().get(sid)
+        if socket is not None:
+            socket.close(wait=False, abort=True)
+
+
+def _message(events: list[Event], *, gap: bool) -> dict[str, Any]:
+    return {"events": [event.view() for event in events], "last": events[-1].id if events else None, "gap": gap}

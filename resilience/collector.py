@@ -1,0 +1,80 @@
+"""Brings in what agents that died left in their spools, so that even a last cry is heard."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from resilience.core import Core, CoreBusyError
+from resilience.events import Report
+from resilience.intake import UnfitReportError, check
+from resilience.journal import JournalError
+from resilience.spool import Spool, keep_refused
+
+_EVERY_S: Final = 5.0
+_log = logging.getLogger("winclaw.collector")
+
+
+class Collector:
+    """Looks for abandoned spool files at start and every five seconds, and reports what is in them.
+
+    Args:
+        folder: where agents keep their spools.
+    """
+
+    def __init__(self, folder: Path, core: Core) -> None:
+        self._folder, self._core = folder, core
+        self._spool = Spool(folder)
+        self._decode = msgspec.json.Decoder(Report).decode
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._collect_forever, name="collector", daemon=True)
+
+    def start(self) -> None:
+        """Begins to look."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends; what could not be brought in stays on disk."""
+        self._stopping.set()
+        self._thread.join(5)
+        self._spool.close()
+
+    def _collect_forever(self) -> None:
+        while True:
+            try:
+                self.collect()
+            except (CoreBusyError, JournalError, TimeoutError) as error:
+                _log.warning("abandoned reports have to wait: %s", error)
+            except Exception:
+                _log.exception("abandoned reports could not be brought in")
+            if self._stopping.wait(_EVERY_S):
+                return
+
+    def collect(self) -> int:
+        """Brings in everything that is abandoned now; returns how many reports.
+
+        Raises:
+            CoreBusyError, JournalError: the core takes no more just now; nothing is lost.
+        """
+        self._spool.adopt()
+        count = 0
+        while lines := self._spool.peek():
+            reports = [report for line in lines if (report := self._fit(line)) is not None]
+            self._core.report(reports).result(10)
+            self._spool.acknowledge(lines)
+            count += len(reports)
+        return count
+
+    def _fit(self, line: bytes) -> Report | None:
+        try:
+            report = self._decode(line)
+            check(report, self._core.clock.now(), self._core.max_age)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, UnfitReportError) as error:
+            _log.warning("an abandoned report is unfit, kept in refused.jsonl: %s", error)
+            keep_refused(self._folder, line)
+            return None
+        return report

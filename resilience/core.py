@@ -1,0 +1,436 @@
+"""The control plane: one thread owns the state, decides, commits, and only then tells the world.
+
+Everything that happens is an input; the inputs that are waiting are taken together, decided on in order, and written
+in one transaction. When it stands on disk the new state is shown, the events are published, and whoever waits is
+answered. One group is being written while the next one gathers, so throughput costs no durability.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from resilience.classification import ErrorClassifier
+from resilience.clock import Clock, as_text
+from resilience.degradation import FEATURES, DegradationLevel, Standing, at_first, choose
+from resilience.events import Event, EventType, Heartbeat, Report
+from resilience.history import History, error_event
+from resilience.intake import record_of
+from resilience.journal import ErrorRecord, EventRecord, Journal, JournalError, Record, is_damage
+from resilience.presence import NOBODY, Agents, beaten, fallen_silent
+from resilience.redaction import Redactor
+
+MAX_WAITING: Final = 10_000
+"""Inputs that may wait for the journal; further ones are refused, so that a slow disk cannot fill the memory."""
+_GROUP: Final = 500
+_TICK_S: Final = 1.0
+_FORGET_EVERY_S: Final = 600.0
+
+_log = logging.getLogger("winclaw.core")
+
+
+class Notice(Struct, frozen=True, kw_only=True):
+    """Something that is wrong with WinClaw itself and waits for its user: what, why, and what to do."""
+
+    name: str
+    what: str
+    cause: str
+    action: str
+
+
+class State(Struct, frozen=True, kw_only=True):
+    """What the core knows, whole; a new one replaces it, nothing changes inside. ``version`` grows with each."""
+
+    standing: Standing
+    agents: Agents = NOBODY
+    notices: tuple[Notice, ...] = ()
+    version: int = 0
+
+    def view(self) -> dict[str, Any]:
+        """The state as the API gives it."""
+        standing = self.standing
+        return {
+            "level": standing.level.name,
+            "number": standing.level.value,
+            "since": standing.since.isoformat(),
+            "cause": standing.cause,
+            "pinned": standing.pinned,
+            "latched": standing.latched,
+            "features": dict(FEATURES[standing.level]),
+            "services": [],
+            "isolated": [],
+            "agents": [agent.view() for agent in self.agents.values()],
+            "notices": [msgspec.to_builtins(notice) for notice in self.notices],
+            "needs_you": len(self.notices),
+            "version": self.version,
+        }
+
+
+class CoreBusyError(Exception):
+    """Too much is waiting for the journal already; nothing was taken. Try again after ``retry_after_s``."""
+
+    retry_after_s: Final = 1.0
+
+
+class ConfirmationNeededError(Exception):
+    """Leaving Safe Mode takes a confirmation, and there was none; nothing has changed."""
+
+
+class _Errors(Struct, frozen=True):
+    reports: tuple[Report, ...]
+
+
+class _Choice(Struct, frozen=True):
+    level: DegradationLevel | None
+    actor: str
+    origin: str
+    confirmed: bool
+
+
+class _Announcement(Struct, frozen=True):
+    type: EventType
+    component: str
+    body: dict[str, Any]
+
+
+class _Look(Struct, frozen=True):
+    """A look at the clock."""
+
+
+_Input = _Errors | _Choice | _Announcement | Heartbeat | _Look
+Subscriber = Callable[[tuple[Event, ...], State], None]
+
+
+class Core:
+    """The control plane's one owner. Its methods may be called from any thread and never wait, unless they say so.
+
+    Args:
+        journal: where things are committed; from now on the core's alone.
+        lost_after_s: an agent whose heartbeat is silent for longer is lost.
+        max_age: how long errors and events are kept. max_size_mb: up to which size of the journal.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        history: History,
+        classifier: ErrorClassifier,
+        redactor: Redactor,
+        clock: Clock,
+        *,
+        lost_after_s: float = 15.0,
+        max_age: timedelta = timedelta(days=90),
+        max_size_mb: float = 1024,
+        notices: Sequence[Notice] = (),
+    ) -> None:
+        self.history, self.clock, self.max_age = history, clock, max_age
+        self._journal, self._classifier, self._redactor = journal, classifier, redactor
+        self._lost_after_s, self._max_size_mb = lost_after_s, max_size_mb
+        # The version begins at the time of day, so that an agent does not take a restart for what it knows already.
+        version = int(clock.now().timestamp() * 1000)
+        self._state = State(standing=_standing_at_start(journal, clock), notices=tuple(notices), version=version)
+        self._notices = self._state.notices
+        self._unsaved = True  # whether the journal has yet to learn of the standing
+        self._waiting: deque[tuple[_Input, Future[Any]]] = deque()
+        self._subscribers: tuple[Subscriber, ...] = ()
+        self._submitting = threading.Lock()
+        self._changed = threading.Condition()
+        self._stopping = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._wake: asyncio.Event | None = None
+        self._thread = threading.Thread(target=self._main, name="core", daemon=True)
+        self._started = threading.Event()
+
+    # Asked from other threads.
+
+    @property
+    def state(self) -> State:
+        """The state as committed last."""
+        return self._state
+
+    def report(self, reports: Sequence[Report]) -> Future[list[int]]:
+        """Stores errors; the future has their ids, in order, once they are on disk.
+
+        Raises:
+            CoreBusyError: too many inputs are waiting. The future raises JournalError if the disk refuses.
+        """
+        return self._submit(_Errors(tuple(reports)))
+
+    def beat(self, heartbeat: Heartbeat) -> Future[None]:
+        """Takes a heartbeat; it is not journalled, unless the agent arrives or leaves."""
+        return self._submit(heartbeat)
+
+    def set_level(
+        self, level: DegradationLevel | None, *, actor: str, origin: str, confirmed: bool = False
+    ) -> Future[list[int]]:
+        """Pins ``level``, or hands the choice back to the rules (None); one road for tray, page, command line, API.
+
+        Args:
+            actor: who, for the audit log. origin: from where, e.g. an address.
+            confirmed: that a person has seen what leaving Safe Mode will do. The future raises
+                ConfirmationNeededError where this is needed and missing.
+        """
+        return self._submit(_Choice(level, actor, origin, confirmed))
+
+    def announce(self, type: EventType, component: str, **body: Any) -> Future[list[int]]:  # noqa: A002 -- the field's name
+        """Journals and publishes an event of the program's own life."""
+        return self._submit(_Announcement(type, component, body))
+
+    def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
+        """Has ``subscriber(events, state)`` called on the core's thread after each commit; it must not block.
+
+        Returns a function that ends it. One that raises is logged, and called again next time.
+        """
+        self._subscribers = (*self._subscribers, subscriber)
+
+        def unsubscribe() -> None:
+            self._subscribers = tuple(one for one in self._subscribers if one is not subscriber)
+
+        return unsubscribe
+
+    def wait_for_change(self, version: int, timeout_s: float) -> State:
+        """Waits until the state is another than ``version``, or the time is up, or the core stops."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopping or self._state.version != version, timeout_s)
+            return self._state
+
+    def start(self) -> None:
+        """Starts the thread; returns when inputs are taken."""
+        self._thread.start()
+        self._started.wait()
+
+    def stop(self, timeout_s: float = 10.0) -> None:
+        """Writes what is waiting, closes the journal, ends the thread; waits up to ``timeout_s`` for it."""
+        if self._loop is not None and self._thread.is_alive():
+            with self._submitting:
+                self._stopping = True
+            self._loop.call_soon_threadsafe(self._awake)
+            self._thread.join(timeout_s)
+
+    def _submit(self, an_input: _Input) -> Future[Any]:
+        future: Future[Any] = Future()
+        with self._submitting:  # so that nothing slips in behind the last look at what is waiting
+            if self._stopping or self._loop is None:
+                raise CoreBusyError("WinClaw is not running")
+            if len(self._waiting) >= MAX_WAITING:
+                raise CoreBusyError(f"{MAX_WAITING} inputs are waiting for the journal already")
+            self._waiting.append((an_input, future))
+        self._loop.call_soon_threadsafe(self._awake)
+        return future
+
+    # From here on: the core's thread.
+
+    def _main(self) -> None:
+        asyncio.run(self._run())
+
+    def _awake(self) -> None:
+        assert self._wake is not None
+        self._wake.set()
+
+    async def _run(self) -> None:
+        self._loop, self._wake = asyncio.get_running_loop(), asyncio.Event()
+        self._started.set()
+        with ThreadPoolExecutor(1, thread_name_prefix="journal") as disk:
+            ticking = asyncio.create_task(self._tick(disk))
+            while self._waiting or not self._stopping:
+                if not self._waiting:
+                    self._wake.clear()
+                    if not self._waiting and not self._stopping:
+                        await self._wake.wait()
+                group = [self._waiting.popleft() for _ in range(min(len(self._waiting), _GROUP))]
+                try:
+                    await self._take(group, disk)
+                except Exception as error:  # a defect of ours: this group is answered, the core goes on
+                    _log.exception("the core could not take a group of inputs")
+                    for _, future in group:
+                        if not future.done():
+                            future.set_exception(error)
+            ticking.cancel()
+            await asyncio.gather(ticking, return_exceptions=True)
+            with self._changed:
+                self._changed.notify_all()
+            await self._loop.run_in_executor(disk, self._journal.close)
+
+    async def _tick(self, disk: ThreadPoolExecutor) -> None:
+        assert self._loop is not None
+        forgotten_s = self.clock.monotonic()
+        while True:
+            await asyncio.sleep(_TICK_S)
+            if not self._waiting:
+                self._waiting.append((_Look(), Future()))
+                self._awake()
+            if self.clock.monotonic() - forgotten_s >= _FORGET_EVERY_S:
+                before = self.clock.now() - self.max_age
+                try:
+                    more = await self._loop.run_in_executor(disk, self._journal.forget, before, self._max_size_mb)
+                except Exception:
+                    _log.exception("old errors could not be deleted; trying again later")
+                    more = False
+                forgotten_s = forgotten_s if more else self.clock.monotonic()
+
+    async def _take(self, group: list[tuple[_Input, Future[Any]]], disk: ThreadPoolExecutor) -> None:
+        """One turn: decide, commit, publish, answer."""
+        state = self._state
+        records: list[Record] = []
+        answers: list[tuple[Future[Any], Exception | slice]] = []
+        for an_input, future in group:
+            try:
+                state, new = self._decide(state, an_input)
+            except Exception as error:  # this input's own fault: the others of the group go on
+                answers.append((future, error))
+                continue
+            answers.append((future, slice(len(records), len(records) + len(new))))
+            records.extend(new)
+        try:
+            ids, events = await self._commit(records, state, disk)
+        except JournalError as error:
+            self._refused(state, error)
+            for future, _ in answers:
+                future.set_exception(error)
+            return
+        self._publish(state, events)
+        for future, answer in answers:
+            if isinstance(answer, Exception):
+                future.set_exception(answer)
+            else:
+                future.set_result(ids[answer])
+
+    def _decide(self, state: State, an_input: _Input) -> tuple[State, list[Record]]:
+        now = self.clock.now()
+        said: list[Record]
+        match an_input:
+            case _Errors(reports):
+                return state, [record_of(report, self._classifier, self._redactor, now) for report in reports]
+            case Heartbeat():
+                agents, news = beaten(state.agents, an_input, now, self.clock.monotonic())
+                said = [self._event(news, an_input.agent, pid=an_input.pid)] if news else []
+                return replace(state, agents=agents), said
+            case _Choice(level, actor, origin, confirmed):
+                standing = state.standing
+                if standing.level is DegradationLevel.SAFE_MODE is not level and not confirmed:
+                    raise ConfirmationNeededError
+                after = choose(standing, level, actor=actor, now=now)
+                said = [
+                    self._event(EventType.COMMAND, "level", asked=level.name if level else "AUTO", actor=actor, origin=origin)
+                ]
+                if after.level is not standing.level:
+                    change = {"from": standing.level.name, "to": after.level.name, "cause": after.cause}
+                    said.append(self._event(EventType.LEVEL_CHANGED, "level", **change))
+                return replace(state, standing=after), said
+            case _Announcement(kind, component, body):
+                return state, [self._event(kind, component, **body)]
+            case _Look():
+                agents, lost = fallen_silent(state.agents, self.clock.monotonic(), now, self._lost_after_s)
+                said = [
+                    self._event(EventType.AGENT_LOST, agent.name, pid=agent.pid, last_beat=as_text(agent.beat_at))
+                    for agent in lost
+                ]
+                return replace(state, agents=agents), said
+
+    def _event(self, kind: EventType, component: str, **body: Any) -> EventRecord:
+        said = self._redactor.value(body)
+        return EventRecord(as_text(self.clock.now()), kind.value, self._redactor.text(component), msgspec.json.encode(said))
+
+    async def _commit(
+        self, records: list[Record], state: State, disk: ThreadPoolExecutor
+    ) -> tuple[list[int], tuple[Event, ...]]:
+        assert self._loop is not None
+        self._unsaved |= state.standing is not self._state.standing
+        kept = {"standing": msgspec.to_builtins(state.standing)} if self._unsaved else {}
+        if not records and not kept:
+            return [], ()
+        try:
+            written = await self._loop.run_in_executor(disk, self._journal.commit, records, kept)
+        except JournalError as error:
+            if not is_damage(error.__cause__):
+                raise
+            records = [*records, await self._set_aside(disk, error)]
+            kept = {"standing": msgspec.to_builtins(state.standing)}
+            written = await self._loop.run_in_executor(disk, self._journal.commit, records, kept)
+        self._unsaved = False
+        events = tuple(
+            error_event({"id": entry.id, **record._asdict()}) if isinstance(record, ErrorRecord)
+            else Event(entry.id, record.at, record.type, record.component, msgspec.json.decode(record.body))
+            for entry, record in zip(written, records, strict=True)
+            if entry.new
+        )  # fmt: skip
+        return [entry.id for entry in written], events
+
+    async def _set_aside(self, disk: ThreadPoolExecutor, error: JournalError) -> EventRecord:
+        """The journal proved damaged in use: puts it aside, begins a new one, and says so."""
+        assert self._loop is not None
+        await self._loop.run_in_executor(disk, self._journal.start_anew, self.clock.now())
+        self.history.close()
+        notice = damage_notice(self._journal)
+        self._notices = (*self._notices, notice)
+        _log.error("%s %s", notice.what, error)
+        return self._event(EventType.JOURNAL_SET_ASIDE, "journal", message=notice.what, file=str(self._journal.set_aside))
+
+    def _refused(self, state: State, error: JournalError) -> None:
+        """The disk refuses. Nothing is acknowledged, but Safe Mode holds all the same, if only in memory."""
+        _log.error("%s", error)
+        standing = self._state.standing
+        if state.standing.level is DegradationLevel.SAFE_MODE:
+            standing = state.standing
+        notice = Notice(
+            name="journal",
+            what="WinClaw cannot write to its journal.",
+            cause=str(error),
+            action="Free some disk space or mend the folder's rights. Errors wait with the agents until then"
+            + ("; Safe Mode is on, but would not survive a restart." if self._unsaved else "."),
+        )
+        self._notices = (*(one for one in self._notices if one.name != notice.name), notice)
+        self._publish(replace(self._state, standing=standing), ())
+
+    def _publish(self, state: State, events: tuple[Event, ...]) -> None:
+        if events:  # written, so whatever kept the journal from being written is over
+            self._notices = tuple(one for one in self._notices if one.name != "journal")
+        state = replace(state, notices=self._notices)
+        changed = _shown(state) != _shown(self._state)
+        with self._changed:
+            self._state = replace(state, version=self._state.version + changed)
+            self._changed.notify_all()
+        if not changed and not events:
+            return
+        for subscriber in self._subscribers:
+            try:
+                subscriber(events, self._state)
+            except Exception:
+                _log.exception("a listener of the core failed: %r", subscriber)
+
+
+def _shown(state: State) -> tuple[Any, ...]:
+    """What of the state is worth telling when it changes: not every heartbeat is."""
+    return state.standing, state.notices, [(agent.name, agent.alive, agent.pid) for agent in state.agents.values()]
+
+
+def damage_notice(journal: Journal) -> Notice:
+    """What is said of a journal that was set aside."""
+    assert journal.set_aside is not None
+    return Notice(
+        name="journal_set_aside",
+        what="The journal was damaged. It was set aside, and a new one begun.",
+        cause=f"{journal.path.name} could not be read any more; it is kept as {journal.set_aside.name}.",
+        action="Check the disk. What agents have not had acknowledged, they send again.",
+    )
+
+
+def _standing_at_start(journal: Journal, clock: Clock) -> Standing:
+    """The standing that the journal knows; where a damaged one does not tell any more, Safe Mode, to be safe."""
+    known = journal.state("standing")
+    if known is None and journal.set_aside is not None:
+        known = (journal.salvaged or {}).get("standing")
+        if known is None:
+            cause = "The journal was damaged, and with it the record of whether Safe Mode was on."
+            return Standing(level=DegradationLevel.SAFE_MODE, since=clock.now(), cause=cause, latched=True)
+    return at_first(clock.now()) if known is None else msgspec.convert(known, Standing)

@@ -1,0 +1,92 @@
+"""The shapes that cross a process border: reports and heartbeats come in, events go out."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+_NO_NUL = r"^[^\x00]*$"
+Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=_NO_NUL)]
+Text = Annotated[str, Meta(max_length=10_000, pattern=_NO_NUL)]
+LongText = Annotated[str, Meta(max_length=120_000, pattern=_NO_NUL)]
+Moment = Annotated[datetime, Meta(tz=True)]
+SeverityName = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "FATAL"]
+
+
+class Cause(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What led to an error: a report again, of which only the type is needed."""
+
+    type: Name
+    message: Text = ""
+    component: Name | None = None
+    operation: Name | None = None
+    severity: SeverityName | None = None
+    at: Moment | None = None
+    stack: LongText = ""
+    cause: Cause | None = None
+    metadata: dict[Name, Any] = {}
+
+
+class Report(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One error, as an agent in any language reports it.
+
+    ``type``: a class of the taxonomy (§2.1), any exception's name, or an error code such as ``ECONNREFUSED``.
+    ``key``: a report sent twice with one key is stored once. ``reason``: why the agent's classifier decided so.
+    """
+
+    type: Name
+    message: Text
+    component: Name
+    operation: Name
+    agent: Name | None = None
+    severity: SeverityName | None = None
+    at: Moment | None = None
+    key: Name | None = None
+    stack: LongText = ""
+    cause: Cause | None = None
+    reason: Text = ""
+    metadata: dict[Name, Any] = {}
+
+
+class Heartbeat(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A sign of life of an agent; ``leaving`` says goodbye, so that its silence is no alarm."""
+
+    agent: Name
+    pid: Annotated[int, Meta(ge=0)] | None = None
+    version: Name | None = None
+    leaving: bool = False
+
+
+class EventType(StrEnum):
+    """Everything that WinClaw announces; ``docs/events.md`` describes each."""
+
+    ERROR = "error"
+    LEVEL_CHANGED = "level.changed"
+    COMMAND = "command"
+    AGENT_CONNECTED = "agent.connected"
+    AGENT_LEFT = "agent.left"
+    AGENT_LOST = "agent.lost"
+    APP_STARTED = "app.started"
+    APP_STOPPED = "app.stopped"
+    CONFIG_REFUSED = "config.refused"
+    JOURNAL_SET_ASIDE = "journal.set_aside"
+    PART_FAILED = "part.failed"
+
+
+class Event(Struct, frozen=True):
+    """Something that happened and is in the journal, under ``id``; ``at`` is fixed-width ISO 8601 in UTC."""
+
+    id: int
+    at: str
+    type: str
+    component: str
+    body: dict[str, Any]
+
+    def view(self) -> dict[str, Any]:
+        """The event as the API and the browser get it: one flat object."""
+        return {**self.body, "id": self.id, "at": self.at, "type": self.type, "component": self.component}
+
+

@@ -1,0 +1,59 @@
+"""The feature gate: may a call to a service happen at the present level? (§5.2, §10.1). Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+from resilience.errors import WinClawError
+
+SERVICE_FEATURES: Final[Mapping[str, str | None]] = MappingProxyType(
+    {
+        "gpt-5.2": "use_gpt_5_2",
+        "gmail_api": "enable_gmail",
+        "twilio_api": "enable_twilio",
+        "browser_control": "enable_browser",
+        "memory_system": "enable_memory",
+        "vector_store": "enable_vector_store",
+        "tts_engine": "enable_tts",
+        "stt_engine": "enable_stt",
+        "file_system": None,
+        "shell_execution": "enable_shell",
+        "ollama": "use_local_llm_fallback",
+    }
+)
+"""Each service's feature flag; None where it has none of its own. The configuration adds to it."""
+
+
+class FeatureDisabledError(WinClawError):
+    """The present level does not allow this call; it was not made.
+
+    Attributes:
+        service: what was to be called. feature: the flag that is off, or ``read_only_mode``.
+        level: the level's name. cause: why the level is what it is.
+    """
+
+    kind = "refused.feature_disabled"
+
+    def __init__(self, service: str, feature: str, level: str, cause: str) -> None:
+        super().__init__(f"{service} is not allowed at level {level} ({feature}): {cause}")
+        self.service, self.feature, self.level, self.cause = service, feature, level, cause
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.service, self.feature, self.level, self.cause)
+
+
+def blocking_feature(service: str, features: Mapping[str, bool], gates: Mapping[str, str | None], read_only: bool) -> str | None:
+    """The flag that forbids a call to ``service``; None if it may happen.
+
+    Args:
+        features: the present level's flags. gates: which flag a service needs; one that is not listed needs none.
+        read_only: the call only reads; in Safe Mode nothing else may happen.
+    """
+    if features.get("read_only_mode", False) and not read_only:
+        return "read_only_mode"
+    feature = gates.get(service)
+    if feature is not None and not features.get(feature, False) and not read_only:
+        return feature
+    return None

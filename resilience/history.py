@@ -1,0 +1,193 @@
+"""Reading the journal, from any thread: events since an id, errors by page, groups, one error whole.
+
+Every list is paged by key (``before`` or ``since`` an id), so that the millionth row costs what the first one does.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from queue import Empty, LifoQueue
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+from sqlite_utils import Database
+
+from resilience.context import ErrorSeverity
+from resilience.events import Event, EventType
+
+MAX_ROWS: Final = 500
+
+
+class ErrorFilter(Struct, frozen=True, kw_only=True):
+    """Which errors are wanted; what is None does not narrow.
+
+    ``kind`` takes a whole branch of the taxonomy (``transient.network`` has ``transient.network.rate_limit`` in it);
+    ``text`` is searched in message, type, component and operation; ``before`` is the id that a page ends before.
+    """
+
+    kind: str | None = None
+    component: str | None = None
+    fingerprint: str | None = None
+    severity: ErrorSeverity | None = None
+    text: str | None = None
+    before: int | None = None
+
+
+class History:
+    """The journal's readers; each takes a connection of its own, so that none waits for another or for the writer."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._idle: LifoQueue[sqlite3.Connection] = LifoQueue(maxsize=8)
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        try:
+            conn = self._idle.get_nowait()
+        except Empty:
+            conn = sqlite3.connect(f"{self._path.as_uri()}?mode=ro", uri=True, timeout=10, check_same_thread=False)
+            conn.row_factory = sqlite3.Row
+        try:
+            yield conn
+        except BaseException:
+            conn.close()  # whatever went wrong, the next reader starts afresh
+            raise
+        if self._idle.full():
+            conn.close()
+        else:
+            self._idle.put(conn)
+
+    def close(self) -> None:
+        """Closes the connections at rest; those in use are closed by their readers' threads ending."""
+        while not self._idle.empty():
+            self._idle.get_nowait().close()
+
+    def events(self, since: int, limit: int = 200, newest: bool = False) -> list[Event]:
+        """Events with an id above ``since``, oldest first; with ``newest`` the last ``limit`` of them."""
+        order = "DESC" if newest else "ASC"
+        with self._reading() as conn:
+            rows = conn.execute(
+                f"""SELECT * FROM (SELECT id, at, type, component, body FROM events WHERE id > :since ORDER BY id {order} LIMIT :limit)
+                UNION ALL SELECT * FROM (SELECT id, at, 'error', component, NULL FROM errors WHERE id > :since ORDER BY id {order} LIMIT :limit)
+                ORDER BY id {order} LIMIT :limit""",
+                {"since": since, "limit": min(limit, MAX_ROWS)},
+            ).fetchall()
+            wanted = msgspec.json.encode([row["id"] for row in rows if row["body"] is None]).decode()
+            errors = {
+                row["id"]: error_event(row)
+                for row in conn.execute("SELECT * FROM errors WHERE id IN (SELECT value FROM json_each(?))", [wanted])
+            }
+        events = [
+            errors[row["id"]] if row["body"] is None
+            else Event(row["id"], row["at"], row["type"], row["component"], msgspec.json.decode(row["body"]))
+            for row in rows if row["body"] is not None or row["id"] in errors
+        ]  # fmt: skip
+        return events[::-1] if newest else events
+
+    def errors(self, wanted: ErrorFilter, limit: int = 50) -> list[Event]:
+        """One page of errors, newest first."""
+        where, values = _conditions(wanted, "errors", page_by="id")
+        source = "errors"
+        with self._reading() as conn:
+            if wanted.text:
+                values["text"] = Database(conn).quote_fts(wanted.text.replace("\0", " "))
+                if not values["text"].strip():
+                    return []
+                # The index gives its rows newest first, so that a common word costs no more than a rare one.
+                source = "errors_fts CROSS JOIN errors ON errors.id = errors_fts.rowid"
+                where.append("errors_fts MATCH :text")
+                where += ["errors_fts.rowid < :before"] if wanted.before is not None else []
+            rows = conn.execute(
+                f"SELECT errors.* FROM {source} WHERE {' AND '.join(where) or '1'} "
+                f"ORDER BY {'errors_fts.rowid' if wanted.text else 'id'} DESC LIMIT :limit",
+                {**values, "limit": min(limit, MAX_ROWS)},
+            ).fetchall()
+        return [error_event(row) for row in rows]
+
+    def error(self, error_id: int) -> Event | None:
+        """One error with everything known of it (``stack``, ``cause``, ``metadata``); None if there is none."""
+        with self._reading() as conn:
+            row = conn.execute("SELECT * FROM errors WHERE id = ?", [error_id]).fetchone()
+        if row is None:
+            return None
+        event = error_event(row)
+        return msgspec.structs.replace(event, body={**event.body, **msgspec.json.decode(row["detail"])})
+
+    def groups(self, wanted: ErrorFilter = ErrorFilter(), since: str = "", limit: int = 50) -> list[dict[str, Any]]:  # noqa: B008 -- frozen
+        """Errors that are the same trouble, the last seen first, each with its count.
+
+        Args:
+            since: only groups seen after this moment (ISO 8601 text as stored).
+        """
+        where, values = _conditions(wanted, "groups", page_by="last_id")
+        with self._reading() as conn:
+            rows = conn.execute(
+                f"SELECT * FROM groups WHERE {' AND '.join([*where, 'last_at >= :since'])} ORDER BY last_id DESC LIMIT :limit",
+                {**values, "since": since, "limit": min(limit, MAX_ROWS)},
+            ).fetchall()
+        return [{**dict(row), "severity": ErrorSeverity(row["severity"]).name} for row in rows]
+
+    def per_minute(self, since: str, fingerprints: Sequence[str] | None = None) -> list[tuple[str, str, int]]:
+        """(minute, fingerprint, errors) since the minute of ``since``; with None, all together under ``""``."""
+        with self._reading() as conn:
+            if fingerprints is None:
+                sql = "SELECT minute, '', sum(count) FROM minutes WHERE minute >= ? GROUP BY minute ORDER BY minute"
+                values = [since[:16]]
+            else:
+                sql = """SELECT minute, fingerprint, count FROM minutes
+                    WHERE minute >= ? AND fingerprint IN (SELECT value FROM json_each(?)) ORDER BY minute"""
+                values = [since[:16], msgspec.json.encode(list(fingerprints)).decode()]
+            return [tuple(row) for row in conn.execute(sql, values)]
+
+    def kinds(self) -> dict[str, int]:
+        """How many errors of each kind there are, from the groups."""
+        with self._reading() as conn:
+            return dict(tuple(row) for row in conn.execute("SELECT kind, sum(count) FROM groups GROUP BY kind ORDER BY kind"))
+
+
+def error_body(row: sqlite3.Row | dict[str, Any]) -> dict[str, Any]:
+    """What an error's event says beside id, time, type and component; ``row`` has the columns of ``errors``."""
+    return {
+        "kind": row["kind"],
+        "error_type": row["type"],
+        "severity": ErrorSeverity(row["severity"]).name,
+        "impact": row["impact"],
+        "operation": row["operation"],
+        "agent": row["agent"],
+        "message": row["message"],
+        "fingerprint": row["fingerprint"],
+        "is_transient": bool(row["is_transient"]),
+        "recovery_strategy": row["recovery_strategy"],
+        "reason": row["reason"],
+        "received_at": row["received_at"],
+    }
+
+
+def error_event(row: sqlite3.Row | dict[str, Any]) -> Event:
+    """The event of an error; ``row`` has the columns of ``errors``."""
+    return Event(row["id"], row["at"], EventType.ERROR.value, row["component"], error_body(row))
+
+
+def _conditions(wanted: ErrorFilter, table: str, page_by: str) -> tuple[list[str], dict[str, Any]]:
+    where: list[str] = []
+    values: dict[str, Any] = {}
+    if wanted.kind is not None:
+        where.append(f"({table}.kind = :kind OR ({table}.kind >= :kind || '.' AND {table}.kind < :kind || '/'))")  # '/' follows '.' in order
+        values["kind"] = wanted.kind
+    if wanted.component is not None:
+        where.append(f"{table}.component = :component")
+        values["component"] = wanted.component
+    if wanted.fingerprint is not None:
+        where.append(f"{table}.fingerprint = :fingerprint")
+        values["fingerprint"] = wanted.fingerprint
+    if wanted.severity is not None:
+        where.append(f"{table}.severity = :severity")
+        values["severity"] = wanted.severity.value
+    if wanted.before is not None:
+        where.append(f"{table}.{page_by} < :before")
+        values["before"] = wanted.before
+    return where, values

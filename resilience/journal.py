@@ -1,0 +1,326 @@
+"""The journal: everything that matters, on disk, before anybody is told (SQLite in WAL mode).
+
+``Journal`` is the one writer and belongs to one thread. It takes what happened in groups, a transaction a group, and
+gives each an id from one sequence: errors and all other events can be read back in the order in which they came.
+``history`` reads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import msgspec
+from sqlite_utils import Database
+
+from resilience.clock import as_text
+
+
+class ErrorRecord(NamedTuple):
+    """One error, ready to be stored; the fields are the columns of the table ``errors`` after ``id``."""
+
+    at: str
+    received_at: str
+    kind: str
+    type: str
+    severity: int
+    impact: str
+    component: str
+    operation: str
+    agent: str
+    fingerprint: str
+    message: str
+    is_transient: bool
+    recovery_strategy: str
+    reason: str
+    key: str | None
+    detail: bytes
+
+
+class EventRecord(NamedTuple):
+    """Anything else that happened; the columns of the table ``events`` after ``id``."""
+
+    at: str
+    type: str
+    component: str
+    body: bytes
+
+
+Record = ErrorRecord | EventRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What became of one record: its id, and whether it was new (False: its key was known already)."""
+
+    id: int
+    new: bool
+
+
+class JournalError(Exception):
+    """A group could not be written; nothing of it is stored."""
+
+
+def _create(db: Database) -> None:
+    db.executescript(
+        """
+        CREATE TABLE errors (
+            id INTEGER PRIMARY KEY, at TEXT NOT NULL, received_at TEXT NOT NULL, kind TEXT NOT NULL, type TEXT NOT NULL,
+            severity INTEGER NOT NULL, impact TEXT NOT NULL, component TEXT NOT NULL, operation TEXT NOT NULL,
+            agent TEXT NOT NULL, fingerprint TEXT NOT NULL, message TEXT NOT NULL, is_transient INTEGER NOT NULL,
+            recovery_strategy TEXT NOT NULL, reason TEXT NOT NULL, key TEXT, detail TEXT NOT NULL);
+        CREATE UNIQUE INDEX errors_key ON errors (key) WHERE key IS NOT NULL;
+        CREATE INDEX errors_fingerprint ON errors (fingerprint, id);
+        CREATE INDEX errors_component ON errors (component, id);
+        CREATE TABLE events (
+            id INTEGER PRIMARY KEY, at TEXT NOT NULL, type TEXT NOT NULL, component TEXT NOT NULL, body TEXT NOT NULL);
+        CREATE INDEX events_type ON events (type, id);
+        -- One row a fingerprint and one a fingerprint and minute, so that no page has to count a million rows.
+        CREATE TABLE groups (
+            fingerprint TEXT PRIMARY KEY, kind TEXT NOT NULL, type TEXT NOT NULL, severity INTEGER NOT NULL,
+            component TEXT NOT NULL, operation TEXT NOT NULL, message TEXT NOT NULL, count INTEGER NOT NULL,
+            first_at TEXT NOT NULL, last_at TEXT NOT NULL, last_id INTEGER NOT NULL) WITHOUT ROWID;
+        CREATE INDEX groups_last ON groups (last_id);
+        CREATE TABLE minutes (
+            minute TEXT NOT NULL, fingerprint TEXT NOT NULL, count INTEGER NOT NULL,
+            PRIMARY KEY (minute, fingerprint)) WITHOUT ROWID;
+        CREATE INDEX minutes_fingerprint ON minutes (fingerprint, minute);
+        CREATE TABLE state (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+        """
+    )
+    db.table("errors").enable_fts(["message", "type", "component", "operation"], fts_version="FTS5")
+
+
+MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (_create,)
+"""Each takes the database from version n to n + 1 (``PRAGMA user_version``); never edited once released."""
+
+# A file up to this size is checked whole at start (some 0.1 s); damage in a larger one shows when it is touched.
+_CHECKED_WHOLE_BYTES: Final = 50_000_000
+
+_ERROR_COLUMNS: Final = ", ".join(("id", *ErrorRecord._fields))
+_INSERT_ERROR: Final = f"INSERT INTO errors ({_ERROR_COLUMNS}) VALUES ({', '.join('?' * 17)})"
+_INSERT_TEXT: Final = "INSERT INTO errors_fts (rowid, message, type, component, operation) VALUES (?, ?, ?, ?, ?)"
+_DELETE_TEXT: Final = """
+    INSERT INTO errors_fts (errors_fts, rowid, message, type, component, operation)
+    SELECT 'delete', id, message, type, component, operation FROM errors WHERE """
+_INSERT_EVENT: Final = "INSERT INTO events (id, at, type, component, body) VALUES (?, ?, ?, ?, ?)"
+_UPSERT_GROUP: Final = """
+    INSERT INTO groups VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (fingerprint) DO UPDATE SET count = count + excluded.count, last_id = excluded.last_id,
+        last_at = max(last_at, excluded.last_at), first_at = min(first_at, excluded.first_at),
+        message = excluded.message, severity = excluded.severity, kind = excluded.kind"""
+_UPSERT_MINUTE: Final = """
+    INSERT INTO minutes VALUES (?, ?, ?) ON CONFLICT (minute, fingerprint) DO UPDATE SET count = count + excluded.count"""
+_UPSERT_STATE: Final = "INSERT INTO state VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+
+
+class Journal:
+    """The journal's one writer.
+
+    Args:
+        path: the database file; made if it is not there.
+        now: when, for the name under which a damaged file is set aside.
+
+    A damaged file is renamed, never deleted, and a new one is begun: see ``set_aside``, and ``salvaged`` for what
+    the state was (None: not readable any more).
+
+    Raises:
+        JournalError: the file cannot be opened for another reason (rights, disk, a newer version's file).
+    """
+
+    def __init__(self, path: Path, now: datetime) -> None:
+        self.path = path
+        self.set_aside: Path | None = None
+        self.salvaged: dict[str, Any] | None = None
+        try:
+            self._db = _open(path)
+            self._last_id = int(self.state("last_id") or 0)
+        except sqlite3.DatabaseError as error:
+            if not is_damage(error):
+                raise JournalError(f"{path} cannot be opened: {error}") from error
+            self._start_anew(now)
+
+    def state(self, name: str) -> Any:
+        """The value kept under ``name``; None if there is none."""
+        row = self._db.conn.execute("SELECT value FROM state WHERE name = ?", [name]).fetchone()
+        return None if row is None else msgspec.json.decode(row[0])
+
+    def commit(self, records: Sequence[Record], state: Mapping[str, Any] | None = None) -> list[Written]:
+        """Writes ``records`` and ``state`` (name → JSON value) in one durable transaction.
+
+        Returns one ``Written`` for each record, in order; an error whose key is stored already gets the old id.
+
+        Raises:
+            JournalError: nothing was written.
+        """
+        try:
+            return self._commit(records, state or {})
+        except sqlite3.Error as error:
+            with contextlib.suppress(sqlite3.Error):
+                self._db.conn.rollback()
+            raise JournalError(f"the journal cannot be written ({self.path}): {error}") from error
+
+    def _commit(self, records: Sequence[Record], state: Mapping[str, Any]) -> list[Written]:
+        conn = self._db.conn
+        conn.execute("BEGIN IMMEDIATE")
+        known = self._known([record.key for record in records if isinstance(record, ErrorRecord) and record.key])
+        next_id = self._last_id + 1
+        written: list[Written] = []
+        errors: list[tuple[Any, ...]] = []
+        events: list[tuple[Any, ...]] = []
+        for record in records:
+            if isinstance(record, EventRecord):
+                events.append((next_id, *record))
+            else:
+                if record.key is not None:
+                    if record.key in known:
+                        written.append(Written(known[record.key], new=False))
+                        continue
+                    known[record.key] = next_id
+                errors.append((next_id, *record))
+            written.append(Written(next_id, new=True))
+            next_id += 1
+        if events:
+            conn.executemany(_INSERT_EVENT, events)
+        if errors:
+            conn.executemany(_INSERT_ERROR, errors)
+            conn.executemany(_INSERT_TEXT, [(row[0], row[11], row[4], row[7], row[8]) for row in errors])
+            groups, minutes = _rolled_up(errors)
+            conn.executemany(_UPSERT_GROUP, groups)
+            conn.executemany(_UPSERT_MINUTE, minutes)
+        kept = {**state, "last_id": next_id - 1}
+        conn.executemany(_UPSERT_STATE, [(name, msgspec.json.encode(value).decode()) for name, value in kept.items()])
+        conn.commit()
+        self._last_id = next_id - 1
+        return written
+
+    def _known(self, keys: list[str]) -> dict[str, int]:
+        if not keys:
+            return {}
+        wanted = msgspec.json.encode(keys).decode()
+        rows = self._db.conn.execute("SELECT key, id FROM errors WHERE key IN (SELECT value FROM json_each(?))", [wanted])
+        return dict(rows.fetchall())
+
+    def forget(self, before: datetime, max_mb: float, chunk: int = 500) -> bool:
+        """Deletes one chunk of what is older than ``before``, or of the oldest while the file is over ``max_mb``.
+
+        Returns whether there may be more to delete: call it again, with room for other work in between.
+        """
+        conn = self._db.conn
+        pages, free, size = (conn.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size"))
+        too_large = (pages - free) * size > max_mb * 1_000_000
+        deleted = 0
+        with self._db.atomic():
+            for table in ("errors", "events"):
+                limit = conn.execute(f"SELECT id FROM {table} ORDER BY id LIMIT 1 OFFSET ?", [chunk]).fetchone()
+                chosen, values = "id < ?", [limit[0] if limit else self._last_id + 1]
+                if not too_large:
+                    chosen, values = "id < ? AND at < ?", [*values, as_text(before)]
+                if table == "errors":
+                    conn.execute(_DELETE_TEXT + chosen, values)
+                deleted += conn.execute(f"DELETE FROM {table} WHERE {chosen}", values).rowcount
+            conn.execute("DELETE FROM groups WHERE last_id < (SELECT coalesce(min(id), ?) FROM errors)", [self._last_id + 1])
+            oldest = conn.execute("SELECT coalesce(min(minute), '9999') FROM (SELECT substr(at, 1, 16) AS minute FROM errors LIMIT 500)").fetchone()[0]
+            conn.execute("DELETE FROM minutes WHERE minute < ?", [oldest])
+        return deleted >= chunk
+
+    def start_anew(self, now: datetime) -> None:
+        """Sets a file aside that proved damaged while in use, and begins a new one."""
+        self._db.conn.close()
+        self._start_anew(now)
+
+    def _start_anew(self, now: datetime) -> None:
+        self.salvaged = _salvage(self.path)
+        self.set_aside = _free_name(self.path, now)
+        for ending in ("", "-wal", "-shm"):
+            part = self.path.with_name(self.path.name + ending)
+            if part.exists():
+                part.rename(self.set_aside.with_name(self.set_aside.name + ending))
+        self._db = _open(self.path)
+        # Ids go on; where the last one is not known any more, from a number that no journal has reached.
+        self._last_id = int((self.salvaged or {}).get("last_id") or now.timestamp())
+
+    def close(self) -> None:
+        """Folds the write-ahead log back into the file and closes it."""
+        with contextlib.suppress(sqlite3.Error):
+            self._db.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._db.conn.close()
+
+
+class _Damaged(sqlite3.DatabaseError):
+    """SQLite's own check of the file found something."""
+
+    sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+
+
+def is_damage(error: BaseException | None) -> bool:
+    """Whether ``error`` says that the file itself is broken (and not, say, that it is locked or the disk full)."""
+    return isinstance(error, sqlite3.DatabaseError) and getattr(error, "sqlite_errorcode", 0) & 0xFF in (
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_NOTADB,
+    )
+
+
+def _open(path: Path) -> Database:
+    if not path.exists():
+        path.touch(mode=0o600)
+    conn = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False, cached_statements=64)
+    try:
+        conn.execute("PRAGMA synchronous = FULL")  # an acknowledged report survives a power cut
+        conn.execute("PRAGMA cache_size = -16000")
+        version = conn.execute("PRAGMA user_version").fetchone()[0]
+        if version > len(MIGRATIONS):
+            raise JournalError(f"{path} was written by a newer WinClaw (version {version}); install that one again")
+        conn.execute("PRAGMA journal_mode = WAL")
+        db = Database(conn)
+        for number, migrate in enumerate(MIGRATIONS[version:], start=version + 1):
+            with db.atomic():
+                migrate(db)
+                conn.execute(f"PRAGMA user_version = {number}")
+        if path.stat().st_size < _CHECKED_WHOLE_BYTES:
+            finding = conn.execute("PRAGMA quick_check(1)").fetchone()[0]
+            if finding != "ok":
+                raise _Damaged(finding)
+    except BaseException:
+        conn.close()
+        raise
+    return db
+
+
+def _salvage(path: Path) -> dict[str, Any] | None:
+    """The state in a damaged file, as far as it can still be read; None if it cannot."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as conn:
+            rows = conn.execute("SELECT name, value FROM state").fetchall()
+            return {name: msgspec.json.decode(value) for name, value in rows}
+    except (sqlite3.Error, msgspec.DecodeError):
+        return None
+
+
+def _free_name(path: Path, now: datetime) -> Path:
+    stem = f"{path.stem}.damaged-{now:%Y%m%d-%H%M%S}"
+    names = (path.with_name(f"{stem}{suffix}{path.suffix}") for suffix in ("", *(f"-{n}" for n in range(2, 1000))))
+    return next(name for name in names if not name.exists())
+
+
+def _rolled_up(errors: Sequence[tuple[Any, ...]]) -> tuple[list[tuple[Any, ...]], list[tuple[str, str, int]]]:
+    """The group's and the minutes' rows that ``errors`` add up to."""
+    groups: dict[str, list[Any]] = {}
+    minutes: dict[tuple[str, str], int] = {}
+    for row in errors:
+        at, fingerprint = row[1], row[10]
+        group = groups.get(fingerprint)
+        if group is None:
+            groups[fingerprint] = [fingerprint, row[3], row[4], row[5], row[7], row[8], row[11], 1, at, at, row[0]]
+        else:
+            group[7] += 1
+            group[5:7] = row[8], row[11]
+            group[8], group[9], group[10] = min(group[8], at), max(group[9], at), row[0]
+        minute = (at[:16], fingerprint)
+        minutes[minute] = minutes.get(minute, 0) + 1
+    return [tuple(group) for group in groups.values()], [(*minute, count) for minute, count in minutes.items()]

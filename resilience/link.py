@@ -1,0 +1,146 @@
+"""The wire between an agent and the tray: reports and heartbeats go up, the state comes down. Standard library only.
+
+Two daemon threads of the agent's process; nothing here is ever waited for by a call, and a tray that is not there is
+no error: reports stay in the spool, the last state known stays in force.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+from resilience import home
+from resilience.clock import Clock
+from resilience.spool import Spool, keep_refused
+from resilience.wire import UnreachableError, Wire
+
+_PAUSE_S: Final = (0.25, 0.5, 1.0, 2.0)
+_WAIT_S: Final = 25
+_log = logging.getLogger("winclaw.agent")
+
+
+class Link:
+    """One agent's connection to the tray of this machine.
+
+    Args:
+        agent: the agent's name. folder: WINCLAW_HOME. heartbeat_s: seconds between two signs of life.
+        on_state: called with each answer that brings a new state, on a thread of the link.
+    """
+
+    def __init__(
+        self,
+        agent: str,
+        folder: Path,
+        spool: Spool,
+        clock: Clock,
+        on_state: Callable[[dict[str, Any]], None],
+        heartbeat_s: float = 5.0,
+    ) -> None:
+        self._agent, self._folder, self._spool, self._clock = agent, folder, spool, clock
+        self._on_state, self._heartbeat_s = on_state, heartbeat_s
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._delivered = threading.Condition()
+        self._up = Wire(folder)
+        self._down = Wire(folder)
+        self._threads = [
+            threading.Thread(target=target, name=f"winclaw-{what}", daemon=True)
+            for what, target in (("report", self._send_up), ("state", self._listen))
+        ]
+
+    def start(self) -> None:
+        """Starts both threads."""
+        for thread in self._threads:
+            thread.start()
+
+    def wake(self) -> None:
+        """Says that something waits in the spool."""
+        self._wake.set()
+
+    def flush(self, timeout_s: float) -> bool:
+        """Waits until the spool is empty, at most ``timeout_s``; returns whether it is."""
+        self._wake.set()
+        with self._delivered:
+            return self._delivered.wait_for(lambda: not self._spool.waiting, timeout_s)
+
+    def stop(self) -> None:
+        """Says goodbye if the tray is there, and ends the threads."""
+        self._stopping.set()
+        self._wake.set()
+        self._threads[0].join(2)
+        self._up.close()
+        self._down.close()
+
+    def _send_up(self) -> None:
+        failures, beat_s = 0, -self._heartbeat_s
+        while not self._stopping.is_set():
+            try:
+                if self._clock.monotonic() - beat_s >= self._heartbeat_s:
+                    self._beat(leaving=False)
+                    beat_s = self._clock.monotonic()
+                    self._spool.adopt()
+                self._deliver()
+                failures, pause_s = 0, self._heartbeat_s
+            except UnreachableError:
+                pause_s = _PAUSE_S[min(failures, len(_PAUSE_S) - 1)]
+                failures += 1
+            except Exception:  # a defect of ours must not end reporting
+                _log.exception("an unexpected fault while reporting to WinClaw")
+                pause_s = _PAUSE_S[-1]
+            if failures:
+                self._stopping.wait(pause_s)
+            else:
+                self._wake.wait(pause_s)
+                self._wake.clear()
+        with contextlib.suppress(UnreachableError):
+            self._deliver()
+            self._beat(leaving=True)
+
+    def _beat(self, *, leaving: bool) -> None:
+        self._up.ask("POST", "/api/v1/heartbeats", {"agent": self._agent, "pid": os.getpid(), "leaving": leaving})
+
+    def _deliver(self) -> None:
+        while lines := self._spool.peek():
+            self._deliver_one_batch(lines)
+            self._spool.acknowledge(lines)
+        with self._delivered:
+            self._delivered.notify_all()
+
+    def _deliver_one_batch(self, lines: list[bytes]) -> None:
+        status, answer = self._up.ask("POST", "/api/v1/errors", b"[" + b",".join(lines) + b"]")
+        if status in (400, 413, 422):  # one of them is bad: find it, deliver the others
+            if len(lines) > 1:
+                middle = len(lines) // 2
+                self._deliver_one_batch(lines[:middle])
+                self._deliver_one_batch(lines[middle:])
+            else:
+                _log.warning("WinClaw refused a report, kept in refused.jsonl: %s", answer.get("detail"))
+                keep_refused(self._folder / home.SPOOL, lines[0])
+        elif status != 200:
+            raise UnreachableError(f"HTTP status {status}")
+
+    def _listen(self) -> None:
+        failures, version = 0, -1
+        path = f"/api/v1/agents/{quote(self._agent, safe='')}/orders"
+        while not self._stopping.is_set():
+            try:
+                status, answer = self._down.ask("GET", f"{path}?wait={_WAIT_S}&version={version}", timeout_s=_WAIT_S + 10)
+                if status != 200:
+                    raise UnreachableError(f"HTTP status {status}")
+                failures = 0
+                self._heartbeat_s = float(answer["policy"]["heartbeat_s"])
+                if answer["state"]["version"] != version:
+                    version = answer["state"]["version"]
+                    self._on_state(answer)
+            except UnreachableError:
+                self._stopping.wait(_PAUSE_S[min(failures, len(_PAUSE_S) - 1)])
+                failures += 1
+            except Exception:
+                _log.exception("an unexpected fault while listening to WinClaw")
+                self._stopping.wait(_PAUSE_S[-1])

@@ -1,0 +1,79 @@
+"""The log on disk: one JSON object a line, rotated by size, written by a thread of its own."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from logging.handlers import QueueHandler, QueueListener, RotatingFileHandler
+from pathlib import Path
+from queue import Queue
+from typing import Any
+
+import msgspec
+
+from resilience.clock import as_text
+from resilience.events import Event
+from resilience.redaction import Redactor
+
+
+class EventLog:
+    """Events and the program's own messages in ``folder/winclaw.jsonl``.
+
+    Nobody waits for it: lines are handed to its thread, and past 10,000 waiting lines (a disk that hangs) further
+    ones are dropped, for what they say is in the journal.
+
+    Args:
+        max_file_mb: size at which a file is put aside as ``winclaw.jsonl.1``.
+        files: how many of those are kept.
+    """
+
+    def __init__(self, folder: Path, redactor: Redactor, max_file_mb: float = 10, files: int = 5) -> None:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        self.path = folder / "winclaw.jsonl"
+        writer = RotatingFileHandler(
+            self.path, maxBytes=int(max_file_mb * 1_000_000), backupCount=files, encoding="utf-8", delay=True
+        )
+        writer.setFormatter(_Line(redactor))
+        self._queue: Queue[logging.LogRecord] = Queue(maxsize=10_000)
+        self._handler = _Handover(self._queue)
+        self._listener = QueueListener(self._queue, writer)
+        self._writer = writer
+
+    def __enter__(self) -> EventLog:
+        logging.getLogger().addHandler(self._handler)
+        self._listener.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger().removeHandler(self._handler)
+        self._listener.stop()
+        self._writer.close()
+
+    def events(self, events: Iterable[Event]) -> None:
+        """Writes ``events``, which are redacted already."""
+        for event in events:
+            record = logging.LogRecord("winclaw.event", logging.INFO, "", 0, "%s", None, None)
+            record.event = event.view()
+            self._handler.handle(record)
+
+
+class _Handover(QueueHandler):
+    def handleError(self, record: logging.LogRecord) -> None:
+        """The queue is full: the line is dropped, as promised above."""
+
+
+class _Line(logging.Formatter):
+    def __init__(self, redactor: Redactor) -> None:
+        super().__init__()
+        self._redactor = redactor
+
+    def format(self, record: logging.LogRecord) -> str:
+        said: dict[str, Any] | None = getattr(record, "event", None)
+        if said is None:
+            said = {
+                "at": as_text(datetime.fromtimestamp(record.created, UTC)), "type": "log", "component": record.name,
+                "severity": record.levelname, "message": self._redactor.text(record.getMessage()),
+            }  # fmt: skip
+        return msgspec.json.encode(said).decode()
+

@@ -1,0 +1,390 @@
+"""The settings (§10.2): what can be set, what it means, its unit, default and range, in one place.
+
+Frozen shapes only: ``config`` reads them from the file and checks every limit that stands here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct, field
+
+from resilience.events import Name, SeverityName, Text
+from resilience.gate import SERVICE_FEATURES
+
+LevelName = Literal["FULL", "DEGRADED_LLM", "LIMITED_EXTERNAL", "MINIMAL", "SAFE_MODE"]
+CheckpointLevel = Literal["operation", "session", "component", "system"]
+HttpStatus = Annotated[int, Meta(ge=100, le=599)]
+Email = Annotated[str, Meta(extra={"names": "email address"})]
+Phone = Annotated[str, Meta(extra={"names": "phone number"})]
+
+
+def _means(meaning: str, unit: str = "", *, names: str = "", like: str = "", **limits: Any) -> Meta:
+    """What a setting means, its unit and its limits.
+
+    Args:
+        names: what its text must name: ``error class``, ``feature flag``, ``system error`` or ``address``.
+        like: the neighbouring setting that new entries of a table start from.
+    """
+    return Meta(description=meaning, extra={"unit": unit, "names": names, "like": like}, **limits)
+
+
+class Section(Struct, frozen=True, forbid_unknown_fields=True):
+    """A group of settings."""
+
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        """Settings that are each allowed, but not together: the key to change (empty: several) and what is wrong."""
+        yield from ()
+
+
+class ClassificationRule(Section, frozen=True, kw_only=True):
+    """What an error is, where the built-in tables (§2.3) do not know. All that a rule asks for must fit."""
+
+    name: Annotated[Name, _means("what you call the rule")]
+    exception: Annotated[Name | None, _means("the exception's class fits, e.g. `openai.RateLimitError`")] = None
+    status: Annotated[HttpStatus | None, _means("the HTTP status fits")] = None
+    code: Annotated[Name | None, _means("the service's own code fits, e.g. `insufficient_quota`")] = None
+    errno: Annotated[Name | None, _means("the system's error fits, e.g. `ECONNRESET`", names="system error")] = None
+    component: Annotated[Name | None, _means("the component fits")] = None
+    type: Annotated[Name | None, _means("the error class it then gets", names="error class")] = None
+    severity: Annotated[SeverityName | None, _means("the severity it then gets")] = None
+
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        if (self.exception, self.status, self.code, self.errno, self.component) == (None,) * 5:
+            yield "", "fits every error; say which with exception, status, code, errno or component"
+        if self.type is None and self.severity is None:
+            yield "", "changes nothing; give it a type or a severity"
+
+
+class Classification(Section, frozen=True, kw_only=True):
+    """How errors are judged (§2.3)."""
+
+    default_severity: Annotated[SeverityName, _means("severity where nothing else is known")] = "ERROR"
+    http_status_mapping: Annotated[
+        Mapping[HttpStatus, SeverityName], _means("severity by HTTP status; yours are added to the defaults")
+    ] = field(
+        default_factory=lambda: {
+            400: "WARNING", 401: "ERROR", 403: "ERROR", 404: "WARNING", 408: "WARNING", 429: "WARNING",
+            500: "ERROR", 502: "ERROR", 503: "ERROR", 504: "WARNING",
+        }
+    )  # fmt: skip
+    critical_components: Annotated[tuple[Name, ...], _means("errors of these are CRITICAL, whatever they are")] = (
+        "AgentCore", "MemorySystem", "Gateway",
+    )  # fmt: skip
+    llm_services: Annotated[tuple[Name, ...], _means("language models, whose errors have classes of their own")] = (
+        "gpt-5.2", "ollama",
+    )  # fmt: skip
+    rules: Annotated[tuple[ClassificationRule, ...], _means("your own rules; the first that fits wins")] = ()
+
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        yield from _named_twice([rule.name for rule in self.rules])
+
+
+class Circuit(Section, frozen=True, kw_only=True):
+    """When a service's circuit opens and closes (§3.2).
+
+    A probe gives its permit back, so more successes than permits may be asked for: they come one after another. What
+    could never close is a circuit that allows no probe, or no time for one; the limits rule both out.
+    """
+
+    failure_threshold: Annotated[int, _means("failures in a row that open it", ge=1, le=10_000)] = 5
+    success_threshold: Annotated[int, _means("successful probes that close it again", ge=1, le=1000)] = 3
+    timeout_seconds: Annotated[float, _means("how long it is open before it is probed", "s", gt=0, le=86_400)] = 30.0
+    half_open_max_calls: Annotated[int, _means("probes at the same time", ge=1, le=1000)] = 3
+    error_rate_threshold: Annotated[float, _means("share of failed calls that opens it", gt=0, le=1)] = 0.5
+    min_calls_for_rate: Annotated[int, _means("calls, of the latest 100, before it counts", ge=1, le=100)] = 10
+    reset_timeout_seconds: Annotated[
+        float, _means("how long its probes may take before it opens again", "s", gt=0, le=86_400)
+    ] = 60.0
+
+
+def _circuits() -> dict[str, Circuit]:
+    """The policies of §3.3."""
+    return {
+        name: Circuit(
+            failure_threshold=failures, success_threshold=successes, timeout_seconds=open_s,
+            half_open_max_calls=probes, error_rate_threshold=rate,
+        )
+        for name, failures, successes, open_s, probes, rate in (
+            ("gpt-5.2", 3, 2, 10.0, 2, 0.3),
+            ("gmail_api", 5, 3, 30.0, 3, 0.5),
+            ("twilio_api", 5, 3, 20.0, 3, 0.5),
+            ("browser_control", 3, 2, 15.0, 2, 0.4),
+            ("memory_system", 10, 5, 5.0, 5, 0.7),
+            ("vector_store", 5, 3, 10.0, 3, 0.5),
+            ("tts_engine", 3, 2, 10.0, 2, 0.3),
+            ("stt_engine", 3, 2, 10.0, 2, 0.3),
+            ("file_system", 10, 5, 5.0, 5, 0.8),
+            ("shell_execution", 5, 3, 10.0, 3, 0.5),
+        )
+    }  # fmt: skip
+
+
+class CircuitBreaker(Section, frozen=True, kw_only=True):
+    """When calls to a failing service are stopped (§3)."""
+
+    default: Annotated[Circuit, _means("for services without an entry of their own")] = Circuit()
+    services: Annotated[
+        Mapping[Name, Circuit],
+        _means("by service, with the keys of `default`, from which a new one starts", like="default"),
+    ] = field(default_factory=_circuits)
+
+
+class RetryStrategy(Section, frozen=True, kw_only=True):
+    """How often, and after which pauses, a failed call is tried again (§4.2)."""
+
+    max_retries: Annotated[int, _means("tries after the first call", ge=0, le=1000)] = 3
+    base_delay: Annotated[float, _means("the first pause", "s", ge=0, le=3600)] = 1.0
+    max_delay: Annotated[float, _means("the longest pause, jitter included", "s", ge=0, le=86_400)] = 60.0
+    exponential_base: Annotated[float, _means("each pause is so many times the one before", ge=1, le=100)] = 2.0
+    jitter: Annotated[bool, _means("whether chance is added to each pause")] = True
+    jitter_max: Annotated[float, _means("the most that jitter adds", "s", ge=0, le=3600)] = 1.0
+
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        if self.max_delay < self.base_delay:
+            yield "max_delay", f"the longest pause, {self.max_delay:g}, is shorter than base_delay, {self.base_delay:g}"
+
+
+class Retry(Section, frozen=True, kw_only=True):
+    """How failed calls are tried again (§4)."""
+
+    strategies: Annotated[
+        Mapping[Name, RetryStrategy], _means("by name; yours change the defaults or are added to them")
+    ] = field(
+        default_factory=lambda: {
+            "network": RetryStrategy(max_retries=5, max_delay=32.0),
+            "api_rate_limited": RetryStrategy(max_retries=10, base_delay=2.0, max_delay=120.0, jitter_max=2.0),
+            "llm_service": RetryStrategy(max_retries=5, base_delay=2.0),
+            "database": RetryStrategy(base_delay=0.5, max_delay=10.0),
+            "filesystem": RetryStrategy(base_delay=0.1, max_delay=5.0, jitter=False),
+        }
+    )
+
+
+class LevelRule(Section, frozen=True, kw_only=True):
+    """When the level goes down, and how far (§5.2)."""
+
+    name: Annotated[Name, _means("what you call the rule")]
+    condition: Annotated[Text, _means("when it holds, e.g. `gpt-5.2.unhealthy`", min_length=1)]
+    target_level: Annotated[LevelName, _means("the level it asks for; the lowest of all wins")]
+    priority: Annotated[int, _means("of rules for one level, the lowest names the cause", ge=0, le=1000)] = 100
+    auto_recover: Annotated[bool, _means("false: once it held, only a person ends it")] = True
+
+
+class Degradation(Section, frozen=True, kw_only=True):
+    """Which level the system runs at (§5)."""
+
+    auto_degrade: Annotated[bool, _means("whether rules may lower the level")] = True
+    auto_recover: Annotated[bool, _means("whether it rises by itself when the cause is gone")] = True
+    rules: Annotated[tuple[LevelRule, ...], _means("the rules; your list replaces the default one")] = (
+        LevelRule(name="llm_failure", condition="gpt-5.2.unhealthy", target_level="DEGRADED_LLM", priority=1),
+        LevelRule(
+            name="multiple_external_down", target_level="LIMITED_EXTERNAL", priority=2,
+            condition="count_unhealthy([gmail_api, twilio_api, browser_control]) >= 2",
+        ),
+        LevelRule(
+            name="memory_system_failure", condition="memory_system.unhealthy", target_level="MINIMAL", priority=3
+        ),
+        LevelRule(
+            name="security_anomaly", condition="security.error_count > 10", target_level="SAFE_MODE", priority=0,
+            auto_recover=False,
+        ),
+    )  # fmt: skip
+
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        yield from _named_twice([rule.name for rule in self.rules])
+
+
+class SelfHealing(Section, frozen=True, kw_only=True):
+    """What WinClaw mends by itself (§6)."""
+
+    enabled: Annotated[bool, _means("whether WinClaw heals by itself")] = True
+    health_check_interval: Annotated[float, _means("time between two looks at a service", "s", ge=1, le=3600)] = 30.0
+    max_healing_attempts: Annotated[int, _means("tries before a person is asked", ge=1, le=100)] = 3
+    healing_cooldown: Annotated[float, _means("pause between two tries", "s", ge=0, le=86_400)] = 60.0
+
+
+Url = Annotated[str | None, _means("where to: an address without secrets, `env:NAME`, `keyring:NAME`", names="address")]
+
+
+class BuiltInChannel(Section, frozen=True, kw_only=True):
+    """A way to tell that needs no address."""
+
+    enabled: Annotated[bool, _means("whether it is used")] = True
+
+
+class WebhookChannel(Section, frozen=True, kw_only=True):
+    """Telling another program."""
+
+    enabled: Annotated[bool, _means("whether it is used")] = False
+    url: Url = None
+
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        yield from _nobody_to_tell(self.enabled, self.url, "url")
+
+
+class EmailChannel(Section, frozen=True, kw_only=True):
+    """Telling by email."""
+
+    enabled: Annotated[bool, _means("whether it is used")] = False
+    recipients: Annotated[tuple[Email, ...], _means("who gets it")] = ()
+    url: Url = None
+
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        yield from _nobody_to_tell(self.enabled, self.url or self.recipients, "recipients")
+
+
+class SmsChannel(Section, frozen=True, kw_only=True):
+    """Telling by text message."""
+
+    enabled: Annotated[bool, _means("whether it is used")] = False
+    phone_numbers: Annotated[tuple[Phone, ...], _means("who gets it")] = ()
+    url: Url = None
+
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        yield from _nobody_to_tell(self.enabled, self.url or self.phone_numbers, "phone_numbers")
+
+
+class Channels(Section, frozen=True, kw_only=True):
+    """The ways to tell (§8.1)."""
+
+    log: Annotated[BuiltInChannel, _means("the log file")] = BuiltInChannel()
+    dashboard: Annotated[BuiltInChannel, _means("the dashboard")] = BuiltInChannel()
+    email: Annotated[EmailChannel, _means("email")] = EmailChannel()
+    sms: Annotated[SmsChannel, _means("text messages")] = SmsChannel()
+    webhook: Annotated[WebhookChannel, _means("another program")] = WebhookChannel()
+
+
+class Alerting(Section, frozen=True, kw_only=True):
+    """Who is told, and how (§8)."""
+
+    enabled: Annotated[bool, _means("whether anybody is told")] = True
+    rate_limit_window: Annotated[float, _means("time in which alerts of a kind count", "s", ge=1, le=86_400)] = 300.0
+    max_alerts_per_window: Annotated[
+        int, _means("alerts of a kind in that time; a summary of the rest follows", ge=1, le=10_000)
+    ] = 5
+    channels: Annotated[Channels, _means("the ways to tell")] = Channels()
+
+
+class Checkpoint(Section, frozen=True, kw_only=True):
+    """What is saved, to go back to (§9)."""
+
+    enabled: Annotated[bool, _means("whether checkpoints are made")] = True
+    max_checkpoints: Annotated[int, _means("how many are kept", ge=1, le=100_000)] = 100
+    auto_checkpoint_interval: Annotated[float, _means("time between two of them", "s", ge=1, le=86_400)] = 300.0
+    levels: Annotated[tuple[CheckpointLevel, ...], _means("what they are made of")] = (
+        "operation", "session", "component", "system",
+    )  # fmt: skip
+
+
+class Service(Section, frozen=True, kw_only=True):
+    """Something that agents call (§3.3)."""
+
+    feature: Annotated[str | None, _means("the flag (§5.2) that must be on for a call", names="feature flag")] = None
+    llm: Annotated[bool, _means("whether it is a language model")] = False
+    description: Annotated[Text, _means("what it is, for people")] = ""
+
+
+class Retention(Section, frozen=True, kw_only=True):
+    """How long the journal remembers."""
+
+    max_age_days: Annotated[int, _means("age past which entries are removed", "days", ge=1, le=3650)] = 90
+    max_size_mb: Annotated[int, _means("size past which the oldest entries are removed", "MB", ge=16, le=1_000_000)] = (
+        1024
+    )
+
+
+class Dashboard(Section, frozen=True, kw_only=True):
+    """The page in the browser."""
+
+    port: Annotated[int, _means("its port, on this machine only; if taken, the next free", ge=1024, le=65_535)] = 8765
+    session_hours: Annotated[int, _means("how long a browser stays logged in", "h", ge=1, le=8760)] = 720
+
+
+class Tray(Section, frozen=True, kw_only=True):
+    """The icon in the notification area."""
+
+    toasts: Annotated[bool, _means("whether it shows notifications")] = True
+
+
+class Logging(Section, frozen=True, kw_only=True):
+    """The log files."""
+
+    max_file_mb: Annotated[float, _means("size at which a new file is begun", "MB", gt=0, le=1024)] = 10.0
+    files: Annotated[int, _means("how many old files are kept", ge=1, le=1000)] = 5
+
+
+class Redaction(Section, frozen=True, kw_only=True):
+    """Secrets, which are taken out of all that is stored."""
+
+    names: Annotated[tuple[Name, ...], _means("further names of keys whose values are secrets")] = ()
+
+
+class Agents(Section, frozen=True, kw_only=True):
+    """The agents' signs of life."""
+
+    heartbeat_s: Annotated[float, _means("time between two signs of life", "s", ge=0.1, le=3600)] = 5.0
+    lost_after_s: Annotated[float, _means("silence after which an agent is lost", "s", ge=0.1, le=86_400)] = 15.0
+
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        if self.lost_after_s <= self.heartbeat_s:
+            yield "lost_after_s", f"must be more than heartbeat_s ({self.heartbeat_s:g}), or no agent is ever there"
+
+
+def _services() -> dict[str, Service]:
+    """The services of §3.3, and the local model that stands in for the main one (§5.1)."""
+    described = {
+        "gpt-5.2": "The main language model",
+        "gmail_api": "Email",
+        "twilio_api": "Calls and text messages",
+        "browser_control": "The browser that the agent drives",
+        "memory_system": "The agent's memory",
+        "vector_store": "Search by meaning",
+        "tts_engine": "Text to speech",
+        "stt_engine": "Speech to text",
+        "file_system": "Files on this machine",
+        "shell_execution": "Commands on this machine",
+        "ollama": "The local language model that stands in",
+    }
+    return {
+        name: Service(feature=SERVICE_FEATURES[name], llm=name in ("gpt-5.2", "ollama"), description=text)
+        for name, text in described.items()
+    }
+
+
+class Settings(Section, frozen=True, kw_only=True):
+    """Everything that stands under ``error_handling:``."""
+
+    classification: Classification = Classification()
+    circuit_breaker: CircuitBreaker = CircuitBreaker()
+    retry: Retry = Retry()
+    degradation: Degradation = Degradation()
+    self_healing: SelfHealing = SelfHealing()
+    alerting: Alerting = Alerting()
+    checkpoint: Checkpoint = Checkpoint()
+    services: Annotated[
+        Mapping[Name, Service], _means("what agents call; yours change the defaults or are added to them")
+    ] = field(default_factory=_services)
+    retention: Retention = Retention()
+    dashboard: Dashboard = Dashboard()
+    tray: Tray = Tray()
+    logging: Logging = Logging()
+    redaction: Redaction = Redaction()
+    agents: Agents = Agents()
+
+    @property
+    def llm_services(self) -> frozenset[str]:
+        """Every language model: those of ``classification`` and those of the table of services."""
+        return frozenset(self.classification.llm_services) | {name for name, one in self.services.items() if one.llm}
+
+
+def _named_twice(names: Sequence[str]) -> Iterator[tuple[str, str]]:
+    for at, name in enumerate(names):
+        if name in names[:at]:
+            yield f"rules[{at}].name", f"there is another rule {name!r}; give each a name of its own"
+
+
+def _nobody_to_tell(enabled: bool, told: object, key: str) -> Iterator[tuple[str, str]]:
+    if enabled and not told:
+        yield "enabled", f"it is on, but there is nobody to tell; give it {key}, or turn it off"

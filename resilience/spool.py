@@ -1,0 +1,214 @@
+"""What an agent has to report and the tray has not acknowledged yet, on disk. Standard library only.
+
+One file a process, one JSON object a line, appended in the caller's thread by a single write: it is the operating
+system's from then on, and survives the process being killed. The file is locked while its process lives; a file that
+nobody locks belonged to one that died, and whoever finds it (the agent's next process, or the tray) delivers it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import threading
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any, Final
+
+MAX_MB: Final = 64
+_SEGMENT_BYTES: Final = 4_000_000
+_ENDING: Final = ".spool"
+
+
+class Spool:
+    """One process's unacknowledged reports.
+
+    Args:
+        folder: where the files of all processes lie. max_mb: past this size new reports are counted, not kept.
+    """
+
+    def __init__(self, folder: Path, max_mb: float = MAX_MB) -> None:
+        self._folder, self._max_bytes = folder, max_mb * 1_000_000
+        self._lock = threading.Lock()
+        self._segments: list[_Segment] = []
+        self.dropped = 0
+
+    def append(self, report: dict[str, Any]) -> bool:
+        """Keeps ``report``; returns False, and counts it in ``dropped``, where the disk or the limit refuses it."""
+        line = json.dumps(report, ensure_ascii=True, separators=(",", ":"), default=str).encode() + b"\n"
+        with self._lock:
+            if sum(segment.size for segment in self._segments) + len(line) > self._max_bytes:
+                self.dropped += 1
+                return False
+            try:
+                if not self._segments or self._segments[-1].size + len(line) > _SEGMENT_BYTES:
+                    self._segments.append(_Segment.create(self._folder))
+                self._segments[-1].append(line)
+            except OSError:
+                self.dropped += 1
+                return False
+        return True
+
+    def adopt(self) -> int:
+        """Takes over the files of processes that died; returns how many."""
+        adopted = [segment for path in orphans(self._folder) if (segment := _Segment.take_over(path))]
+        with self._lock:
+            self._segments[:0] = adopted
+        return len(adopted)
+
+    def peek(self, max_lines: int = 500, max_bytes: int = 500_000) -> list[bytes]:
+        """The oldest lines that wait, up to a bound; always at least one if any waits. They stay until ``acknowledge``."""
+        with self._lock:
+            for segment in self._segments:
+                if segment.waiting:
+                    return segment.peek(max_lines, max_bytes)
+        return []
+
+    def acknowledge(self, lines: list[bytes]) -> None:
+        """Forgets ``lines``, which ``peek`` gave and the tray has stored."""
+        with self._lock:
+            for number, segment in enumerate(self._segments):
+                if segment.waiting:
+                    segment.skip(sum(map(len, lines)))
+                    if not segment.waiting:
+                        is_last = number == len(self._segments) - 1
+                        segment.empty() if is_last else segment.remove()
+                    break
+            self._segments = [segment for segment in self._segments if not segment.gone]
+
+    @property
+    def waiting(self) -> bool:
+        """Whether anything waits."""
+        with self._lock:
+            return any(segment.waiting for segment in self._segments)
+
+    def close(self) -> None:
+        """Lets go of the files; an empty one is removed, others wait for the next process or the tray."""
+        with self._lock:
+            for segment in self._segments:
+                segment.close() if segment.waiting else segment.remove()
+            self._segments = []
+
+
+class _Segment:
+    """One locked file: ``start`` is where the unacknowledged part begins, ``size`` where it ends."""
+
+    def __init__(self, path: Path, file: IO[bytes]) -> None:
+        self.path, self._file, self.start, self.gone = path, file, 0, False
+        self.size = file.seek(0, os.SEEK_END)
+
+    @classmethod
+    def create(cls, folder: Path) -> _Segment:
+        path = folder / f"{os.getpid()}-{uuid.uuid4().hex[:12]}{_ENDING}"
+        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600), "r+b", buffering=0)
+        _try_lock(file)
+        return cls(path, file)
+
+    @classmethod
+    def take_over(cls, path: Path) -> _Segment | None:
+        try:
+            file = path.open("r+b", buffering=0)
+        except OSError:
+            return None  # somebody was faster
+        if not _try_lock(file):
+            file.close()
+            return None
+        segment = cls(path, file)
+        segment._cut_torn_end()
+        if not segment.waiting:
+            segment.remove()
+            return None
+        return segment
+
+    def _cut_torn_end(self) -> None:
+        """A process killed in the middle of a write leaves a line without an end: it was never reported."""
+        end = self.size
+        while end:
+            begin = max(0, end - 65536)
+            newline = self._read(begin, end - begin).rfind(b"\n")
+            if newline >= 0:
+                end = begin + newline + 1
+                break
+            end = begin
+        if end != self.size:
+            self._file.truncate(end)
+            self.size = end
+
+    @property
+    def waiting(self) -> bool:
+        return self.start < self.size
+
+    def append(self, line: bytes) -> None:
+        self._file.seek(self.size)
+        if self._file.write(line) != len(line):
+            self._file.truncate(self.size)
+            raise OSError("the disk took only a part of the line")
+        self.size += len(line)
+
+    def peek(self, max_lines: int, max_bytes: int) -> list[bytes]:
+        found = self._read(self.start, min(self.size - self.start, max_bytes))
+        if b"\n" not in found:
+            found = self._read(self.start, self.size - self.start)
+        return found[: found.rindex(b"\n") + 1].splitlines(keepends=True)[:max_lines]
+
+    def _read(self, begin: int, length: int) -> bytes:
+        self._file.seek(begin)
+        parts = []
+        while length and (part := self._file.read(length)):
+            parts.append(part)
+            length -= len(part)
+        return b"".join(parts)
+
+    def skip(self, length: int) -> None:
+        self.start += length
+
+    def empty(self) -> None:
+        self._file.truncate(0)
+        self.start = self.size = 0
+
+    def remove(self) -> None:
+        self.close()
+        with contextlib.suppress(OSError):
+            self.path.unlink()
+
+    def close(self) -> None:
+        self.gone = True
+        self._file.close()
+
+
+def orphans(folder: Path) -> Iterator[Path]:
+    """The spool files in ``folder``, oldest first; which of them are orphans only their locks tell."""
+    with contextlib.suppress(OSError):
+        yield from sorted(folder.glob(f"*{_ENDING}"), key=lambda path: path.stat().st_mtime)
+
+
+def keep_refused(folder: Path, line: bytes, max_bytes: int = 10_000_000) -> None:
+    """Puts a report that the tray will never take into ``refused.jsonl``, as long as that is not too large."""
+    path = folder / "refused.jsonl"
+    with contextlib.suppress(OSError), path.open("ab") as file:
+        if file.tell() < max_bytes:
+            file.write(line)
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    # The byte locked lies far behind the content, for a lock on Windows keeps everybody else from reading there.
+    def _try_lock(file: IO[bytes]) -> bool:
+        file.seek(1 << 40)
+        try:
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+else:
+    import fcntl
+
+    def _try_lock(file: IO[bytes]) -> bool:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        return True

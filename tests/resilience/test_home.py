@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from resilience import home
+
+
+def test_winclaw_home_decides_where_the_home_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("WINCLAW_HOME", str(tmp_path))
+    assert home.find() == tmp_path
+
+
+def test_without_it_the_home_is_in_the_users_local_data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("WINCLAW_HOME", raising=False)
+    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    if sys.platform != "darwin":
+        assert home.find() == tmp_path / ("WinClaw" if sys.platform == "win32" else "winclaw")
+
+
+def test_a_private_file_is_replaced_whole_and_leaves_nothing_beside(tmp_path: Path) -> None:
+    path = tmp_path / "endpoint.json"
+    home.write_private(path, "first")
+    home.write_private(path, "second \N{GREEK SMALL LETTER OMEGA}")
+    assert path.read_text(encoding="utf-8") == "second \N{GREEK SMALL LETTER OMEGA}"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_write_that_fails_keeps_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "endpoint.json"
+    home.write_private(path, "first")
+    with pytest.raises(UnicodeEncodeError):
+        home.write_private(path, "\ud800")
+    assert path.read_text() == "first"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="rights are an access list there; see the next test")
+def test_home_is_for_this_user_alone(tmp_path: Path) -> None:
+    folder = home.make_private_folder(tmp_path / "a" / "b")
+    home.write_private(folder / "secret", "x")
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE((folder / "secret").stat().st_mode) == 0o600
+
+
+@pytest.mark.skipif(os.name != "nt", reason="Windows' access lists")
+def test_home_is_for_its_owner_and_the_system_alone(tmp_path: Path) -> None:
+    folder = home.make_private_folder(tmp_path / "a")
+    home.write_private(folder / "secret", "x")
+    import win32security  # type: ignore[import-untyped,unused-ignore]
+
+    for path in (folder, folder / "secret"):
+        found = win32security.GetFileSecurity(str(path), win32security.DACL_SECURITY_INFORMATION)
+        entries = found.GetSecurityDescriptorDacl()
+        holders = {win32security.ConvertSidToStringSid(entries.GetAce(n)[2]) for n in range(entries.GetAceCount())}
+        assert holders <= {"S-1-3-4", "S-1-5-18", win32security.ConvertSidToStringSid(_me())}
+
+
+def _me() -> object:
+    import win32api  # type: ignore[import-untyped,unused-ignore]
+    import win32security
+
+    token = win32security.OpenProcessToken(win32api.GetCurrentProcess(), 8)
+    return win32security.GetTokenInformation(token, win32security.TokenUser)[0]
+
+
+@pytest.mark.parametrize("content", ["", "[1]", "{", "nul\0"])
+def test_json_that_cannot_be_read_is_none(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "x.json"
+    assert home.read_json(path) is None
+    path.write_text(content)
+    assert home.read_json(path) is None
+
+
+def test_the_agents_side_needs_nothing_beyond_the_standard_library() -> None:
+    """What finds, keeps and sends is importable where not even msgspec is."""
+    blocked = "import sys; sys.modules['msgspec'] = None; import resilience.home, resilience.spool, resilience.wire, resilience.link, resilience.redaction"
+    subprocess.run([sys.executable, "-c", blocked], check=True, timeout=60)

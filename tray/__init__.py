@@ -1,0 +1,1 @@
+"""The program: command line, tray icon, and the place where all parts meet."""

@@ -1,0 +1,217 @@
+"""The composition root: every object is made here, given what it needs, started in order and stopped in reverse."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+import webbrowser
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from types import FrameType
+
+import msgspec
+from filelock import FileLock, Timeout
+
+from dashboard.access import Access
+from dashboard.app import create_app
+from dashboard.machine import machine_numbers
+from dashboard.server import DashboardServer, bind
+from resilience import __version__, home
+from resilience.classification import ErrorClassifier
+from resilience.clock import Clock, SystemClock
+from resilience.collector import Collector
+from resilience.context import ErrorSeverity
+from resilience.core import Core, damage_notice
+from resilience.degradation import DegradationLevel
+from resilience.events import Event, EventType
+from resilience.history import History
+from resilience.journal import Journal
+from resilience.log import EventLog
+from resilience.redaction import Redactor
+from resilience.settings import Settings
+from tray.startup import settings_at_start
+
+_log = logging.getLogger("winclaw.app")
+
+
+class AlreadyRunningError(Exception):
+    """Another WinClaw of this user is running on the same WINCLAW_HOME."""
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A WinClaw that runs: the core, the dashboard's address, and the way in."""
+
+    core: Core
+    access: Access
+    settings: Settings
+    url: str
+
+
+@contextmanager
+def running(folder: Path, *, port: int | None = None, clock: Clock | None = None) -> Iterator[Running]:
+    """WinClaw without a tray: the core and the dashboard, from start to stop.
+
+    Args:
+        folder: WINCLAW_HOME, made if need be. port: instead of the configured one.
+
+    Raises:
+        AlreadyRunningError: there is one on this folder. OSError: the folder or no port can be had.
+        JournalError: the journal belongs to a newer version, or may not be read.
+    """
+    clock = clock or SystemClock()
+    home.make_private_folder(folder)
+    with ExitStack() as stack:
+        lock = FileLock(folder / "winclaw.lock")
+        try:
+            stack.enter_context(lock.acquire(timeout=0))
+        except Timeout as error:
+            raise AlreadyRunningError(str(folder)) from error
+        startup = settings_at_start(folder)
+        settings = startup.settings
+        redactor = Redactor(settings.redaction.names)
+        log = stack.enter_context(
+            EventLog(folder / home.LOGS, redactor, settings.logging.max_file_mb, settings.logging.files)
+        )
+        journal = Journal(folder / home.JOURNAL, clock.now())
+        history = History(journal.path)
+        stack.callback(history.close)
+        notices = [notice for notice in (startup.notice, damage_notice(journal) if journal.set_aside else None) if notice]
+        core = Core(
+            journal, history, _classifier(settings, clock), redactor, clock,
+            lost_after_s=settings.agents.lost_after_s, max_age=timedelta(days=settings.retention.max_age_days),
+            max_size_mb=settings.retention.max_size_mb, notices=notices,
+        )  # fmt: skip
+        stack.callback(core.stop)
+        core.start()
+        core.subscribe(lambda events, _: log.events(events))
+        listener = bind(settings.dashboard.port if port is None else port)
+        access = Access(folder, listener.getsockname()[1], clock, settings.dashboard.session_hours * 3600)
+        policy = {
+            "gates": {name: service.feature for name, service in settings.services.items()},
+            "heartbeat_s": settings.agents.heartbeat_s,
+        }
+        app, stream = create_app(
+            core, access, policy=policy, machine=partial(machine_numbers, journal.path), version=__version__
+        )
+        stream.start()
+        stack.callback(stream.stop)
+        server = DashboardServer(listener, app)
+        server.start()
+        stack.callback(server.stop)
+        collector = Collector(home.make_private_folder(folder / home.SPOOL), core)
+        collector.start()
+        stack.callback(collector.stop)
+        core.announce(EventType.APP_STARTED, "winclaw", version=__version__, pid=os.getpid()).result(10)
+        if startup.refused is not None:
+            problems = [str(problem) for problem in startup.refused.problems]
+            core.announce(EventType.CONFIG_REFUSED, "config", problems=problems, instead=startup.instead)
+        if journal.set_aside is not None:
+            message = damage_notice(journal).what
+            core.announce(EventType.JOURNAL_SET_ASIDE, "journal", message=message, file=str(journal.set_aside))
+        publish = partial(_publish_endpoint, folder, access)
+        publish()
+        access.on_rotation(publish)
+        stack.callback((folder / home.ENDPOINT).unlink, missing_ok=True)
+        yield Running(core, access, settings, access.url)
+        core.announce(EventType.APP_STOPPED, "winclaw", version=__version__).result(10)
+
+
+def run(folder: Path, *, headless: bool, port: int | None, browser: bool, say: Callable[[str], None]) -> int:
+    """Runs WinClaw until its user quits; returns the exit status.
+
+    Args:
+        headless: without a tray icon. browser: whether the dashboard is opened at start.
+        say: how to tell the person at the command line something, e.g. ``click.echo``.
+
+    Raises:
+        As ``running``.
+    """
+    with running(folder, port=port) as winclaw:
+        say(f"WinClaw {__version__} watches over your agents. Dashboard: {winclaw.url}")
+        for notice in winclaw.core.state.notices:
+            say(f"! {notice.what} {notice.cause} {notice.action}")
+        if browser:
+            webbrowser.open(winclaw.access.login_link())
+        stopping = threading.Event()
+        reason = "it was asked for" if headless else _no_desktop()
+        if reason is not None:
+            say(f"No tray icon ({reason}); the way in is: winclaw open. Stop with Ctrl-C.")
+            _on_signals(stopping.set)
+            while not stopping.wait(1.0):  # in steps, so that Windows delivers Ctrl-C
+                pass
+        else:
+            _with_tray(winclaw)
+    return 0
+
+
+def _with_tray(winclaw: Running) -> None:
+    """Shows the icon, until the user quits from its menu; the message loop is this thread's."""
+    from tray.icon import TrayIcon  # noqa: PLC0415 -- fails to import where there is no desktop
+    from tray.toasts import Toasts, toast_for  # noqa: PLC0415
+
+    core = winclaw.core
+
+    def choose(level: DegradationLevel | None) -> None:
+        core.set_level(level, actor="tray", origin="this machine").result(10)
+
+    def open_dashboard(path: str) -> None:
+        webbrowser.open(winclaw.access.login_link(path))
+
+    icon = TrayIcon(
+        state=lambda: core.state, choose=choose, open_dashboard=open_dashboard,
+        quit=lambda: icon.stop(), on_session_end=core.stop,
+    )  # fmt: skip
+    toasts = Toasts(open_dashboard, fallback=icon.notify)
+
+    def tell(events: tuple[Event, ...], _: object) -> None:
+        icon.changed()
+        for event in events if winclaw.settings.tray.toasts else ():
+            if (toast := toast_for(event)) is not None:
+                toasts.show(toast.title, toast.message, toast.path)
+
+    with ExitStack() as stack:
+        toasts.start()
+        stack.callback(toasts.stop)
+        stack.callback(core.subscribe(tell))
+        _on_signals(icon.stop)
+        icon.run()
+
+
+def _no_desktop() -> str | None:
+    """Why no tray icon can be shown here; None if one can."""
+    from tray.desktop import why_not  # noqa: PLC0415
+
+    return why_not()
+
+
+def _classifier(settings: Settings, clock: Clock) -> ErrorClassifier:
+    chosen = settings.classification
+    return ErrorClassifier(
+        default_severity=ErrorSeverity[chosen.default_severity],
+        http_severity={status: ErrorSeverity[name] for status, name in chosen.http_status_mapping.items()},
+        critical_components=frozenset(chosen.critical_components),
+        llm_services=settings.llm_services,
+        rules=chosen.rules,
+        clock=clock,
+    )
+
+
+def _publish_endpoint(folder: Path, access: Access) -> None:
+    content = {"url": access.url, "token": access.agent_token, "pid": os.getpid()}
+    home.write_private(folder / home.ENDPOINT, msgspec.json.encode(content).decode())
+
+
+def _on_signals(stop: Callable[[], None]) -> None:
+    def stop_soon(_: int, __: FrameType | None) -> None:
+        stop()
+
+    for name in ("SIGINT", "SIGTERM", "SIGBREAK", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), stop_soon)

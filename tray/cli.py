@@ -1,0 +1,163 @@
+"""The command line. Everything that changes something goes through the running app's API, as the dashboard does."""
+
+from __future__ import annotations
+
+import json
+import sys
+import webbrowser
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from resilience import __version__, home
+from resilience.config import ConfigError, load
+from resilience.degradation import DegradationLevel
+from resilience.journal import JournalError
+from resilience.wire import UnreachableError, Wire
+
+_NOT_RUNNING = 3
+_LEVELS = ("auto", *(level.word for level in DegradationLevel))
+
+
+@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="winclaw")
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """WinClaw keeps AI agents alive. Without a command it runs."""
+    if context.invoked_subcommand is None:
+        context.invoke(run)
+
+
+@cli.command()
+@click.option("--headless", is_flag=True, help="Without a tray icon.")
+@click.option("--port", type=click.IntRange(1024, 65535), help="The dashboard's port, instead of the configured one.")
+@click.option("--no-browser", is_flag=True, help="Do not open the dashboard at start.")
+def run(headless: bool = False, port: int | None = None, no_browser: bool = False) -> None:
+    """Run WinClaw until you quit it."""
+    from tray import app  # noqa: PLC0415 -- the other commands need not wait for all of it
+
+    if sys.stdout is None:  # a windowed program on Windows has no console; the log has everything
+        say = _silence
+    else:
+        say = click.echo
+    try:
+        sys.exit(app.run(home.find(), headless=headless, port=port, browser=not no_browser, say=say))
+    except app.AlreadyRunningError:
+        say("WinClaw is running already; opening its dashboard.")
+        if not no_browser:
+            webbrowser.open(_login_link())
+    except (OSError, JournalError) as error:
+        _fail(str(error))
+
+
+@cli.command("open")
+@click.option("--print", "only_print", is_flag=True, help="Print the one-time login link instead of opening it.")
+def open_(only_print: bool) -> None:
+    """Open the dashboard in the browser, by a link that works once and for a minute."""
+    link = _login_link()
+    if only_print or not webbrowser.open(link):
+        click.echo(link)
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="The whole state as JSON.")
+def status(as_json: bool) -> None:
+    """Say how things stand. Exit status 3: WinClaw is not running."""
+    state = _ask("GET", "/api/v1/state")
+    if as_json:
+        click.echo(json.dumps(state, indent=2))
+        return
+    level = DegradationLevel[state["level"]]
+    click.echo(f"Level {level.value} of 5: {level.title}{' (pinned)' if state['pinned'] else ''}. {state['cause']}")
+    alive = [agent["name"] for agent in state["agents"] if agent["alive"]]
+    lost = [agent["name"] for agent in state["agents"] if not agent["alive"]]
+    click.echo(f"Agents: {', '.join(alive) or 'none connected'}{f'; gone: {", ".join(lost)}' if lost else ''}")
+    for notice in state["notices"]:
+        click.echo(f"Needs you: {notice['what']} {notice['cause']} {notice['action']}")
+
+
+@cli.command()
+@click.argument("wanted", type=click.Choice(_LEVELS, case_sensitive=False), required=False)
+@click.option("--yes", is_flag=True, help="Leave Safe Mode without being asked.")
+def level(wanted: str | None, yes: bool) -> None:
+    """Show the level, or pin it; auto hands the choice back to the rules."""
+    if wanted is None:
+        click.echo(DegradationLevel[_ask("GET", "/api/v1/state")["level"]].word)
+    else:
+        _set_level(wanted, yes)
+
+
+@cli.command("safe-mode")
+@click.argument("switch", type=click.Choice(["on", "off"]), default="on")
+@click.option("--yes", is_flag=True, help="Leave Safe Mode without being asked.")
+def safe_mode(switch: str, yes: bool) -> None:
+    """Stop everything but reading (on), or let the rules choose the level again (off)."""
+    if switch == "off" and _ask("GET", "/api/v1/state")["level"] != DegradationLevel.SAFE_MODE.name:
+        click.echo("Safe Mode is not on.")
+        return
+    _set_level(DegradationLevel.SAFE_MODE.word if switch == "on" else "auto", yes)
+
+
+@cli.group()
+def config() -> None:
+    """The configuration file."""
+
+
+@config.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path), required=False)
+def check(file: Path | None) -> None:
+    """Say what is wrong with FILE, or with the configuration in use; exit status 1 if anything is."""
+    path = file or home.find() / home.CONFIG
+    try:
+        load(path)
+    except ConfigError as error:
+        _fail(str(error))
+    click.echo(f"{path}: all right.")
+
+
+def _set_level(wanted: str, yes: bool) -> None:
+    status_code, answer = _exchange("POST", "/api/v1/level", {"level": wanted})
+    if status_code == 409 and "confirm" in answer:
+        for sentence in answer["preview"]["will"]:
+            click.echo(sentence)
+        if not yes and not click.confirm("Leave Safe Mode?", default=False):
+            _fail("Safe Mode stays on.")
+        status_code, answer = _exchange("POST", "/api/v1/level", {"level": wanted, "confirm": answer["confirm"]})
+    _require_success(status_code, answer)
+    now = DegradationLevel[answer["state"]["level"]]
+    click.echo(f"Level {now.value} of 5: {now.title}. {answer['state']['cause']}")
+
+
+def _login_link() -> str:
+    link: str = _ask("POST", "/api/v1/login-links", {})["url"]
+    return link
+
+
+def _ask(method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    status_code, answer = _exchange(method, path, body)
+    _require_success(status_code, answer)
+    return answer
+
+
+def _exchange(method: str, path: str, body: dict[str, Any] | None) -> tuple[int, dict[str, Any]]:
+    try:
+        return Wire(home.find(), operator=True).ask(method, path, body)
+    except UnreachableError:
+        click.echo("WinClaw is not running. Start it with: winclaw run", err=True)
+        sys.exit(_NOT_RUNNING)
+
+
+def _require_success(status_code: int, answer: dict[str, Any]) -> None:
+    if status_code >= 400:
+        _fail(f"{answer.get('title', f'HTTP status {status_code}')}: {answer.get('detail', '')}")
+
+
+def _fail(message: str) -> NoReturn:
+    if sys.stderr is not None:
+        click.echo(message, err=True)
+    sys.exit(1)
+
+
+def _silence(_: str) -> None:
+    """Says nothing."""
