@@ -73,10 +73,10 @@ class Access:
         self._kept = dict(kept)
         self.cookie = f"winclaw-{kept['installation']}"
         key = kept["session_key"]
-        timed = {"signer": _signer(self._clock), "signer_kwargs": {"digest_method": hashlib.sha256}}
-        self._sessions = URLSafeTimedSerializer(key, salt="session", **timed)
-        self._confirmations = URLSafeTimedSerializer(key, salt="confirmation", **timed)
-        self._csrf = URLSafeSerializer(key, salt="csrf", signer_kwargs={"digest_method": hashlib.sha256})
+        signer, sha256 = _signer(self._clock), {"digest_method": hashlib.sha256}
+        self._sessions = URLSafeTimedSerializer(key, salt="session", signer=signer, signer_kwargs=sha256)
+        self._confirmations = URLSafeTimedSerializer(key, salt="confirmation", signer=signer, signer_kwargs=sha256)
+        self._csrf = URLSafeSerializer(key, salt="csrf", signer_kwargs=sha256)
 
     @property
     def agent_token(self) -> str:

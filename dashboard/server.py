@@ -42,7 +42,7 @@ class DashboardServer:
     def __init__(self, listener: socket.socket, app: Any) -> None:
         self.port: int = listener.getsockname()[1]
         self._server = _Server(listener, app)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=[0.2], name="web", daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=[0.5], name="web", daemon=True)
 
     def start(self) -> None:
         """Answers from now on."""
@@ -50,8 +50,11 @@ class DashboardServer:
 
     def stop(self) -> None:
         """Takes no more requests and closes the port; requests under way end with their threads."""
-        self._server.shutdown()
-        self._thread.join(5)
+        ending = threading.Thread(target=self._server.shutdown)
+        ending.start()
+        with contextlib.suppress(OSError):  # a knock at the door, so that it looks up at once
+            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+        ending.join(5)
         self._server.server_close()
 
 

@@ -82,10 +82,10 @@ class Stream:
         while True:
             owed = self._core.state.version != version
             self._news.wait(max(0.0, snapshot_s + _SNAPSHOT_EVERY_S - clock.monotonic()) if owed else None)
-            if self._stopping.is_set():
-                return
             self._stopping.wait(max(0.0, events_s + _EVENTS_EVERY_S - clock.monotonic()))
             self._news.clear()
+            if self._stopping.is_set():
+                return
             try:
                 if self._send_events():
                     events_s = clock.monotonic()

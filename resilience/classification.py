@@ -198,7 +198,7 @@ def _by_itself(evidence: Evidence) -> tuple[type[e.WinClawError] | None, str]:
             return own if own is not e.WinClawError else None, f"it was raised as {own.__name__}"
         if name in known.NO_FAILURES:
             return e.WinClawError, "it was cancelled, which is not a failure"
-    if len(evidence.names) <= 4 and evidence.names and (own := e.TAXONOMY.get(evidence.names[0])):
+    if evidence.names and (own := e.TAXONOMY.get(evidence.names[0])):  # bare, so it comes from a report
         return own, f"it was reported as {own.__name__}"
     if evidence.code is not None:
         chosen = known.CODES.get(evidence.code) or known.CODES.get("_".join(evidence.code.split("_")[:2]))

@@ -78,7 +78,7 @@ def check_name(node: yaml.Node, text: str, names: str) -> None:
 
 
 def tag(node: yaml.Node) -> str:
-    """What YAML takes ``node`` for: ``str``, ``int``, ``null``, ``map`` …; a tag that is foreign or unfit with its ``!``."""
+    """What YAML takes ``node`` for: ``str``, ``int``, ``null``, ``map`` …; ``!!name`` where it cannot be that."""
     name = str(node.tag).removeprefix("tag:yaml.org,2002:")
     fits = (name in ("map", "seq")) != isinstance(node, yaml.ScalarNode)
     return name if fits else f"!!{name}"
@@ -128,7 +128,7 @@ def _switch(node: yaml.Node) -> bool:
 def _number(node: yaml.Node, kind: inspect.IntType | inspect.FloatType) -> float:
     whole = isinstance(kind, inspect.IntType)
     hint = ""
-    if tag(node) in ("int", "float", "str"):
+    if isinstance(node, yaml.ScalarNode) and tag(node) in ("int", "float", "str"):
         looks_right = (_WHOLE if whole else _NUMBER).fullmatch(node.value) is not None
         if looks_right and node.style is None:
             number = int(node.value.replace("_", "")[:30]) if whole else float(node.value)

@@ -6,6 +6,7 @@ judged by the same rules. Third-party exceptions are known by their names; none 
 
 from __future__ import annotations
 
+import builtins
 import errno as errno_names
 import functools
 import signal
@@ -88,7 +89,7 @@ def of_report(report: Mapping[str, Any], component: str = "", depth: int = 0) ->
     component = str(report.get("component") or component)
     cause = report.get("cause")
     original = facts.get("exception")
-    names = [name, name.rpartition(".")[2], *([original, original.rpartition(".")[2]] if isinstance(original, str) else [])]
+    names = _names_told(name) + (_names_told(original) if isinstance(original, str) else ())
     code = facts.get("code")
     errno = facts.get("errno")
     return Evidence(
@@ -122,6 +123,14 @@ def names_of(kind: type[BaseException]) -> tuple[str, ...]:
             found[f"{one.__module__}.{one.__qualname__}"] = None
             found[one.__name__] = None
     return tuple(found)
+
+
+def _names_told(name: str) -> tuple[str, ...]:
+    """What a name alone tells: itself, bare, and for one of Python's own exceptions the classes above it."""
+    bare = name.rpartition(".")[2]
+    known = getattr(builtins, bare, None)
+    above = names_of(known) if isinstance(known, type) and issubclass(known, BaseException) else ()
+    return (name, bare, *above)
 
 
 def _cause(error: BaseException) -> tuple[BaseException | None, bool]:

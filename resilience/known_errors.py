@@ -102,14 +102,17 @@ ERRNOS: Final[Mapping[str, Class]] = {
 _TIMEOUTS: Final = (
     "TimeoutError asyncio.exceptions.TimeoutError concurrent.futures._base.TimeoutError socket.timeout "
     "requests.exceptions.Timeout urllib3.exceptions.TimeoutError httpx.TimeoutException httpcore.TimeoutException "
-    "aiohttp.client_exceptions.ServerTimeoutError openai.APITimeoutError anthropic.APITimeoutError"
+    "aiohttp.client_exceptions.ServerTimeoutError openai.APITimeoutError anthropic.APITimeoutError APITimeoutError "
+    "ConnectTimeout ReadTimeout WriteTimeout PoolTimeout ConnectTimeoutError ReadTimeoutError ServerTimeoutError"
 )
 _NETWORK: Final = (
     "ConnectionError requests.exceptions.ConnectionError requests.exceptions.ChunkedEncodingError urllib.error.URLError "
     "urllib3.exceptions.NewConnectionError urllib3.exceptions.ProtocolError urllib3.exceptions.MaxRetryError "
     "httpx.TransportError httpcore.NetworkError httpcore.ProtocolError aiohttp.client_exceptions.ClientConnectionError "
     "aiohttp.client_exceptions.ClientPayloadError http.client.IncompleteRead http.client.BadStatusLine "
-    "openai.APIConnectionError anthropic.APIConnectionError"
+    "openai.APIConnectionError anthropic.APIConnectionError APIConnectionError ConnectError ReadError WriteError "
+    "NewConnectionError ProtocolError MaxRetryError RemoteProtocolError RemoteDisconnected ServerDisconnectedError "
+    "ClientConnectorError ClientConnectionError ClientOSError URLError"
 )
 # Exceptions by name, qualified where a bare one would be ambiguous; the most specific class of an error decides.
 NAMES: Final[Mapping[str, Class]] = {
@@ -117,9 +120,9 @@ NAMES: Final[Mapping[str, Class]] = {
     for one, names in {
         e.NetworkTransientError: _NETWORK,
         e.ConnectionTimeoutError: _TIMEOUTS,
-        e.DNSResolutionError: "gaierror herror urllib3.exceptions.NameResolutionError "
+        e.DNSResolutionError: "NameResolutionError ClientConnectorDNSError gaierror herror urllib3.exceptions.NameResolutionError "
         "aiohttp.client_exceptions.ClientConnectorDNSError",
-        e.TLSHandshakeError: "ssl.SSLError SSLCertVerificationError requests.exceptions.SSLError urllib3.exceptions.SSLError "
+        e.TLSHandshakeError: "ssl.SSLError SSLError ClientConnectorSSLError SSLCertVerificationError requests.exceptions.SSLError urllib3.exceptions.SSLError "
         "aiohttp.client_exceptions.ClientSSLError aiohttp.client_exceptions.ClientConnectorSSLError",
         e.OutputValidationError: "JSONDecodeError UnicodeError EOFError aiohttp.client_exceptions.ContentTypeError "
         "httpx.DecodingError requests.exceptions.ContentDecodingError SyntaxError msgspec.DecodeError yaml.error.YAMLError",

@@ -164,7 +164,7 @@ def _with_tray(winclaw: Running) -> None:
     def open_dashboard(path: str) -> None:
         webbrowser.open(winclaw.access.login_link(path))
 
-    icon = TrayIcon(
+    icon: TrayIcon = TrayIcon(
         state=lambda: core.state, choose=choose, open_dashboard=open_dashboard,
         quit=lambda: icon.stop(), on_session_end=core.stop,
     )  # fmt: skip

@@ -37,10 +37,7 @@ def run(headless: bool = False, port: int | None = None, no_browser: bool = Fals
     """Run WinClaw until you quit it."""
     from tray import app  # noqa: PLC0415 -- the other commands need not wait for all of it
 
-    if sys.stdout is None:  # a windowed program on Windows has no console; the log has everything
-        say = _silence
-    else:
-        say = click.echo
+    say = _say
     try:
         sys.exit(app.run(home.find(), headless=headless, port=port, browser=not no_browser, say=say))
     except app.AlreadyRunningError:
@@ -159,5 +156,7 @@ def _fail(message: str) -> NoReturn:
     sys.exit(1)
 
 
-def _silence(_: str) -> None:
-    """Says nothing."""
+def _say(message: str) -> None:
+    """Says it at the console; a windowed program on Windows has none, but the log has everything."""
+    if sys.stdout is not None:
+        click.echo(message)
