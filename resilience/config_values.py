@@ -22,7 +22,7 @@ _NUMBER: Final = re.compile(r"[-+]?(?:(?:0|[1-9](?:_?[0-9])*)(?:\.[0-9]*)?|\.[0-
 _UNFIT: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _PASSWORD: Final = re.compile(r"://[^/?#\s:]*:(?!\d+/)[^?#\s]*@")
 _LOOKS: Final = {
-    "system error": (re.compile(r"(?:WSA)?E[A-Z0-9]+"), "the name of a system error, e.g. ECONNREFUSED"),
+    "system error": (re.compile(r"E[A-Z0-9]+"), "the name of a system error, e.g. ECONNREFUSED"),
     "email address": (re.compile(r"[^@\s,;<>]+@[^@\s,;<>]+"), "an email address, e.g. you@example.com"),
     "phone number": (re.compile(r"\+[1-9][0-9]{6,14}"), 'a phone number with its country, e.g. "+1234567890"'),
     "address": (

@@ -69,7 +69,7 @@ class Classification(Section, frozen=True, kw_only=True):
             500: "ERROR", 502: "ERROR", 503: "ERROR", 504: "WARNING",
         }
     )  # fmt: skip
-    critical_components: Annotated[tuple[Name, ...], _means("errors of these are CRITICAL, whatever they are")] = (
+    critical_components: Annotated[tuple[Name, ...], _means("whose errors are CRITICAL, if no status says else")] = (
         "AgentCore", "MemorySystem", "Gateway",
     )  # fmt: skip
     llm_services: Annotated[tuple[Name, ...], _means("language models, whose errors have classes of their own")] = (

@@ -233,6 +233,7 @@ def test_the_nearest_known_name_is_offered(written: str, hint: str) -> None:
         ("classification: {rules: [{name: a, status: 500}]}", "changes nothing"),
         ("classification: {rules: [{status: 500, severity: ERROR}]}", "'name' is missing"),
         ("classification: {rules: [{name: a, errno: refused, severity: ERROR}]}", "ECONNREFUSED"),
+        ("classification: {rules: [{name: a, errno: WSAECONNRESET, severity: ERROR}]}", "a system error"),
         ("alerting: {channels: {email: {enabled: yes}}}", "nobody to tell"),
         ("alerting: {channels: {webhook: {enabled: yes}}}", "nobody to tell"),
         ("alerting: {channels: {sms: {phone_numbers: [+1234567890]}}}", "put it in quotes"),
@@ -421,42 +422,11 @@ def test_it_stops_looking_after_a_hundred_problems() -> None:
 
 # Any text, any bytes
 
-_PIECES = st.sampled_from(
-    [
-        *"-[]{},?&*!|>'\"%@`#~:\n\t\0",
-        "error_handling:",
-        "retry:",
-        "services:",
-        "tray:",
-        "toasts:",
-        "true",
-        "1",
-        "<<:",
-        "\n  ",
-        "\n    ",
-        "!!int",
-        "!!python/object:os.system",
-        "&a",
-        "*a",
-        "gpt-5.2",
-        "\ufeff",
-        "\x85",
-        "\u2028",
-        "---",
-        "!!null",
-        "!!str",
-        "!!bool",
-        "!!map",
-        "12:30",
-        "0x1F",
-        "1_1",
-        "{}",
-        "[]",
-        "''",
-    ]  # fmt: skip
-)
-
-
+_PIECES = st.sampled_from([
+    *"-[]{},?&*!|>'\"%@`#~:\n\t\0", "\n  ", "\n    ", "\ufeff", "\x85", "\u2028", "---", "<<:", "&a", "*a", "''", "{}", "[]",
+    "error_handling:", "retry:", "services:", "tray:", "toasts:", "gpt-5.2", "true", "1", "1_1", "12:30", "0x1F",
+    "!!int", "!!null", "!!str", "!!bool", "!!map", "!!python/object:os.system",
+])  # fmt: skip
 _CHANGED = st.builds(
     lambda at, gone, piece: f"{DOCUMENT[:at]}{piece}{DOCUMENT[at + gone :]}",
     st.integers(0, len(DOCUMENT)),

@@ -1,0 +1,95 @@
+"""The real program in a process of its own, for tests that kill it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from resilience.home import ENDPOINT, read_json
+from resilience.wire import Wire
+
+REPOSITORY = Path(__file__).parent.parent
+
+
+class Program:
+    """``winclaw run --headless`` on ``folder``; ``start`` returns when it answers."""
+
+    def __init__(self, folder: Path, port: int = 21000) -> None:
+        self.folder, self._port = folder, port
+        self.said = ""
+
+    def start(self) -> Program:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tray", "run", "--headless", "--no-browser", "--port", str(self._port)],
+            env=self.environment, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        until = time.monotonic() + 30
+        while time.monotonic() < until:
+            if self.process.poll() is not None:
+                self._reader.join(5)
+                raise AssertionError(f"the program ended with {self.process.returncode}: {self.said}")
+            found = read_json(self.folder / ENDPOINT)
+            if found is not None and found.get("pid") == self.process.pid and self._answers(str(found["url"])):
+                return self
+            threading.Event().wait(0.02)
+        raise AssertionError(f"the program did not answer within 30 s: {self.said}")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "WINCLAW_HOME": str(self.folder), "PYTHONUNBUFFERED": "1"}
+
+    def _answers(self, url: str) -> bool:
+        try:
+            with urllib.request.urlopen(f"{url}/healthz", timeout=5) as answer:
+                return bool(answer.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.said += line
+
+    def ask(self, method: str, path: str, body: Any = None, *, operator: bool = False) -> dict[str, Any]:
+        """One request to the program's API; it must succeed."""
+        wire = Wire(self.folder, operator=operator)
+        status, answer = wire.ask(method, path, body)
+        wire.close()
+        assert status == 200, answer
+        return answer
+
+    def command(self, *arguments: str, code: int = 0) -> str:
+        """What ``winclaw ARGUMENTS`` says; it must end with exit status ``code``."""
+        done = subprocess.run(
+            [sys.executable, "-m", "tray", *arguments], env=self.environment, cwd=REPOSITORY, capture_output=True, text=True,
+            check=False, timeout=60, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def kill(self) -> None:
+        """Ends it without a word, as the Task Manager or a power cut does."""
+        self.process.kill()
+        self._end()
+
+    def stop(self) -> int:
+        """Asks it to stop; returns the exit status."""
+        if self.process.poll() is None:
+            self.process.terminate()
+        return self._end()
+
+    def _end(self) -> int:
+        status = self.process.wait(20)
+        self._reader.join(5)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        return status
