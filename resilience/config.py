@@ -33,18 +33,26 @@ def load(path: Path) -> Settings:
     """The settings in the file ``path``.
 
     Raises:
-        ConfigError: as ``parse``, and where the file is missing or cannot be read.
+        ConfigError: as ``parse`` and ``read``.
+    """
+    return parse(read(path), str(path))
+
+
+def read(path: Path) -> bytes:
+    """What stands in the file ``path``, as far as ``parse`` would take it.
+
+    Raises:
+        ConfigError: the file is missing or cannot be read.
     """
     try:
         with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
+            return file.read(MAX_BYTES + 1)
     except FileNotFoundError as missing:
         said = "there is no such file; the first `winclaw run` makes it (an empty one means all defaults)"
         raise ConfigError([ConfigProblem("", None, None, said)], str(path)) from missing
     except OSError as wrong:
         said = f"it cannot be read ({wrong.strerror or wrong}); see that it is a file and that you may read it"
         raise ConfigError([ConfigProblem("", None, None, said)], str(path)) from wrong
-    return parse(content, str(path))
 
 
 def write_default(path: Path) -> bool:

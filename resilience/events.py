@@ -73,7 +73,6 @@ class EventType(StrEnum):
     APP_STOPPED = "app.stopped"
     CONFIG_REFUSED = "config.refused"
     JOURNAL_SET_ASIDE = "journal.set_aside"
-    PART_FAILED = "part.failed"
 
 
 class Event(Struct, frozen=True):

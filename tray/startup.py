@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from resilience import home
-from resilience.config import ConfigError, load, parse, write_default
+from resilience.config import ConfigError, load, parse, read, write_default
 from resilience.core import Notice
 from resilience.settings import Settings
 
@@ -38,14 +38,14 @@ class Startup:
 def settings_at_start(folder: Path) -> Startup:
     """Reads the configuration in ``folder``, making one on the first run; a bad one never keeps the app from starting."""
     path = folder / home.CONFIG
-    if not path.exists():
-        write_default(path)
+    write_default(path)
     try:
-        settings = load(path)
+        content = read(path)
+        settings = parse(content, str(path))
     except ConfigError as refused:
         try:
             return Startup(load(folder / LAST_GOOD), refused, "the last good one is")
         except ConfigError:
             return Startup(parse(""), refused, "the defaults are")
-    home.write_private(folder / LAST_GOOD, path.read_text(encoding="utf-8-sig"))
+    home.write_private(folder / LAST_GOOD, content.decode("utf-8-sig"))
     return Startup(settings)
