@@ -17,6 +17,7 @@ from flask_socketio import ConnectionRefusedError as Refused
 from flask_socketio import SocketIO
 
 from dashboard.access import Access
+from dashboard.present import band, with_line
 from resilience.core import Core, State
 from resilience.events import Event
 
@@ -67,7 +68,7 @@ class Stream:
         if isinstance(since, int) and 0 <= since < 2**62:
             missed = self._core.history.events(since, MAX_EVENTS + 1, newest=True)
             self._socketio.emit("events", _message(missed[-MAX_EVENTS:], gap=len(missed) > MAX_EVENTS), to=sid)
-        self._socketio.emit("snapshot", self._core.state.view(), to=sid)
+        self._socketio.emit("snapshot", _snapshot(self._core.state), to=sid)
 
     def _published(self, events: tuple[Event, ...], _: State) -> None:
         with self._lock:
@@ -91,7 +92,7 @@ class Stream:
                     events_s = clock.monotonic()
                 state = self._core.state
                 if state.version != version and clock.monotonic() - snapshot_s >= _SNAPSHOT_EVERY_S:
-                    self._socketio.emit("snapshot", state.view())
+                    self._socketio.emit("snapshot", _snapshot(state))
                     version, snapshot_s = state.version, clock.monotonic()
                 self._drop_slow()
             except Exception:
@@ -123,4 +124,9 @@ class Stream:
 
 
 def _message(events: list[Event], *, gap: bool) -> dict[str, Any]:
-    return {"events": [event.view() for event in events], "last": events[-1].id if events else None, "gap": gap}
+    return {"events": [with_line(event.view()) for event in events], "last": events[-1].id if events else None, "gap": gap}
+
+
+def _snapshot(state: State) -> dict[str, Any]:
+    view = state.view()
+    return {**view, "band": band(view)}
