@@ -69,7 +69,8 @@ def status(as_json: bool) -> None:
     click.echo(f"Level {level.value} of 5: {level.title}{' (pinned)' if state['pinned'] else ''}. {state['cause']}")
     alive = [agent["name"] for agent in state["agents"] if agent["alive"]]
     lost = [agent["name"] for agent in state["agents"] if not agent["alive"]]
-    click.echo(f"Agents: {', '.join(alive) or 'none connected'}{f'; gone: {", ".join(lost)}' if lost else ''}")
+    gone = f"; gone: {', '.join(lost)}" if lost else ""
+    click.echo(f"Agents: {', '.join(alive) or 'none connected'}{gone}")
     for notice in state["notices"]:
         click.echo(f"Needs you: {notice['what']} {notice['cause']} {notice['action']}")
 
