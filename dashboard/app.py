@@ -73,7 +73,8 @@ def create_app(
                 f"connect-src 'self' {socket}; font-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
                 "X-Content-Type-Options": "nosniff",
                 "X-Frame-Options": "DENY",
-                "Referrer-Policy": "no-referrer",
+                # With no-referrer everywhere, browsers would send forms with the origin "null", which is refused.
+                "Referrer-Policy": "no-referrer" if request.endpoint == "login" else "same-origin",
                 "Cross-Origin-Resource-Policy": "same-origin",
                 "Cross-Origin-Opener-Policy": "same-origin",
             }

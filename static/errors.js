@@ -43,7 +43,7 @@ if (table.dataset.live) {
       pause.textContent = `Go on (${held.length} waiting)`;
     } else if (errors.length) show(errors);
     if (!refreshing && (errors.length || gap)) {
-      refreshing = setTimeout(() => { refreshing = 0; refresh(["#groups-title + .card", ".tree"]); }, 2000);
+      refreshing = setTimeout(() => { refreshing = 0; refresh(["#groups-title + .card", ".tree"]); }, 5000);
     }
   });
 }

@@ -55,11 +55,5 @@ class Caller:
 
 
 @pytest.fixture
-def winclaw(tmp_path: Path) -> Iterator[Running]:
-    with running(tmp_path / "home", port=20000) as started:
-        yield started
-
-
-@pytest.fixture
 def call(winclaw: Running) -> Caller:
     return Caller(winclaw)

@@ -148,7 +148,7 @@ def test_every_page_carries_the_protective_headers(call: Caller) -> None:
     assert "unsafe" not in policy
     assert "frame-ancestors 'none'" in policy
     assert headers["X-Content-Type-Options"] == "nosniff"
-    assert headers["Referrer-Policy"] == "no-referrer"
+    assert headers["Referrer-Policy"] == "same-origin"
 
 
 def test_leaving_safe_mode_needs_a_fresh_confirmation(call: Caller) -> None:

@@ -423,8 +423,8 @@ def test_it_stops_looking_after_a_hundred_problems() -> None:
 # Any text, any bytes
 
 _PIECES = st.sampled_from([
-    *"-[]{},?&*!|>'\"%@`#~:\n\t\0", "\n  ", "\n    ", "\ufeff", "\x85", "\u2028", "---", "<<:", "&a", "*a", "''", "{}", "[]",
-    "error_handling:", "retry:", "services:", "tray:", "toasts:", "gpt-5.2", "true", "1", "1_1", "12:30", "0x1F",
+    *"-[]{},?&*!|>'\"%@`#~:\n\t\0", "\n  ", "\n    ", "\ufeff", "\x85", "\u2028", "---", "<<:", "&a", "*a", "''", "{}",
+    "[]", "error_handling:", "retry:", "services:", "tray:", "toasts:", "gpt-5.2", "true", "1", "1_1", "12:30", "0x1F",
     "!!int", "!!null", "!!str", "!!bool", "!!map", "!!python/object:os.system",
 ])  # fmt: skip
 _CHANGED = st.builds(
