@@ -7,9 +7,10 @@ import io
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any, Final
+from urllib.parse import urlencode
 
 import msgspec
-from flask import Blueprint, Response, redirect, render_template, request, url_for
+from flask import Blueprint, Response, redirect, render_template, request
 from msgspec.structs import replace
 
 from dashboard import present
@@ -71,7 +72,7 @@ def pages(core: Core, access: Access, machine: Callable[[], Mapping[str, float]]
             tree=present.kind_tree(core.history.kinds()),
             wanted=wanted,
             severities=[severity.name for severity in ErrorSeverity],
-            older=url_for("pages.errors", **{**request.args.to_dict(), "before": found[-1].id}) if len(found) == 50 else None,
+            older=f"/errors?{urlencode({**request.args.to_dict(), 'before': found[-1].id})}" if len(found) == 50 else None,
             last=newest[-1].id if newest else 0,
             query=request.args.to_dict(),
         )
