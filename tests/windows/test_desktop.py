@@ -1,0 +1,150 @@
+"""The real program in the real Windows Python, on a screen, with a mouse. Run by ``tests/windows/run``."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import threading
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from resilience.degradation import DegradationLevel
+from resilience.home import ENDPOINT, read_json
+from resilience.wire import UnreachableError, Wire
+from tray.artwork import COLOURS
+
+pytestmark = pytest.mark.windows
+HERE = Path(__file__).parent
+ARTIFACTS = HERE / "artifacts"
+TRAY = (1100, 740, 1280, 800)  # where the notification area is on the bench's screen of 1280 by 800
+
+
+def until(condition: Callable[[], object], seconds: float = 60) -> object:
+    """What ``condition`` gives as soon as it is true; fails after ``seconds``."""
+    pause = threading.Event()
+    for _ in range(int(seconds / 0.1)):
+        if found := condition():
+            return found
+        pause.wait(0.1)
+    raise AssertionError(f"not within {seconds} s: {condition}")
+
+
+def screenshot(name: str) -> Image.Image:
+    ARTIFACTS.mkdir(exist_ok=True)
+    path = ARTIFACTS / f"{name}.png"
+    subprocess.run(["import", "-window", "root", str(path)], check=True, timeout=30)
+    return Image.open(path).convert("RGB")
+
+
+def pixels_of(level: DegradationLevel, picture: Image.Image, box: tuple[int, int, int, int] = TRAY) -> list[tuple[int, int]]:
+    """Where in ``box`` the colour of a level's icon is."""
+    wanted = tuple(int(COLOURS[level][place : place + 2], 16) for place in (1, 3, 5))
+    left, top, right, bottom = box
+    return [
+        (x, y) for x in range(left, right) for y in range(top, bottom)
+        if max(abs(have - want) for have, want in zip(picture.getpixel((x, y)), wanted, strict=True)) < 24  # type: ignore[arg-type]
+    ]  # fmt: skip
+
+
+def middle(points: list[tuple[int, int]]) -> tuple[int, int]:
+    return sum(x for x, _ in points) // len(points), sum(y for _, y in points) // len(points)
+
+
+def mouse(*arguments: object) -> str:
+    done = subprocess.run(["xdotool", *map(str, arguments)], check=True, capture_output=True, text=True, timeout=30)
+    return done.stdout
+
+
+def click(button: int, at: tuple[int, int]) -> None:
+    mouse("mousemove", *at, "sleep", "0.2", "click", button)
+
+
+class App:
+    """``winclaw run`` in the Windows Python."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.output = (home.parent / "output.txt").open("wb")
+        self.process = subprocess.Popen(
+            [HERE / "py", "-m", "tray", "run", "--no-browser", "--port", "24000"],
+            env={**os.environ, "WINCLAW_HOME": f"Z:{home}".replace("/", "\\")},
+            stdout=self.output, stderr=subprocess.STDOUT, cwd=home.parent,
+        )  # fmt: skip
+
+    def answers(self) -> bool:
+        assert self.process.poll() is None, (self.home.parent / "output.txt").read_text()
+        endpoint = read_json(self.home / ENDPOINT)
+        if endpoint is None:
+            return False
+        try:
+            with urllib.request.urlopen(f"{endpoint['url']}/healthz", timeout=5) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    def level(self) -> str:
+        try:
+            status, state = Wire(self.home).ask("GET", "/api/v1/state")
+        except UnreachableError:
+            return ""
+        return str(state["level"]) if status == 200 else ""
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Iterator[App]:
+    assert shutil.which("xdotool"), "the bench is not set up: run tests/windows/run"
+    one = App(tmp_path / "home")
+    yield one
+    if one.process.poll() is None:
+        one.process.kill()
+        one.process.wait(20)
+    one.output.close()
+
+
+def find_icon(level: DegradationLevel) -> tuple[int, int]:
+    def look() -> tuple[int, int] | None:
+        points = pixels_of(level, screenshot(f"icon-{level.word}"))
+        return middle(points) if len(points) >= 20 else None
+
+    found = until(look, 30)
+    assert isinstance(found, tuple)
+    return found
+
+
+def open_menu(icon: tuple[int, int], name: str) -> tuple[int, int, int, int]:
+    """Right-clicks the icon; returns where the menu is (left, top, width, height)."""
+    before = set(visible_windows())
+
+    def look() -> tuple[int, int, int, int] | None:
+        new = [window for window in visible_windows() if window not in before]
+        sizes = [geometry(window) for window in new]
+        return next((size for size in sizes if size[2] > 60 and size[3] > 60), None)
+
+    click(3, icon)
+    found = until(look, 15)
+    screenshot(name)
+    assert isinstance(found, tuple)
+    return found
+
+
+def visible_windows() -> list[str]:
+    done = subprocess.run(["xdotool", "search", "--onlyvisible", "--name", ".*"], capture_output=True, text=True, check=False)
+    return done.stdout.split()
+
+
+def geometry(window: str) -> tuple[int, int, int, int]:
+    said = subprocess.run(["xdotool", "getwindowgeometry", "--shell", window], capture_output=True, text=True, check=False).stdout
+    facts = dict(line.split("=") for line in said.split() if "=" in line)
+    return int(facts.get("X", 0)), int(facts.get("Y", 0)), int(facts.get("WIDTH", 0)), int(facts.get("HEIGHT", 0))
+
+
+def test_the_icon_appears_safe_mode_is_chosen_with_the_mouse_a_toast_comes_and_quit_ends_it(app: App) -> None:
+    until(app.answers, 90)
+    icon = find_icon(DegradationLevel.FULL)
+    menu = open_menu(icon, "menu")
+    print(menu)
