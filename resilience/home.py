@@ -77,21 +77,37 @@ def read_json(path: Path) -> dict[str, Any] | None:
 if sys.platform == "win32":
 
     def _set_windows_acl(path: Path) -> None:
-        """Full control for the owner and the system, inherited below, nothing from above."""
+        """Full control for this user and the system, inherited below, nothing from above."""
         import ctypes  # noqa: PLC0415 -- only here, only on Windows
         from ctypes import wintypes  # noqa: PLC0415
 
         advapi, kernel = ctypes.WinDLL("advapi32", use_last_error=True), ctypes.WinDLL("kernel32", use_last_error=True)
         kernel.LocalFree.argtypes = [ctypes.c_void_p]
+        kernel.GetCurrentProcess.restype = wintypes.HANDLE
+        kernel.CloseHandle.argtypes = [wintypes.HANDLE]
+        advapi.OpenProcessToken.argtypes = [wintypes.HANDLE, wintypes.DWORD, ctypes.POINTER(wintypes.HANDLE)]
+        advapi.GetTokenInformation.argtypes = [
+            wintypes.HANDLE, ctypes.c_int, ctypes.c_void_p, wintypes.DWORD, ctypes.POINTER(wintypes.DWORD),
+        ]  # fmt: skip
+        advapi.ConvertSidToStringSidW.argtypes = [ctypes.c_void_p, ctypes.POINTER(ctypes.c_void_p)]
         advapi.SetFileSecurityW.argtypes = [wintypes.LPCWSTR, wintypes.DWORD, ctypes.c_void_p]
-        inherit = "OICI" if path.is_dir() else ""
-        rules = f"D:P(A;{inherit};FA;;;OW)(A;{inherit};FA;;;SY)"
-        descriptor = ctypes.c_void_p()
-        if not advapi.ConvertStringSecurityDescriptorToSecurityDescriptorW(rules, 1, ctypes.byref(descriptor), None):
-            raise ctypes.WinError(ctypes.get_last_error())
-        try:
-            dacl_and_protected = 0x4 | 0x80000000
-            if not advapi.SetFileSecurityW(str(path), dacl_and_protected, descriptor):
+
+        def must(worked: int) -> None:
+            if not worked:
                 raise ctypes.WinError(ctypes.get_last_error())
+
+        token_query, token_user, dacl_and_protected = 0x8, 1, 0x4 | 0x80000000
+        token, size, name, descriptor = wintypes.HANDLE(), wintypes.DWORD(), ctypes.c_void_p(), ctypes.c_void_p()
+        user = (ctypes.c_void_p * 64)()  # TOKEN_USER: a pointer to the SID first, the SID itself behind it
+        must(advapi.OpenProcessToken(kernel.GetCurrentProcess(), token_query, ctypes.byref(token)))
+        try:
+            must(advapi.GetTokenInformation(token, token_user, user, ctypes.sizeof(user), ctypes.byref(size)))
+            must(advapi.ConvertSidToStringSidW(user[0], ctypes.byref(name)))
+            inherit = "OICI" if path.is_dir() else ""
+            rules = f"D:P(A;{inherit};FA;;;{ctypes.wstring_at(name.value or 0)})(A;{inherit};FA;;;SY)"
+            must(advapi.ConvertStringSecurityDescriptorToSecurityDescriptorW(rules, 1, ctypes.byref(descriptor), None))
+            must(advapi.SetFileSecurityW(str(path), dacl_and_protected, descriptor))
         finally:
             kernel.LocalFree(descriptor)
+            kernel.LocalFree(name)
+            kernel.CloseHandle(token)

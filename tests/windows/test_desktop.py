@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageChops
 
 from resilience.degradation import DegradationLevel
 from resilience.home import ENDPOINT, read_json
@@ -116,35 +116,47 @@ def find_icon(level: DegradationLevel) -> tuple[int, int]:
     return found
 
 
-def open_menu(icon: tuple[int, int], name: str) -> tuple[int, int, int, int]:
-    """Right-clicks the icon; returns where the menu is (left, top, width, height)."""
-    before = set(visible_windows())
+def appeared(before: Image.Image, name: str) -> tuple[int, int, int, int] | None:
+    """Where something new is on the screen (left, top, right, bottom), once it has been drawn to its end."""
+    first = screenshot(name)
+    box = ImageChops.difference(before, first).getbbox()
+    if box is None or box[2] - box[0] < 60 or box[3] - box[1] < 40:
+        return None
+    return box if ImageChops.difference(first, screenshot(name)).getbbox() is None else None
 
-    def look() -> tuple[int, int, int, int] | None:
-        new = [window for window in visible_windows() if window not in before]
-        sizes = [geometry(window) for window in new]
-        return next((size for size in sizes if size[2] > 60 and size[3] > 60), None)
 
+def choose(icon: tuple[int, int], share: float, name: str) -> None:
+    """Right-clicks the icon and clicks the entry that lies at ``share`` of the menu's height."""
+    before = screenshot(name)
     click(3, icon)
-    found = until(look, 15)
-    screenshot(name)
-    assert isinstance(found, tuple)
-    return found
+    box = until(lambda: appeared(before, name), 15)
+    assert isinstance(box, tuple)
+    left, top, _, bottom = box
+    click(1, (left + 40, round(top + (min(bottom, icon[1]) - top) * share)))
 
 
-def visible_windows() -> list[str]:
-    done = subprocess.run(["xdotool", "search", "--onlyvisible", "--name", ".*"], capture_output=True, text=True, check=False)
-    return done.stdout.split()
+SAFE_MODE, QUIT = 0.65, 0.89  # where these entries lie in the menu of seven lines, two of them thin
 
 
-def geometry(window: str) -> tuple[int, int, int, int]:
-    said = subprocess.run(["xdotool", "getwindowgeometry", "--shell", window], capture_output=True, text=True, check=False).stdout
-    facts = dict(line.split("=") for line in said.split() if "=" in line)
-    return int(facts.get("X", 0)), int(facts.get("Y", 0)), int(facts.get("WIDTH", 0)), int(facts.get("HEIGHT", 0))
-
-
-def test_the_icon_appears_safe_mode_is_chosen_with_the_mouse_a_toast_comes_and_quit_ends_it(app: App) -> None:
+def test_safe_mode_by_mouse_from_the_tray_with_a_toast_and_quit(app: App) -> None:
     until(app.answers, 90)
     icon = find_icon(DegradationLevel.FULL)
-    menu = open_menu(icon, "menu")
-    print(menu)
+    assert app.level() == "FULL"
+    choose(icon, SAFE_MODE, "menu")
+    until(lambda: app.level() == "SAFE_MODE", 15)
+    before = screenshot("safe-mode")
+    until(lambda: toast_in(screenshot("toast")), 20)
+    assert before.size == (1280, 800)
+    icon = find_icon(DegradationLevel.SAFE_MODE)
+    until(lambda: not toast_in(screenshot("toast-gone")), 30)
+    choose(find_icon(DegradationLevel.SAFE_MODE), QUIT, "menu-safe-mode")
+    assert app.process.wait(30) == 0, (app.home.parent / "output.txt").read_text()
+    assert not (app.home / ENDPOINT).exists()
+
+
+def toast_in(picture: Image.Image) -> bool:
+    """Whether a balloon stands above the taskbar: much there is not the desktop's colour."""
+    above = picture.crop((800, 500, 1280, 770))
+    background = picture.getpixel((400, 300))
+    colours = above.getcolors(above.width * above.height) or []
+    return sum(count for count, colour in colours if colour != background) > 5000
