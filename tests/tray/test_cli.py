@@ -1,0 +1,76 @@
+"""The command line, as people and scripts use it: the real program, in processes of its own."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.program import Program
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    one = Program(tmp_path_factory.mktemp("cli") / "home", port=23000).start()
+    yield one
+    assert one.stop() == (0 if sys.platform != "win32" else 1)
+    assert not (one.folder / "endpoint.json").exists()
+
+
+def test_headless_says_so_in_one_clear_line(program: Program) -> None:
+    said = [line for line in program.said.splitlines() if "No tray icon" in line]
+    assert said == ["No tray icon (it was asked for); the way in is: winclaw open. Stop with Ctrl-C."]
+
+
+def test_status_in_words_and_as_json(program: Program) -> None:
+    assert program.command("status").startswith("Level 1 of 5: Full.")
+    assert json.loads(program.command("status", "--json"))["level"] == "FULL"
+
+
+def test_safe_mode_on_and_off_with_a_question(program: Program) -> None:
+    assert "Safe Mode" in program.command("safe-mode", "on")
+    assert program.command("level") == "safe-mode\n"
+    refused = program.command("safe-mode", "off", code=1)  # nobody there to answer
+    assert "The level becomes Full" in refused
+    assert program.command("level") == "safe-mode\n"
+    assert "Level 1 of 5" in program.command("safe-mode", "off", "--yes")
+    assert program.command("safe-mode", "off") == "Safe Mode is not on.\n"
+    audit = [event for event in program.ask("GET", "/api/v1/events?since=0")["events"] if event["type"] == "command"]
+    assert [(event["asked"], event["actor"]) for event in audit] == [("SAFE_MODE", "command line"), ("AUTO", "command line")]
+
+
+def test_a_level_is_pinned_and_released(program: Program) -> None:
+    assert program.command("level", "degraded-llm").startswith("Level 2 of 5: Degraded LLM.")
+    assert "(pinned)" in program.command("status")
+    assert program.command("level", "auto").startswith("Level 1 of 5: Full.")
+    assert "'panic' is not one of" in program.command("level", "panic", code=2)
+
+
+def test_open_prints_a_link_that_works_once(program: Program) -> None:
+    link = program.command("open", "--print").strip()
+    assert link.startswith("http://127.0.0.1:")
+    assert "/login?ticket=" in link
+
+
+def test_a_second_launch_leaves_the_first_alone(program: Program) -> None:
+    assert "running already" in program.command("run", "--headless", "--no-browser")
+
+
+def test_config_check_says_where_and_what(program: Program, tmp_path: Path) -> None:
+    assert program.command("config", "check").endswith("all right.\n")
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("error_handling:\n  retry:\n    strategies:\n      network: {max_retries: many}\n")
+    said = program.command("config", "check", str(bad), code=1)
+    assert "line 4" in said
+    assert "error_handling.retry.strategies.network.max_retries" in said
+
+
+def test_without_a_running_app_it_says_how_to_start_one(tmp_path: Path) -> None:
+    assert "winclaw run" in Program(tmp_path / "nobody").command("status", code=3)
+
+
+def test_the_version_is_told(tmp_path: Path) -> None:
+    assert "0.1.0" in Program(tmp_path).command("--version")
