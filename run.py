@@ -18,7 +18,8 @@ import sys
 import venv
 from pathlib import Path
 
-if sys.version_info < (3, 11):  # before anything that an older Python might trip over; the syntax above and below is 3.6
+# Before anything that an older Python might trip over; this file parses from 3.6 on, to be able to say so.
+if sys.version_info < (3, 11):  # noqa: UP036
     sys.exit(
         "run.py: WinClaw needs Python 3.11 or later and this is {}.{} ({}). "
         "Install a newer one (python.org, or your system's packages) and start this file with it.".format(
@@ -150,9 +151,8 @@ def install(extras: set[str]) -> None:
     print("run.py: installing WinClaw and what it needs into .venv; the first time takes a minute or two", flush=True)
     (VENV / STAMP).unlink(missing_ok=True)
     uv = shutil.which("uv")
-    installer = [uv, "pip", "install", "--python", python()] if uv else [python(), "-m", "pip", "install", "--disable-pip-version-check"]
-    command = [*installer, "--quiet", "--editable", f"{ROOT}[{','.join(sorted(extras))}]"]
-    if call(*command) != 0:
+    installer = [uv, "pip", "install", "--python", python()] if uv else [python(), "-m", "pip", "install"]
+    if call(*installer, "--quiet", "--editable", "{}[{}]".format(ROOT, ",".join(sorted(extras)))) != 0:
         raise Trouble("the installation failed; the reason stands above. Once it is mended, start this again.")
     (VENV / STAMP).write_text(json.dumps({"folder": str(VENV), "inputs": inputs, "extras": sorted(extras)}), encoding="utf-8")
 
@@ -181,7 +181,7 @@ def provide_venv_module() -> None:
         return
     package = "python{}.{}-venv".format(*sys.version_info[:2])
     if not apt_install(package):
-        raise Trouble(f"this Python has no ensurepip, so .venv cannot be made. On Debian and Ubuntu: sudo apt-get install {package}")
+        raise Trouble(f"this Python cannot make .venv: it has no ensurepip. On Debian and Ubuntu: sudo apt-get install {package}")
     importlib.invalidate_caches()
 
 
@@ -212,7 +212,8 @@ def browser_places(platform: str, environ: dict[str, str]) -> list[Path]:
         tails = ("Microsoft/Edge/Application/msedge.exe", "Google/Chrome/Application/chrome.exe")
         return [root / tail for tail in tails for root in roots]
     if platform == "darwin":
-        return [Path(f"/Applications/{name}.app/Contents/MacOS/{name}") for name in ("Google Chrome", "Microsoft Edge", "Chromium")]
+        apps = ("Google Chrome", "Microsoft Edge", "Chromium")
+        return [Path(f"/Applications/{name}.app/Contents/MacOS/{name}") for name in apps]
     return [Path("/opt/google/chrome/chrome"), Path("/opt/microsoft/msedge/msedge"), Path("/snap/bin/chromium")]
 
 
@@ -251,7 +252,7 @@ def become(*command: str) -> int:
     if os.name == "nt":  # there, replacing a process would hand the terminal back at once
         return call(*command)
     try:
-        os.execv(command[0], command)
+        os.execv(command[0], command)  # noqa: S606 -- that no shell is started is the point
     except OSError as error:
         raise Trouble(f"{command[0]} does not start: {error}. Delete {VENV} and try again.") from error
 

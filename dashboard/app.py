@@ -56,7 +56,8 @@ def create_app(
         wants_json = request.path.startswith("/api/")
         if g.identity is None:
             if wants_json:
-                raise Problem(401, "Not logged in", "Send Authorization: Bearer and a token; agents find theirs in endpoint.json.")
+                detail = "Send Authorization: Bearer and a token; agents find theirs in endpoint.json."
+                raise Problem(401, "Not logged in", detail)
             return render_template("login.html"), 401
         if g.identity == "agent" and request.endpoint not in _AGENTS_MAY:
             raise Problem(403, "Not for agents", "An agent's token may report and read, never command.")

@@ -88,7 +88,8 @@ def pages(core: Core, access: Access, machine: Callable[[], Mapping[str, float]]
     def error(error_id: int) -> str | tuple[str, int]:
         found = core.history.error(error_id)
         if found is None:
-            return render_template("message.html", title="No such error", text=f"There is no error {error_id}, or it is too old to be kept."), 404  # fmt: skip
+            text = f"There is no error {error_id}, or it is too old to be kept."
+            return render_template("message.html", title="No such error", text=text), 404
         view = found.view()
         siblings = core.history.errors(ErrorFilter(fingerprint=view["fingerprint"]), 10)
         return render_template(
@@ -177,7 +178,7 @@ def pages(core: Core, access: Access, machine: Callable[[], Mapping[str, float]]
         return _see("/")
 
     @site.app_errorhandler(404)
-    def not_found(error: Exception) -> Response | tuple[str, int]:
+    def not_found(_: Exception) -> Response | tuple[str, int]:
         if request.path.startswith("/api/"):
             return Problem(404, "Not found", "There is nothing at this address.").response()
         return render_template("message.html", title="Nothing here", text="There is no such page."), 404

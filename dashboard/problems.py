@@ -13,7 +13,7 @@ from resilience.core import ConfirmationNeededError, CoreBusyError
 from resilience.journal import JournalError
 
 
-class Problem(Exception):
+class Problem(Exception):  # noqa: N818 -- the RFC calls it so
     """A request that cannot be answered as asked.
 
     Args:

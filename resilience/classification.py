@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from resilience import errors as e
 from resilience import known_errors as known
 from resilience.clock import Clock, SystemClock
 from resilience.context import ErrorContext, ErrorImpact, ErrorSeverity, RecoveryStrategy, name_of
-from resilience.evidence import Evidence, of_exception, of_report, signal_name
+from resilience.evidence import Evidence, canonical_errno, of_exception, of_report
 
 if TYPE_CHECKING:
     from resilience.settings import ClassificationRule
 
-_MAX_CAUSES: Final = 20
-_CONTEXT_FIELDS: Final = frozenset({"component", "operation", "user_id", "session_id", "retry_count"})
+_CONTEXT_FIELDS: Final = frozenset({"component", "operation", "user_id", "session_id", "retry_count", "critical"})
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +34,24 @@ class Verdict:
 
 Rule = Callable[[Evidence], "type[e.WinClawError] | Verdict | None"]
 """A user's rule: the class (or the whole verdict) for an error that it knows, None for any other."""
+_AnyRule = TypeVar("_AnyRule", bound=Rule)
 
 
 class ErrorClassifier:
     """Tells what an error is by its structure: types, statuses, errno, provider's codes and causes, never by words.
 
+    Cancelling is no failure: callers let a ``CancelledError`` pass. One that is classified all the same is INFO.
+
     Args:
         default_severity: of an error about which nothing is known.
         http_severity: severities by HTTP status, instead of the class's own.
-        critical_components: whose errors are CRITICAL, unless a status says how bad they are.
+        critical_components: whose errors are CRITICAL, unless a status says how bad they are, and FATAL if a part of
+            the machine fails under them. ``critical: True`` in the context does the same for one error.
         llm_services: components that are language models.
         rules: from the configuration; those added by ``add_rule`` are asked before them, all before the built-in ones.
+
+    Raises:
+        ValueError: a rule names a class that does not exist.
     """
 
     def __init__(
@@ -59,208 +66,182 @@ class ErrorClassifier:
     ) -> None:
         self._default_severity, self._http_severity = default_severity, dict(http_severity or {})
         self._critical_components, self._llm_services = critical_components, llm_services
-        self._configured = tuple(rules)
+        self._configured = [(rule, _class_of(rule)) for rule in rules]
         self._rules: list[Rule] = []
         self._clock = clock or SystemClock()
 
-    def add_rule(self, rule: Rule) -> Rule:
-        """Has ``rule`` asked before all that were there; usable as a decorator. One that raises is passed over."""
-        self._rules.insert(0, rule)
+    def add_rule(self, rule: _AnyRule) -> _AnyRule:
+        """Has ``rule`` asked after those added before; usable as a decorator. One that raises is passed over."""
+        self._rules.append(rule)
         return rule
 
     def classify(self, error: BaseException, context: Mapping[str, Any] | None = None) -> ErrorContext:
         """Everything that can be said of ``error``; a fault in here becomes a context that says so.
 
         Args:
-            context: ``component``, ``operation``, ``user_id``, ``session_id``, ``retry_count``; all else is metadata.
+            context: ``component``, ``operation``, ``user_id``, ``session_id``, ``retry_count``, ``critical``; all else
+                is metadata.
         """
-        given = dict(context or {})
-        component = str(given.get("component", "unknown"))
+        given: dict[str, Any] = {}
+        component = "unknown"
         try:
-            verdict = self._judge(of_exception(error, component, self._clock.now()), error)
-        except Exception as fault:
-            why = f"the classifier failed ({name_of(fault)}), so this is a guess"
-            verdict = _verdict_of(e.WinClawError, why, severity=self._default_severity)
+            given = dict(context or {})
+            component = _text(given.get("component"))
+            is_critical = given.get("critical") is True or component in self._critical_components
+            verdict = self._judge(of_exception(error, component, self._clock.now()), is_critical, error)
+        except Exception as fault:  # whatever an error does to us, its user needs an answer
+            verdict = self._guess(fault)
+        retries = given.get("retry_count")
         return ErrorContext.create(
-            error, component, str(given.get("operation", "unknown")), verdict.severity, verdict.impact,
+            error, component, _text(given.get("operation")), verdict.severity, verdict.impact,
             clock=self._clock, kind=verdict.error_class.kind, error_type=verdict.error_class.__name__,
             is_transient=verdict.is_transient, recovery_strategy=verdict.recovery_strategy, reason=verdict.reason,
             retry_after_s=verdict.retry_after_s, user_id=given.get("user_id"), session_id=given.get("session_id"),
-            retry_count=given.get("retry_count", 0),
+            retry_count=retries if isinstance(retries, int) else 0,
             metadata={name: value for name, value in given.items() if name not in _CONTEXT_FIELDS},
         )  # fmt: skip
 
     def classify_report(self, report: Mapping[str, Any]) -> Verdict:
         """What an error is that another process reports; the shape is ``events.Report``."""
         try:
-            verdict = self._judge(of_report(report))
-        except Exception as fault:
-            why = f"the classifier failed ({name_of(fault)}), so this is a guess"
-            return _verdict_of(e.WinClawError, why, severity=self._default_severity)
-        said = report.get("reason")
-        return replace(verdict, reason=said) if said and report.get("type") == verdict.error_class.__name__ else verdict
-
-    def _judge(self, evidence: Evidence, error: BaseException | None = None) -> Verdict:
-        verdict, skipped = self._by_users_rules(evidence)
-        if verdict is None:
-            verdict = self._group(evidence) if evidence.members else self._by_built_in_rules(evidence, error)
-        if skipped:
-            verdict = replace(verdict, reason=f"{verdict.reason}; a rule was passed over: {skipped}")
+            evidence = of_report(report)
+            verdict = self._judge(evidence, evidence.component in self._critical_components)
+            said = report.get("reason")
+        except Exception as fault:  # as in classify
+            return self._guess(fault)
+        if isinstance(said, str) and said and report.get("type") == verdict.error_class.__name__:
+            return replace(verdict, reason=said)
         return verdict
 
-    def _by_users_rules(self, evidence: Evidence) -> tuple[Verdict | None, str]:
+    def _guess(self, fault: Exception) -> Verdict:
+        why = f"the classifier failed ({name_of(fault)}), so this is a guess"
+        root = e.WinClawError
+        return Verdict(root, self._default_severity, root.impact, root.is_transient, root.recovery_strategy, why)
+
+    def _judge(self, evidence: Evidence, is_critical: bool, error: BaseException | None = None) -> Verdict:
         skipped = ""
         for rule in self._rules:
+            name = getattr(rule, "__name__", "a rule")
             try:
                 said = rule(evidence)
-            except Exception as fault:
-                skipped = f"{getattr(rule, '__name__', 'a rule')} raised {name_of(fault)}"
-                continue
-            if isinstance(said, Verdict):
-                return said, skipped
-            if said is not None:
-                why = f"your rule {getattr(rule, '__name__', '')} says so"
-                return self._verdict(said, why, evidence), skipped
-        for entry in self._configured:
-            if _fits(entry, evidence):
-                built_in = self._group(evidence) if evidence.members else self._by_built_in_rules(evidence, None)
-                chosen = e.TAXONOMY[entry.type] if entry.type else built_in.error_class
-                verdict = self._verdict(chosen, f"the configured rule {entry.name!r} says so", evidence)
-                return replace(verdict, severity=ErrorSeverity[entry.severity]) if entry.severity else verdict, skipped
-        return None, skipped
+                if isinstance(said, Verdict):
+                    return _adding(said, skipped)
+                if said is not None:
+                    return _adding(self._weigh(said, f"your rule {name} says so", evidence, is_critical), skipped)
+            except Exception as fault:  # a user's rule may raise anything
+                skipped = f"{name} was passed over, for it raised {name_of(fault)}"
+        return _adding(self._by_configured_rules(evidence, is_critical, error), skipped)
 
-    def _group(self, evidence: Evidence) -> Verdict:
-        verdicts = [self._judge(member) for member in evidence.members]
-        worst = max(verdicts, key=lambda one: (one.severity.value, not one.is_transient))
-        return replace(worst, reason=f"the worst of {len(verdicts)} errors in a group: {worst.reason}")
-
-    def _by_built_in_rules(self, evidence: Evidence, error: BaseException | None) -> Verdict:
-        chosen, why = _most_precise(evidence)
+    def _by_configured_rules(self, evidence: Evidence, is_critical: bool, error: BaseException | None) -> Verdict:
+        rule, chosen = next((one for one in self._configured if _fits(one[0], evidence)), (None, None))
+        if rule is None:
+            return self._by_built_in_rules(evidence, is_critical, error)
         if chosen is None:
-            return self._verdict(e.WinClawError, "nothing is known of this type of error", evidence, is_known=False)
-        if (evidence.component in self._llm_services or _from_llm_package(evidence)) and chosen in known.AS_LLM:
-            chosen = known.AS_LLM[chosen]
-            why += ", and the service is a language model"
-        verdict = self._verdict(chosen, why, evidence)
-        code = _code_of(evidence)
-        if chosen is e.TLSHandshakeError and ("SSLCertVerificationError" in _all_names(evidence) or code in known.BAD_CERTIFICATES):
-            verdict = replace(
-                verdict, is_transient=False, recovery_strategy=RecoveryStrategy.ESCALATE_TO_HUMAN,
-                severity=ErrorSeverity.ERROR, reason=f"{why}; a certificate that is refused stays so until it is mended",
-            )  # fmt: skip
-        if isinstance(error, e.WinClawError):  # a class derived from the taxonomy may know better
-            verdict = replace(
-                verdict, impact=error.impact, is_transient=error.is_transient, recovery_strategy=error.recovery_strategy
-            )
-            if not self._overrides(evidence):
-                verdict = replace(verdict, severity=error.severity)
-        return verdict
+            verdict = self._by_built_in_rules(evidence, is_critical, error)
+            verdict = _adding(verdict, f"how bad it is, the configured rule {rule.name!r} says")
+        else:
+            verdict = self._weigh(chosen, f"the configured rule {rule.name!r} says so", evidence, is_critical)
+        return replace(verdict, severity=ErrorSeverity[rule.severity]) if rule.severity else verdict
 
-    def _overrides(self, evidence: Evidence) -> bool:
-        return evidence.status in self._http_severity or evidence.component in self._critical_components
+    def _by_built_in_rules(self, evidence: Evidence, is_critical: bool, error: BaseException | None) -> Verdict:
+        if evidence.members:
+            verdicts = [self._judge(member, is_critical) for member in evidence.members]
+            worst = max(verdicts, key=lambda one: (one.severity.value, not one.is_transient))
+            return replace(worst, reason=f"the worst of {len(verdicts)} errors in a group: {worst.reason}")
+        if known.is_cancelled(evidence):
+            why, strategy = "it was cancelled, which is no failure", RecoveryStrategy.ESCALATE_TO_HUMAN
+            return Verdict(e.WinClawError, ErrorSeverity.INFO, ErrorImpact.NONE, False, strategy, why)
+        chosen, why, decided = known.diagnose(evidence)
+        as_llm = known.AS_LLM.get(chosen) if chosen is not None else None
+        if as_llm is not None and (evidence.component in self._llm_services or known.is_from_llm_package(evidence)):
+            chosen, why = as_llm, f"{why}, and the service is a language model"
+        why = why or "nothing is known of this type of error"
+        return self._weigh(chosen, why, evidence, is_critical, error, decided)
 
-    def _verdict(self, chosen: type[e.WinClawError], why: str, evidence: Evidence, *, is_known: bool = True) -> Verdict:
-        severity = chosen.severity if is_known else self._default_severity
-        if evidence.status in self._http_severity:
-            severity = self._http_severity[evidence.status]
-        elif evidence.component in self._critical_components:
-            severity = max(severity, ErrorSeverity.CRITICAL, key=lambda one: one.value)
-        return _verdict_of(chosen, why, severity=severity, retry_after_s=_retry_after_s(evidence))
+    def _weigh(
+        self,
+        chosen: type[e.WinClawError] | None,
+        why: str,
+        evidence: Evidence,
+        is_critical: bool,
+        error: BaseException | None = None,
+        decided: Evidence | None = None,
+    ) -> Verdict:
+        """The verdict for a class that is ``chosen`` already; what ``error`` says of itself goes before its class."""
+        severity = self._default_severity if chosen is None else chosen.severity
+        chosen = chosen or e.WinClawError
+        impact, is_transient, strategy = chosen.impact, chosen.is_transient, None
+        if error is not None and type(error).__module__ != "builtins":
+            severity = _own(error, "severity", ErrorSeverity, severity)
+            impact = _own(error, "impact", ErrorImpact, impact)
+            is_transient = _own(error, "is_transient", bool, is_transient)
+            strategy = _own(error, "recovery_strategy", RecoveryStrategy, None)
+        if chosen is e.TLSHandshakeError and known.is_bad_certificate(evidence):
+            is_transient, severity = False, ErrorSeverity.ERROR
+            why = f"{why}; a certificate that is refused stays so until it is mended"
+        if strategy is None:
+            changed = RecoveryStrategy.RETRY_WITH_BACKOFF if is_transient else RecoveryStrategy.ESCALATE_TO_HUMAN
+            strategy = chosen.recovery_strategy if is_transient == chosen.is_transient else changed
+        by_status = self._by_status(chosen, decided or evidence)
+        if by_status is not None:
+            severity = by_status
+        elif is_critical:
+            floor = ErrorSeverity.FATAL if issubclass(chosen, e.HardwareError) else ErrorSeverity.CRITICAL
+            severity = max(severity, floor, key=lambda one: one.value)
+        retry_after_s = next((link.retry_after_s for link in evidence.chain() if link.retry_after_s is not None), None)
+        return Verdict(chosen, severity, impact, is_transient, strategy, why, retry_after_s)
+
+    def _by_status(self, chosen: type[e.WinClawError], decided: Evidence) -> ErrorSeverity | None:
+        """The severity for the HTTP status, unless something else made it an error of quite another nature."""
+        if decided.status not in self._http_severity:
+            return None
+        usual = known.class_of_status(decided.status)
+        fits = usual is None or usual.is_transient == chosen.is_transient
+        return self._http_severity[decided.status] if fits else None
 
 
-def _verdict_of(
-    chosen: type[e.WinClawError], why: str, *, severity: ErrorSeverity, retry_after_s: float | None = None
-) -> Verdict:
-    return Verdict(
-        chosen, severity, chosen.impact, chosen.is_transient, chosen.recovery_strategy, why, retry_after_s
-    )  # fmt: skip
+def _class_of(rule: ClassificationRule) -> type[e.WinClawError] | None:
+    if rule.type is None:
+        return None
+    chosen = e.TAXONOMY.get(rule.type) or e.KINDS.get(rule.type)
+    if chosen is None:
+        raise ValueError(f"the rule {rule.name!r} gives the type {rule.type!r}, which is no class of the taxonomy")
+    return chosen
 
 
-def _most_precise(evidence: Evidence) -> tuple[type[e.WinClawError] | None, str]:
-    """The class that the error shows itself, or that a cause of it shows more precisely."""
-    chosen, why = _by_itself(evidence)
-    link, how = evidence.cause, "it was caused by"
-    for _ in range(_MAX_CAUSES):
-        if link is None:
+def _fits(rule: ClassificationRule, evidence: Evidence) -> bool:
+    """Whether the error, or one that it was raised from, is all that the rule asks for."""
+    errno = rule.errno and canonical_errno(rule.errno)
+    for link in evidence.chain():
+        if (
+            (rule.exception is None or rule.exception in link.names)
+            and (rule.status is None or rule.status == link.status)
+            and (rule.code is None or rule.code == link.code)
+            and (errno is None or errno in (link.errno, link.code))
+            and (rule.component is None or rule.component == link.component)
+        ):
+            return True
+        if not link.is_explicit:
             break
-        below, below_why = _by_itself(link)
-        is_finer = below is not None and (chosen is None or (below is not chosen and issubclass(below, chosen)))
-        if is_finer and (chosen is None or chosen is not e.PersistentError):
-            how = how if link.is_explicit else "it came up while handling"
-            chosen, why = below, f"{how} {_short(link)}: {below_why}"
-        link = link.cause
-    return chosen, why
+    return False
 
 
-def _by_itself(evidence: Evidence) -> tuple[type[e.WinClawError] | None, str]:
-    for name in evidence.names:
-        if name.startswith("resilience.errors.") and (own := e.TAXONOMY.get(name.rpartition(".")[2])):
-            return own if own is not e.WinClawError else None, f"it was raised as {own.__name__}"
-        if name in known.NO_FAILURES:
-            return e.WinClawError, "it was cancelled, which is not a failure"
-    if evidence.names and (own := e.TAXONOMY.get(evidence.names[0])):  # bare, so it comes from a report
-        return own, f"it was reported as {own.__name__}"
-    if evidence.code is not None:
-        chosen = known.CODES.get(evidence.code) or known.CODES.get("_".join(evidence.code.split("_")[:2]))
-        if chosen is not None:
-            return chosen, f"its code is {evidence.code}"
-    if evidence.status is not None and (chosen := known.class_of_status(evidence.status)) is not None:
-        return chosen, f"HTTP status {evidence.status}"
-    for name in evidence.names:
-        if (chosen := known.NAMES.get(name)) is not None:
-            return chosen, _why_by_name(name, chosen, evidence)
-    if evidence.errno is not None:
-        return known.ERRNOS.get(evidence.errno, e.SystemCallError), f"the system says {evidence.errno}"
-    if evidence.exit is not None:
-        return e.ProcessError, f"a process ended with {signal_name(evidence.exit) or f'status {evidence.exit}'}"
-    for name in evidence.names:
-        if (own := e.TAXONOMY.get(name)) is not None:
-            return own, f"its class is called {name}"
-    return None, ""
+def _adding(verdict: Verdict, remark: str) -> Verdict:
+    return replace(verdict, reason=f"{verdict.reason}; {remark}") if remark else verdict
 
 
-def _why_by_name(name: str, chosen: type[e.WinClawError], evidence: Evidence) -> str:
-    first = _short(evidence)
-    why = f"{first} is one of {name}" if name not in (first, evidence.names[0]) and not first.endswith(f".{name}") else first
-    if evidence.exit is not None:
-        why += f" (ended with {signal_name(evidence.exit) or f'status {evidence.exit}'})"
-    return f"{why}; the same call would fail the same way" if chosen in known.OWN_MISTAKES else why
+def _own(error: BaseException, name: str, kind: type[_T], otherwise: Any) -> Any:
+    """What ``error`` says of itself, where it departs from its class in the taxonomy; else ``otherwise``."""
+    try:
+        value = getattr(error, name, None)
+    except Exception:  # an attribute that cannot be read is not there
+        return otherwise
+    usual = next((one for one in type(error).__mro__ if one.__module__ == e.__name__), None)
+    return value if isinstance(value, kind) and value is not getattr(usual, name, None) else otherwise
 
 
-def _short(evidence: Evidence) -> str:
-    return evidence.names[0].removeprefix("builtins.") if evidence.names else "another error"
-
-
-def _fits(entry: ClassificationRule, evidence: Evidence) -> bool:
-    return (
-        (entry.exception is None or entry.exception in _all_names(evidence))
-        and (entry.status is None or entry.status == evidence.status)
-        and (entry.code is None or entry.code == _code_of(evidence))
-        and (entry.errno is None or entry.errno == evidence.errno)
-        and (entry.component is None or entry.component == evidence.component)
-    )
-
-
-def _chain(evidence: Evidence) -> Iterable[Evidence]:
-    link: Evidence | None = evidence
-    for _ in range(_MAX_CAUSES):
-        if link is None:
-            return
-        yield link
-        link = link.cause
-
-
-def _all_names(evidence: Evidence) -> set[str]:
-    return {name for link in _chain(evidence) for name in link.names}
-
-
-def _code_of(evidence: Evidence) -> str | None:
-    return next((link.code for link in _chain(evidence) if link.code is not None), None)
-
-
-def _retry_after_s(evidence: Evidence) -> float | None:
-    return next((link.retry_after_s for link in _chain(evidence) if link.retry_after_s is not None), None)
-
-
-def _from_llm_package(evidence: Evidence) -> bool:
-    return any(name.startswith(known.LLM_PACKAGES) for link in _chain(evidence) for name in link.names)
+def _text(value: object) -> str:
+    try:
+        return "unknown" if value is None else str(value)
+    except Exception:  # a name that cannot be read is none
+        return "unknown"

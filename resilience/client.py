@@ -17,8 +17,8 @@ from resilience import home
 from resilience.classification import ErrorClassifier
 from resilience.clock import Clock, SystemClock, as_text
 from resilience.context import ErrorContext
-from resilience.evidence import facts
 from resilience.degradation import FEATURES, DegradationLevel
+from resilience.evidence import facts
 from resilience.gate import SERVICE_FEATURES, FeatureDisabledError, blocking_feature
 from resilience.link import Link
 from resilience.redaction import Redactor

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, StrEnum
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 from resilience.clock import Clock, SystemClock
 
@@ -49,7 +49,7 @@ class RecoveryStrategy(StrEnum):
     ESCALATE_TO_HUMAN = "ESCALATE_TO_HUMAN"
 
 
-MAX_STACK_CHARACTERS = 100_000
+MAX_STACK_CHARACTERS: Final = 100_000
 
 
 @dataclass
@@ -117,13 +117,17 @@ class ErrorContext:
     def stack_trace(self) -> str:
         """The error's own stack, causes included; of a very long one the beginning and the end."""
         try:
-            text = "".join(traceback.format_exception(self.original_error, limit=200))
+            text = "".join(traceback.format_exception(self.original_error))
         except Exception as fault:
             return f"(its stack cannot be read: {name_of(fault)})"
         if len(text) <= MAX_STACK_CHARACTERS:
             return text
-        half = MAX_STACK_CHARACTERS // 2
+        half = MAX_STACK_CHARACTERS // 2 - 50
         return f"{text[:half]}\n… ({len(text) - 2 * half} characters left out)\n{text[-half:]}"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickle, which does not know frames: the stack is written out before it is lost."""
+        return {**self.__dict__, "stack_trace": self.stack_trace}
 
     @property
     def fingerprint(self) -> str:
@@ -131,18 +135,28 @@ class ErrorContext:
         return fingerprint(self.kind, self.component, self.operation, self.error_type, self.message)
 
 
-_FOUND = frozenset({"kind", "error_type", "is_transient", "recovery_strategy", "reason", "retry_after_s"})
-_VARIABLE = re.compile(
-    r"""'[^'\n]{0,200}'|"[^"\n]{0,200}"|(?<![\w.])(?:/|[A-Za-z]:\\)[^\s'",;:)\]]{1,300}|\b[0-9a-fA-F]{8,}\b|0x[0-9a-fA-F]{1,16}|\d+"""
+_FOUND: Final = frozenset({"kind", "error_type", "is_transient", "recovery_strategy", "reason", "retry_after_s"})
+# No repetition is tried in a second way (``*+``) or from the middle of a word: any text takes linear time.
+_QUOTED: Final = re.compile(r"""'(?<!\w')[^'\n]*+'|"[^"\n]*+"|`[^`\n]*+`""")
+_VARIABLE: Final = re.compile(
+    r"""
+      (?<![\w.~+-])(?:[a-z]:)?[\w.~+-]*+[/\\@][^\s'"`,;:)\]}>]*+   # a path, what follows a URL's scheme, a mail address
+    | \b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b              # a UUID
+    | (?<![\w:])(?:[0-9a-f]{1,4})?(?::[0-9a-f]{0,4}){2,7}           # an IPv6 address, a time
+    | \b[^\W\d]*+\d\w*+(?:[.,]\d\w*+)*+                           # a number, or a word that holds one
+    """,
+    re.VERBOSE | re.IGNORECASE,
 )
+_IS_ODD: Final = re.compile(r"[\d/\\@]|::")  # only then is a word worth the pattern above
 
 
 def fingerprint(kind: str, component: str, operation: str, error_type: str, message: str) -> str:
     """Sixteen hex digits that are the same for the same trouble: what varies in the message is left out of it.
 
-    Numbers, ids, quoted words, addresses and paths vary; so does everything after the first 500 characters.
+    Numbers, ids, quoted words, addresses and paths vary; of what is left, the first 500 characters count.
     """
-    stable = _VARIABLE.sub("#", message[:500])
+    words = _QUOTED.sub("#", message[:10_000]).split()
+    stable = " ".join([_VARIABLE.sub("#", word) if _IS_ODD.search(word) else word for word in words])[:500]
     parts = "\0".join((kind, component, operation, error_type, stable))
     return hashlib.blake2b(parts.encode("utf-8", "replace"), digest_size=8).hexdigest()
 

@@ -6,13 +6,11 @@ Everything here is a pure function of its arguments; ``core`` keeps the standing
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum
 from types import MappingProxyType
 from typing import Final
-
-from msgspec import Struct
-from msgspec.structs import replace
 
 
 class DegradationLevel(Enum):
@@ -70,7 +68,8 @@ FEATURES: Final[Mapping[DegradationLevel, Mapping[str, bool]]] = MappingProxyTyp
 """Each level's complete row of feature flags (§5.2): a flag that the document leaves out of a row is off there."""
 
 
-class Standing(Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
     """Where the level stands, since when, and why; kept in the journal, so that it survives restarts.
 
     ``pinned``: a person chose it; it holds until *Auto*. ``latched``: a rule chose it, and only a person releases it.

@@ -9,9 +9,10 @@ and 502 have classes of their own.
 
 from __future__ import annotations
 
+import copyreg
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from resilience.context import ErrorImpact, ErrorSeverity, RecoveryStrategy
 
@@ -57,10 +58,18 @@ class WinClawError(Exception):
     retry_after_s: float | None = None
     context: ErrorContext | None = None
 
-    def __init__(self, *args: object, retry_after_s: float | None = None) -> None:
+    def __init__(
+        self, *args: object, retry_after_s: float | None = None, context: ErrorContext | None = None
+    ) -> None:
         super().__init__(*args)
         if retry_after_s is not None:
             self.retry_after_s = retry_after_s
+        if context is not None:
+            self.context = context
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For pickle and copy: without ``__init__``, because classes below may take other arguments."""
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
 
 
 # Transient: trying again can help.
@@ -572,3 +581,6 @@ TAXONOMY: Final[Mapping[str, type[WinClawError]]] = MappingProxyType(
     {one.__name__: one for one in _all_below(WinClawError) if one.__module__ == __name__}
 )
 """Every class of the taxonomy by its name, ``WinClawError`` first."""
+
+KINDS: Final[Mapping[str, type[WinClawError]]] = MappingProxyType({one.kind: one for one in TAXONOMY.values()})
+"""The same by ``kind``."""

@@ -9,20 +9,22 @@ from __future__ import annotations
 import builtins
 import errno as errno_names
 import functools
-import signal
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-MAX_DEPTH: Final = 20
-MAX_MEMBERS: Final = 50
+MAX_CAUSES: Final = 20
+MAX_ERRORS: Final = 100
+"""Errors that are read at most, causes and members of groups together."""
 _MAX_RETRY_AFTER_S: Final = 7 * 86400.0
 # Codes of Windows that say more than the errno that Python translates them to.
 _WINERRORS: Final = {
     32: "EBUSY", 33: "EBUSY", 39: "ENOSPC", 112: "ENOSPC", 1450: "ENOMEM", 1455: "ENOMEM", 1816: "EDQUOT",
-    11001: "ENOTFOUND", 11002: "EAI_AGAIN",
 }  # fmt: skip
+# OSErrors whose errno is a number of their own library, not the system's.
+_FOREIGN_ERRNO: Final = frozenset({"ssl.SSLError", "socket.gaierror", "socket.herror"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,36 +51,53 @@ class Evidence:
     members: tuple[Evidence, ...] = ()
     component: str = ""
 
+    def chain(self) -> Iterator[Evidence]:
+        """The error, what led to it, what led to that …"""
+        link: Evidence | None = self
+        while link is not None:
+            yield link
+            link = link.cause
 
-def of_exception(error: BaseException, component: str = "", now: datetime | None = None, depth: int = 0) -> Evidence:
+
+def of_exception(error: BaseException, component: str = "", now: datetime | None = None) -> Evidence:
     """The evidence that ``error`` gives; an attribute that cannot be read is not there.
 
     Args:
         now: for a Retry-After that names a moment; the system's clock is not asked.
     """
-    if type(error) is OSError or (type(error).__module__ == "builtins" and not isinstance(error, BaseExceptionGroup)):
-        status = code = retry_after_s = None  # the short way for what is most frequent
-    else:
-        response = _get(error, "response")
-        status = _status(error, response)
-        code = _code(error, response)
-        retry_after_s = _retry_after_s(error, response, now) if status is not None or response is not None else None
-        if retry_after_s is None:
-            retry_after_s = _seconds(_get(error, "retry_after_s"))
-    cause, is_explicit = (None, True) if depth >= MAX_DEPTH else _cause(error)
-    members = _members(error) if depth < 3 else ()
-    return Evidence(
-        names=names_of(type(error)),  # type: ignore[arg-type] # classes are hashable
-        status=status,
-        errno=_errno(error) if isinstance(error, OSError) else None,
-        code=code,
-        exit=_whole(_get(error, "returncode")),
-        retry_after_s=retry_after_s,
-        cause=None if cause is None else of_exception(cause, component, now, depth + 1),
-        is_explicit=is_explicit,
-        members=tuple(of_exception(member, component, now, depth + 1) for member in members),
-        component=component,
-    )
+    return _read(error, component, now, set())
+
+
+def _read(error: BaseException, component: str, now: datetime | None, seen: set[int]) -> Evidence:
+    links: list[tuple[BaseException, bool]] = []
+    following: BaseException | None = error
+    while following is not None and id(following) not in seen and len(links) <= MAX_CAUSES and len(seen) < MAX_ERRORS:
+        seen.add(id(following))
+        cause, is_explicit = _cause(following)
+        links.append((following, is_explicit))
+        following = cause
+    evidence: Evidence | None = None
+    for link, is_explicit in reversed(links):
+        evidence = _alone(link, component, now, evidence, is_explicit, _members(link, component, now, seen))
+    return evidence or Evidence(_names_of(type(error).__mro__), component=component)
+
+
+def _alone(
+    error: BaseException, component: str, now: datetime | None,
+    cause: Evidence | None = None, is_explicit: bool = True, members: tuple[Evidence, ...] = (),
+) -> Evidence:  # fmt: skip
+    names = _names_of(type(error).__mro__)
+    errno = _errno(error, names) if isinstance(error, OSError) else None
+    if type(error).__module__ == "builtins":  # Python's own have nothing more, and are the most frequent
+        return Evidence(names, None, errno, None, None, None, cause, is_explicit, members, component)
+    response = _get(error, "response")
+    status = _status(error, response)
+    retry_after_s = _retry_after_s(error, response, now) if status is not None or response is not None else None
+    if retry_after_s is None:
+        retry_after_s = _seconds(_get(error, "retry_after_s"))
+    exit_status = _whole(_get(error, "returncode"))
+    code = _code(error, response, names)
+    return Evidence(names, status, errno, code, exit_status, retry_after_s, cause, is_explicit, members, component)
 
 
 def of_report(report: Mapping[str, Any], component: str = "", depth: int = 0) -> Evidence:
@@ -90,16 +109,16 @@ def of_report(report: Mapping[str, Any], component: str = "", depth: int = 0) ->
     cause = report.get("cause")
     original = facts.get("exception")
     names = _names_told(name) + (_names_told(original) if isinstance(original, str) else ())
-    code = facts.get("code")
-    errno = facts.get("errno")
+    code = _text(facts.get("code")) or (name if name.isupper() else None)
+    errno = _text(facts.get("errno"))
     return Evidence(
         names=tuple(dict.fromkeys(names)),
-        status=_whole(facts.get("status")),
-        errno=errno if isinstance(errno, str) else name if name.isupper() and name.startswith("E") else None,
-        code=code if isinstance(code, str) else name if name.isupper() else None,
+        status=_as_status(facts.get("status")),
+        errno=canonical_errno(errno) if errno else None,
+        code=code,
         exit=_whole(facts.get("exit")),
         retry_after_s=_seconds(facts.get("retry_after_s")),
-        cause=of_report(cause, component, depth + 1) if isinstance(cause, Mapping) and depth < MAX_DEPTH else None,
+        cause=of_report(cause, component, depth + 1) if isinstance(cause, Mapping) and depth < MAX_CAUSES else None,
         component=component,
     )
 
@@ -107,19 +126,19 @@ def of_report(report: Mapping[str, Any], component: str = "", depth: int = 0) ->
 def facts(error: BaseException, now: datetime | None = None) -> dict[str, Any]:
     """What a report's metadata says of ``error`` beside its type: status, retry_after_s, errno, code, exit."""
     try:
-        found = of_exception(error, now=now, depth=MAX_DEPTH)
-    except Exception:
+        found = _alone(error, "", now)
+    except Exception:  # an error that cannot be looked at has no facts
         return {}
     said = {name: getattr(found, name) for name in ("status", "retry_after_s", "errno", "code", "exit")}
     return {name: value for name, value in said.items() if value is not None}
 
 
 @functools.lru_cache(maxsize=2000)
-def names_of(kind: type[BaseException]) -> tuple[str, ...]:
-    """The class and those above it, each as ``package.module.Name`` and ``Name``, the most specific first."""
+def _names_of(classes: tuple[type, ...]) -> tuple[str, ...]:
+    """An error's classes, each as ``package.module.Name`` and ``Name``, the most specific first."""
     found: dict[str, None] = {}
-    for one in kind.__mro__:
-        if one not in (object, BaseException, Exception):
+    for one in classes:
+        if one is not object:
             found[f"{one.__module__}.{one.__qualname__}"] = None
             found[one.__name__] = None
     return tuple(found)
@@ -129,42 +148,56 @@ def _names_told(name: str) -> tuple[str, ...]:
     """What a name alone tells: itself, bare, and for one of Python's own exceptions the classes above it."""
     bare = name.rpartition(".")[2]
     known = getattr(builtins, bare, None)
-    above = names_of(known) if isinstance(known, type) and issubclass(known, BaseException) else ()
+    above = _names_of(known.__mro__) if isinstance(known, type) and issubclass(known, BaseException) else ()
     return (name, bare, *above)
+
+
+def canonical_errno(name: str) -> str:
+    """The one name of a system error that has several: ``WSAECONNRESET``, ``EWOULDBLOCK``."""
+    bare = name.removeprefix("WSA")
+    number = getattr(errno_names, bare, None)
+    return errno_names.errorcode.get(number, bare).removeprefix("WSA") if isinstance(number, int) else bare
 
 
 def _cause(error: BaseException) -> tuple[BaseException | None, bool]:
     if error.__cause__ is not None:
         return error.__cause__, True
-    for name in ("reason", "os_error", "original_error"):  # urllib's, aiohttp's and others' own way
-        inner = _get(error, name)
-        if isinstance(inner, BaseException) and inner is not error:
-            return inner, True
     if error.args and isinstance(error.args[0], BaseException):  # httpcore's and requests' way
         return error.args[0], True
-    tries = _get(error, "errors")
-    if isinstance(tries, (tuple, list)) and tries and isinstance(tries[-1], BaseException) and tries[-1] is not error:
-        return tries[-1], True  # a retry that gave up: the last try tells
+    if type(error).__module__ != "builtins":
+        for name in ("reason", "os_error", "original_error"):  # urllib's, aiohttp's and others' own way
+            if isinstance(inner := _get(error, name), BaseException):
+                return inner, True
+        tries = _get(error, "errors")
+        if isinstance(tries, (tuple, list)) and tries and isinstance(tries[-1], BaseException):
+            return tries[-1], True  # a retry that gave up: the last try tells
     if error.__context__ is not None and not error.__suppress_context__:
         return error.__context__, False
     return None, True
 
 
-def _members(error: BaseException) -> tuple[BaseException, ...]:
-    return error.exceptions[:MAX_MEMBERS] if isinstance(error, BaseExceptionGroup) else ()
+def _members(error: BaseException, component: str, now: datetime | None, seen: set[int]) -> tuple[Evidence, ...]:
+    if not isinstance(error, BaseExceptionGroup):
+        return ()
+    return tuple(_read(member, component, now, seen) for member in error.exceptions if len(seen) < MAX_ERRORS)
 
 
 def _status(error: object, response: object) -> int | None:
-    for holder, name in ((error, "status_code"), (error, "status"), (response, "status_code"), (response, "status"), (error, "code")):
-        status = _whole(_get(holder, name))
-        if status is not None and 100 <= status <= 599:
+    for holder, name in (
+        (error, "status_code"), (error, "status"), (response, "status_code"), (response, "status"), (error, "code"),
+    ):  # fmt: skip
+        status = _as_status(_get(holder, name))
+        if status is not None:
             return status
-    metadata = response.get("ResponseMetadata") if isinstance(response, Mapping) else None
-    return _whole(metadata.get("HTTPStatusCode")) if isinstance(metadata, Mapping) else None
+    metadata = response.get("ResponseMetadata") if isinstance(response, Mapping) else None  # botocore
+    return _as_status(metadata.get("HTTPStatusCode")) if isinstance(metadata, Mapping) else None
 
 
-def _code(error: object, response: object) -> str | None:
-    if isinstance(code := _get(error, "code"), str) and code:
+def _code(error: object, response: object, names: tuple[str, ...]) -> str | None:
+    code = _get(error, "code")
+    if callable(code) and "grpc.RpcError" in names:
+        code = _get(code(), "name")
+    if isinstance(code, str) and code:
         return code
     for name in ("sqlite_errorname", "reason"):  # SQLite's and TLS' own
         if isinstance(code := _get(error, name), str) and code.isupper():
@@ -173,7 +206,7 @@ def _code(error: object, response: object) -> str | None:
         if isinstance(body, Mapping):
             inner = body.get("error") or body.get("Error") or body
             if isinstance(inner, Mapping):
-                for name in ("code", "type", "Code"):
+                for name in ("code", "type", "status", "Code"):
                     if isinstance(code := inner.get(name), str) and code:
                         return code
     return None
@@ -186,10 +219,10 @@ def _retry_after_s(error: object, response: object, now: datetime | None) -> flo
             continue
         try:
             value = headers.get("Retry-After") or headers.get("retry-after")
-        except Exception:
+        except Exception:  # noqa: S112 -- headers that cannot be read say nothing
             continue
         if isinstance(value, str):
-            return _seconds(value.strip()) if now is None or not value[:1].isalpha() else _until(value, now)
+            return _until(value, now) if now is not None and value[:1].isalpha() else _seconds(value)
     return None
 
 
@@ -201,7 +234,7 @@ def _until(http_date: str, now: datetime) -> float | None:
     except ValueError:
         return None
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return min(max(0.0, (moment - now).total_seconds()), _MAX_RETRY_AFTER_S)
+    return _seconds(max(0.0, (moment - now).total_seconds()))
 
 
 def _seconds(value: object) -> float | None:
@@ -211,27 +244,30 @@ def _seconds(value: object) -> float | None:
         seconds = float(value)
     except (ValueError, OverflowError):
         return None
-    return min(seconds, _MAX_RETRY_AFTER_S) if seconds >= 0 else None
+    return min(seconds, _MAX_RETRY_AFTER_S) if 0 <= seconds < math.inf else None
 
 
-def _errno(error: OSError) -> str | None:
-    winerror = _get(error, "winerror")
+def _errno(error: OSError, names: tuple[str, ...]) -> str | None:
+    winerror = getattr(error, "winerror", None)
     if isinstance(winerror, int) and winerror in _WINERRORS:
         return _WINERRORS[winerror]
     number = error.errno
-    return errno_names.errorcode.get(number, "").removeprefix("WSA") or None if isinstance(number, int) else None
+    if not isinstance(number, int) or not _FOREIGN_ERRNO.isdisjoint(names):
+        return None
+    return errno_names.errorcode.get(number, "").removeprefix("WSA") or None
 
 
-def signal_name(exit_status: int) -> str | None:
-    """The signal that a negative exit status stands for, e.g. ``SIGKILL``."""
-    try:
-        return signal.Signals(-exit_status).name if exit_status < 0 else None
-    except ValueError:
-        return f"signal {-exit_status}"
+def _as_status(value: object) -> int | None:
+    status = _whole(value)
+    return status if status is not None and 100 <= status <= 599 else None
 
 
 def _whole(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
 
 
 def _get(holder: object, name: str) -> Any:
@@ -239,5 +275,5 @@ def _get(holder: object, name: str) -> Any:
         return None
     try:
         return getattr(holder, name, None)
-    except Exception:
+    except Exception:  # an attribute that cannot be read is not there
         return None

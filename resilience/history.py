@@ -71,8 +71,11 @@ class History:
         order = "DESC" if newest else "ASC"
         with self._reading() as conn:
             rows = conn.execute(
-                f"""SELECT * FROM (SELECT id, at, type, component, body FROM events WHERE id > :since ORDER BY id {order} LIMIT :limit)
-                UNION ALL SELECT * FROM (SELECT id, at, 'error', component, NULL FROM errors WHERE id > :since ORDER BY id {order} LIMIT :limit)
+                f"""
+                SELECT * FROM (SELECT id, at, type, component, body FROM events
+                    WHERE id > :since ORDER BY id {order} LIMIT :limit)
+                UNION ALL SELECT * FROM (SELECT id, at, 'error', component, NULL FROM errors
+                    WHERE id > :since ORDER BY id {order} LIMIT :limit)
                 ORDER BY id {order} LIMIT :limit""",
                 {"since": since, "limit": min(limit, MAX_ROWS)},
             ).fetchall()
@@ -117,13 +120,13 @@ class History:
         event = error_event(row)
         return msgspec.structs.replace(event, body={**event.body, **msgspec.json.decode(row["detail"])})
 
-    def groups(self, wanted: ErrorFilter = ErrorFilter(), since: str = "", limit: int = 50) -> list[dict[str, Any]]:  # noqa: B008 -- frozen
+    def groups(self, wanted: ErrorFilter | None = None, since: str = "", limit: int = 50) -> list[dict[str, Any]]:
         """Errors that are the same trouble, the last seen first, each with its count.
 
         Args:
             since: only groups seen after this moment (ISO 8601 text as stored).
         """
-        where, values = _conditions(wanted, "groups", page_by="last_id")
+        where, values = _conditions(wanted or ErrorFilter(), "groups", page_by="last_id")
         with self._reading() as conn:
             rows = conn.execute(
                 f"SELECT * FROM groups WHERE {' AND '.join([*where, 'last_at >= :since'])} ORDER BY last_id DESC LIMIT :limit",
@@ -176,7 +179,8 @@ def _conditions(wanted: ErrorFilter, table: str, page_by: str) -> tuple[list[str
     where: list[str] = []
     values: dict[str, Any] = {}
     if wanted.kind is not None:
-        where.append(f"({table}.kind = :kind OR ({table}.kind >= :kind || '.' AND {table}.kind < :kind || '/'))")  # '/' follows '.' in order
+        # The kind itself, and all that begin with it and a dot: '/' is what follows '.' in order.
+        where.append(f"({table}.kind = :kind OR ({table}.kind >= :kind || '.' AND {table}.kind < :kind || '/'))")
         values["kind"] = wanted.kind
     if wanted.component is not None:
         where.append(f"{table}.component = :component")

@@ -212,7 +212,8 @@ class Journal:
         Returns whether there may be more to delete: call it again, with room for other work in between.
         """
         conn = self._db.conn
-        pages, free, size = (conn.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size"))
+        names = ("page_count", "freelist_count", "page_size")
+        pages, free, size = (conn.execute(f"PRAGMA {name}").fetchone()[0] for name in names)
         too_large = (pages - free) * size > max_mb * 1_000_000
         deleted = 0
         with self._db.atomic():
@@ -225,8 +226,8 @@ class Journal:
                     conn.execute(_DELETE_TEXT + chosen, values)
                 deleted += conn.execute(f"DELETE FROM {table} WHERE {chosen}", values).rowcount
             conn.execute("DELETE FROM groups WHERE last_id < (SELECT coalesce(min(id), ?) FROM errors)", [self._last_id + 1])
-            oldest = conn.execute("SELECT coalesce(min(minute), '9999') FROM (SELECT substr(at, 1, 16) AS minute FROM errors LIMIT 500)").fetchone()[0]
-            conn.execute("DELETE FROM minutes WHERE minute < ?", [oldest])
+            oldest = conn.execute("SELECT min(at) FROM (SELECT at FROM errors ORDER BY id LIMIT 500)").fetchone()[0]
+            conn.execute("DELETE FROM minutes WHERE minute < ?", [(oldest or "9999")[:16]])
         return deleted >= chunk
 
     def start_anew(self, now: datetime) -> None:

@@ -73,9 +73,9 @@ class Link:
         """Says goodbye if the tray is there, and ends the threads."""
         self._stopping.set()
         self._wake.set()
-        self._threads[0].join(2)
-        self._up.close()
-        self._down.close()
+        self._down.end()
+        for thread in self._threads:
+            thread.join(2)
 
     def _send_up(self) -> None:
         failures, beat_s = 0, -self._heartbeat_s
@@ -101,6 +101,7 @@ class Link:
         with contextlib.suppress(UnreachableError):
             self._deliver()
             self._beat(leaving=True)
+        self._up.close()
 
     def _beat(self, *, leaving: bool) -> None:
         self._up.ask("POST", "/api/v1/heartbeats", {"agent": self._agent, "pid": os.getpid(), "leaving": leaving})
@@ -144,3 +145,4 @@ class Link:
             except Exception:
                 _log.exception("an unexpected fault while listening to WinClaw")
                 self._stopping.wait(_PAUSE_S[-1])
+        self._down.close()

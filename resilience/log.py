@@ -59,7 +59,7 @@ class EventLog:
 
 
 class _Handover(QueueHandler):
-    def handleError(self, record: logging.LogRecord) -> None:
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 -- the name is the standard library's
         """The queue is full: the line is dropped, as promised above."""
 
 

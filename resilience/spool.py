@@ -43,7 +43,8 @@ class Spool:
                 self.dropped += 1
                 return False
             try:
-                if not self._segments or self._segments[-1].size + len(line) > _SEGMENT_BYTES:
+                last = self._segments[-1] if self._segments else None
+                if last is None or not last.is_ours or last.size + len(line) > _SEGMENT_BYTES:
                     self._segments.append(_Segment.create(self._folder))
                 self._segments[-1].append(line)
             except OSError:
@@ -69,12 +70,12 @@ class Spool:
     def acknowledge(self, lines: list[bytes]) -> None:
         """Forgets ``lines``, which ``peek`` gave and the tray has stored."""
         with self._lock:
-            for number, segment in enumerate(self._segments):
+            for segment in self._segments:
                 if segment.waiting:
                     segment.skip(sum(map(len, lines)))
                     if not segment.waiting:
-                        is_last = number == len(self._segments) - 1
-                        segment.empty() if is_last else segment.remove()
+                        still_written = segment.is_ours and segment is self._segments[-1]
+                        segment.empty() if still_written else segment.remove()
                     break
             self._segments = [segment for segment in self._segments if not segment.gone]
 
@@ -95,16 +96,17 @@ class Spool:
 class _Segment:
     """One locked file: ``start`` is where the unacknowledged part begins, ``size`` where it ends."""
 
-    def __init__(self, path: Path, file: IO[bytes]) -> None:
-        self.path, self._file, self.start, self.gone = path, file, 0, False
+    def __init__(self, path: Path, file: IO[bytes], *, is_ours: bool) -> None:
+        self.path, self._file, self.start, self.gone, self.is_ours = path, file, 0, False, is_ours
         self.size = file.seek(0, os.SEEK_END)
 
     @classmethod
     def create(cls, folder: Path) -> _Segment:
         path = folder / f"{os.getpid()}-{uuid.uuid4().hex[:12]}{_ENDING}"
-        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600), "r+b", buffering=0)
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+        file = os.fdopen(os.open(path, flags, 0o600), "r+b", buffering=0)
         _try_lock(file)
-        return cls(path, file)
+        return cls(path, file, is_ours=True)
 
     @classmethod
     def take_over(cls, path: Path) -> _Segment | None:
@@ -115,7 +117,7 @@ class _Segment:
         if not _try_lock(file):
             file.close()
             return None
-        segment = cls(path, file)
+        segment = cls(path, file, is_ours=False)
         segment._cut_torn_end()
         if not segment.waiting:
             segment.remove()

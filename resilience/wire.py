@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
+import socket
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,6 +28,7 @@ class Wire:
         self._folder, self._operator = folder, operator
         self._connection: http.client.HTTPConnection | None = None
         self._token = ""
+        self._ended = False
 
     def ask(
         self, method: str, path: str, body: bytes | dict[str, Any] | None = None, timeout_s: float = 10
@@ -53,6 +56,8 @@ class Wire:
         connection = self._connection or self._connect(timeout_s)
         headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
         connection.request(method, path, content, headers)
+        if self._ended:  # in the meantime; nobody would wake us from the answer's wait any more
+            raise ConnectionAbortedError("this connection was ended")
         response = connection.getresponse()
         answer = json.loads(response.read() or b"{}")
         if response.status == 401:  # another WinClaw, another token: read the files again
@@ -60,6 +65,8 @@ class Wire:
         return response.status, answer if isinstance(answer, dict) else {}
 
     def _connect(self, timeout_s: float) -> http.client.HTTPConnection:
+        if self._ended:
+            raise ConnectionRefusedError("this connection was ended")
         found = home.read_json(self._folder / home.ENDPOINT)
         secrets = home.read_json(self._folder / home.OPERATOR) if self._operator else found
         if found is None or secrets is None:
@@ -70,6 +77,14 @@ class Wire:
         self._token = str(secrets.get("operator_token" if self._operator else "token"))
         self._connection = http.client.HTTPConnection(address.hostname, address.port, timeout=timeout_s)
         return self._connection
+
+    def end(self) -> None:
+        """Makes whoever waits for an answer get none, now and from now on; may be called from another thread."""
+        self._ended = True
+        connection = self._connection
+        if connection is not None and (waiting := connection.sock) is not None:
+            with contextlib.suppress(OSError):
+                waiting.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Ends the connection; the next request makes a new one."""

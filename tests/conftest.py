@@ -1,57 +1,89 @@
-"""What browser tests share: the browser of this machine, a running WinClaw, a page that is logged in."""
+"""What tests of several parts share: a running WinClaw and a browser to look at it."""
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
 
-from run import find_browser
-from tray.app import Running, running
+from run import NO_BROWSER, find_browser
 
-CHROMIUM = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
+if TYPE_CHECKING:  # a test that needs neither the app nor a browser loads neither
+    from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, WebError
+
+    from tray.app import Running
+
+CHROMIUM_ARGUMENTS: Final = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests in the browser come last: playwright's event loop stays in the main thread and would refuse asyncio.run()."""
+    items.sort(key=lambda item: "chromium" in getattr(item, "fixturenames", ()))
 
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
-    """A real browser, found where this machine has one."""
-    executable = find_browser()
-    if executable is None:
-        pytest.skip("no Edge, Chrome or Chromium was found on this machine; `python run.py test` installs one if it can")
+    """This machine's Edge, Chrome or Chromium, else playwright's own."""
+    from playwright.sync_api import sync_playwright
+
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(executable), args=CHROMIUM)
+        executable = Path(find_browser() or playwright.chromium.executable_path)
+        if not executable.is_file():
+            pytest.skip(NO_BROWSER)
+        browser = playwright.chromium.launch(executable_path=executable, args=list(CHROMIUM_ARGUMENTS))
         yield browser
         browser.close()
 
 
 @pytest.fixture
 def winclaw(tmp_path: Path) -> Iterator[Running]:
-    """WinClaw without a tray, on a home and a port of its own."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with running(tmp_path / "home", port=port) as started:
-        yield started
+    """A WinClaw without a tray, in a home of its own, on a port that the system chooses."""
+    from tray.app import running
+
+    with running(tmp_path / "home", port=0) as winclaw:
+        yield winclaw
 
 
 @pytest.fixture
-def page(chromium: Browser, winclaw: Running) -> Iterator[Page]:
-    """A page that is logged in; at the end nothing may have gone wrong in it, and no other host been asked."""
-    context = chromium.new_context(viewport={"width": 1280, "height": 900}, color_scheme="light")
-    one = context.new_page()
-    complaints: list[str] = []
-    one.on("console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None)
-    one.on("pageerror", lambda error: complaints.append(str(error)))
-    strangers: list[str] = []
-    one.on("request", lambda request: strangers.append(request.url) if not request.url.startswith((winclaw.url, "data:")) else None)
-    one.goto(winclaw.access.login_link())
-    yield one
+def complaints() -> list[str]:
+    """What went wrong in the pages; a test that provokes something on purpose looks at it and clears it."""
+    return []
+
+
+@pytest.fixture
+def context(chromium: Browser, complaints: list[str]) -> Iterator[BrowserContext]:
+    """A fresh browser profile, not logged in; at its end no error was logged, no policy violated, no stranger asked."""
+    context = chromium.new_context()
+
+    def on_console(message: ConsoleMessage) -> None:
+        if message.type == "error":  # violations of the content security policy are logged as errors
+            complaints.append(f"{message.text} ({message.location.get('url')})")
+
+    def on_error(error: WebError) -> None:
+        complaints.append(str(error.error))
+
+    def on_request(request: Request) -> None:
+        address = urlsplit(request.url)
+        if address.scheme not in ("data", "blob") and address.hostname != "127.0.0.1":
+            complaints.append(f"request to another host: {request.url}")
+
+    context.on("console", on_console)
+    context.on("weberror", on_error)
+    context.on("request", on_request)
+    yield context
     context.close()
     assert complaints == []
-    assert strangers == []
+
+
+@pytest.fixture
+def page(winclaw: Running, context: BrowserContext) -> Page:
+    """The dashboard's first page, logged in."""
+    page = context.new_page()
+    page.goto(winclaw.access.login_link())
+    return page

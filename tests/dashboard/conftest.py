@@ -2,14 +2,12 @@ from __future__ import annotations
 
 import http.client
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tray.app import Running, running
+from tray.app import Running
 
 
 @dataclass

@@ -54,7 +54,7 @@ def test_agents_may_read_and_report_but_never_command(call: Caller) -> None:
     assert call.winclaw.core.state.standing.level.name == "FULL"
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1", "127.0.0.1:1", "localhost.evil.example:20000", "127.0.0.1:20000.evil.example", "", "0.0.0.0:20000", "[::1]:20000"])  # noqa: S104
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1", "127.0.0.1:1", "localhost.evil.example:20000", "127.0.0.1:20000.evil.example", "", "0.0.0.0:20000", "[::1]:20000"])
 @pytest.mark.parametrize("path", ["/healthz", "/api/v1/state", "/socket.io/?EIO=4&transport=polling"])
 def test_a_foreign_host_is_refused_everywhere(call: Caller, host: str, path: str) -> None:
     session = call.login()

@@ -1,6 +1,5 @@
 """From the text of a configuration file to settings, or to a list of everything that is wrong with it."""
 
-import os
 import pickle
 import re
 import stat
@@ -499,7 +498,7 @@ def test_the_first_run_makes_a_file_that_loads(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     assert write_default(path) is True
     assert load(path) == Settings()
-    assert os.listdir(tmp_path) == ["config.yaml"]
+    assert [file.name for file in tmp_path.iterdir()] == ["config.yaml"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps rights elsewhere; home.py sets and tests them")
@@ -519,4 +518,4 @@ def test_a_dangling_link_is_not_written_through(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.symlink_to(tmp_path / "elsewhere.yaml")
     assert write_default(path) is False
-    assert sorted(os.listdir(tmp_path)) == ["config.yaml"]
+    assert [file.name for file in tmp_path.iterdir()] == ["config.yaml"]

@@ -259,8 +259,7 @@ def test_too_much_waiting_is_refused_not_piled_up(core: Core, monkeypatch: pytes
     journal_of(core).may_go_on.clear()
     futures: list[Future[list[int]]] = []
     with pytest.raises(CoreBusyError):
-        for _ in range(2000):
-            futures.append(core.report([report()]))
+        futures.extend(core.report([report()]) for _ in range(2000))
     journal_of(core).may_go_on.set()
     assert all(future.result(10) for future in futures)
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import msgspec
 import pytest
@@ -18,8 +19,7 @@ def test_every_level_has_the_complete_row_of_features() -> None:
 
 
 def test_a_fuller_level_allows_all_that_a_lesser_one_does() -> None:
-    levels = list(DegradationLevel)
-    for fuller, lesser in zip(levels, levels[1:], strict=False):
+    for fuller, lesser in pairwise(DegradationLevel):
         allowed = {flag for flag, on in FEATURES[lesser].items() if on and flag != "read_only_mode"}
         assert allowed <= {flag for flag, on in FEATURES[fuller].items() if on}
 

@@ -79,7 +79,15 @@ def test_json_that_cannot_be_read_is_none(tmp_path: Path, content: str) -> None:
     assert home.read_json(path) is None
 
 
-def test_the_agents_side_needs_nothing_beyond_the_standard_library() -> None:
-    """What finds, keeps and sends is importable where not even msgspec is."""
-    blocked = "import sys; sys.modules['msgspec'] = None; import resilience.home, resilience.spool, resilience.wire, resilience.link, resilience.redaction"
-    subprocess.run([sys.executable, "-c", blocked], check=True, timeout=60)
+def test_an_agent_needs_nothing_beyond_the_standard_library(tmp_path: Path) -> None:
+    """It links, reports and leaves where not even msgspec is installed."""
+    alone = """
+import sys
+sys.modules["msgspec"] = None
+import resilience
+agent = resilience.connect("alone", folder=sys.argv[1])
+agent.report(TimeoutError("late"), "gpt-5.2")
+agent.close()
+"""
+    subprocess.run([sys.executable, "-c", alone, str(tmp_path)], check=True, timeout=60)
+    assert len(list((tmp_path / "spool").glob("*.spool"))) == 1

@@ -54,7 +54,19 @@ def test_what_a_closed_process_left_is_found_by_the_next(tmp_path: Path) -> None
     assert second.adopt() == 1
     second.append({"n": 2})
     assert drain(second) == [1, 2]
+    assert len(list(tmp_path.iterdir())) == 1  # its own
     second.close()
+
+
+def test_what_was_adopted_is_gone_once_it_is_delivered(tmp_path: Path) -> None:
+    first = Spool(tmp_path)
+    first.append({"n": 1})
+    first.close()
+    heir = Spool(tmp_path)
+    heir.adopt()
+    assert drain(heir) == [1]
+    assert list(tmp_path.iterdir()) == []
+    heir.close()
 
 
 def test_a_living_process_keeps_its_file(tmp_path: Path) -> None:

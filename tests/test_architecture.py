@@ -1,0 +1,116 @@
+"""Who may import whom, what an import costs, and who may read the clock."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+# Each may import itself and what stands before it.
+PACKAGES: Final = ("resilience", "dashboard", "tray")
+ROOMS: Final = {
+    "words": "clock context errors events home",
+    "decisions": "classification degradation evidence known_errors gate presence redaction settings",
+    "adapters": (
+        "config config_check config_nodes config_problems config_values "
+        "history intake journal link log spool wire"
+    ),
+    "shell": "client collector core testing",
+}  # fmt: skip
+ROOM_OF: Final = {name: number for number, names in enumerate(ROOMS.values()) for name in names.split()}
+HEAVY: Final = {
+    "PIL", "apprise", "click", "dashboard", "flask", "flask_socketio", "lark", "playwright", "psutil", "pystray",
+    "sqlite_utils", "tray", "werkzeug", "yaml",
+}  # fmt: skip
+CLOCKS: Final = {
+    "time": {"time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns", "sleep"},
+    "datetime": {"now", "utcnow", "today"},
+    "date": {"today"},
+}
+# Places outside clock.py that may read a real clock, each with its reason.
+MAY_READ_CLOCKS: Final[dict[str, str]] = {}
+
+
+def modules() -> list[Path]:
+    return [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+
+
+def imported(path: Path) -> Iterator[str]:
+    """The dotted names that ``path`` imports, wherever in it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.relative_to(ROOT)}: relative imports hide who imports whom"
+            assert node.module is not None
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def clocks_read(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            owner = node.value.attr if isinstance(node.value, ast.Attribute) else getattr(node.value, "id", None)
+            if node.attr in CLOCKS.get(str(owner), ()):
+                yield f"{owner}.{node.attr}"
+        elif isinstance(node, ast.ImportFrom) and node.module == "time":
+            yield from (f"time.{alias.name}" for alias in node.names if alias.name in CLOCKS["time"])
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_down_only(path: Path) -> None:
+    """tray → dashboard → resilience: never the other way."""
+    rank = PACKAGES.index(path.relative_to(ROOT).parts[0])
+    upwards = [name for name in imported(path) if name.split(".")[0] in PACKAGES[rank + 1 :]]
+    assert upwards == []
+
+
+def test_every_module_of_resilience_has_a_room() -> None:
+    found = {path.relative_to(ROOT / "resilience").parts[0].removesuffix(".py") for path in (ROOT / "resilience").rglob("*.py")}
+    assert found - {"__init__"} == set(ROOM_OF)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "resilience").rglob("*.py")), ids=lambda path: path.stem)
+def test_inside_resilience_imports_point_from_the_shell_to_the_words(path: Path) -> None:
+    """shell → adapters → decisions → words; a module may import its neighbours in the same room."""
+    module = path.relative_to(ROOT / "resilience").parts[0].removesuffix(".py")
+    if module == "__init__":
+        return  # the shop window shows something from every room
+    names = [name.split(".")[1] for name in imported(path) if name.startswith("resilience.")]
+    upwards = [name for name in names if ROOM_OF.get(name, -1) > ROOM_OF[module]]
+    assert upwards == []
+
+
+def test_importing_resilience_brings_nothing_heavy() -> None:
+    """An agent pays for the library with milliseconds, not for the program around it."""
+    script = "import json, sys, resilience; print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert HEAVY.intersection(json.loads(done.stdout)) == set()
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_only_the_clock_module_reads_the_clocks(path: Path) -> None:
+    """Time is an argument or comes from the injected clock, so that tests need not wait."""
+    name = path.relative_to(ROOT).as_posix()
+    if name != "resilience/clock.py" and name not in MAY_READ_CLOCKS:
+        assert list(clocks_read(ast.parse(path.read_text(encoding="utf-8")))) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "read"),
+    [
+        ("import time\ntime.sleep(1)", ["time.sleep"]),
+        ("from time import monotonic", ["time.monotonic"]),
+        ("import datetime\ndatetime.datetime.now()", ["datetime.now"]),
+        ("from datetime import datetime\ndatetime.fromisoformat('x')", []),
+        ("clock.now()\nself._clock.monotonic()", []),
+    ],
+)
+def test_a_clock_is_recognised_however_it_is_reached(source: str, read: list[str]) -> None:
+    assert list(clocks_read(ast.parse(source))) == read
