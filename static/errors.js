@@ -1,7 +1,7 @@
 // The errors page, live: new rows on top, unless paused or narrowed by a filter.
 import { onEvents, refresh, shape, text, timeElement } from "/static/live.js";
 
-const MAX_ROWS = 200;
+const MAX_ROWS = 100;
 const table = document.getElementById("rows");
 const body = table.tBodies[0];
 const pause = document.getElementById("pause");
