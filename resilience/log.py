@@ -59,6 +59,13 @@ class EventLog:
 
 
 class _Handover(QueueHandler):
+    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+        """Writes the stack out here, where it happened; the thread that writes gets words only."""
+        if record.exc_info:
+            record.exc_text = logging.Formatter().formatException(record.exc_info)
+            record.exc_info = None
+        return record
+
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 -- the name is the standard library's
         """The queue is full: the line is dropped, as promised above."""
 
@@ -75,5 +82,7 @@ class _Line(logging.Formatter):
                 "at": as_text(datetime.fromtimestamp(record.created, UTC)), "type": "log", "component": record.name,
                 "severity": record.levelname, "message": self._redactor.text(record.getMessage()),
             }  # fmt: skip
+            if record.exc_text:
+                said["stack"] = self._redactor.text(record.exc_text)
         return msgspec.json.encode(said).decode()
 

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from dashboard import present
+from resilience.degradation import DegradationLevel
+from resilience.events import EventType
+from tests.tray.states import a_state
+
+NOW = datetime(2026, 1, 1, 12, 0, 30, tzinfo=UTC)
+BODIES: dict[str, dict[str, Any]] = {
+    "error": {"message": "late\nmore", "operation": "ask", "kind": "agentic.llm.timeout", "severity": "WARNING"},
+    "level.changed": {"from": "FULL", "to": "SAFE_MODE", "cause": "Chosen by hand."},
+    "command": {"asked": "SAFE_MODE", "actor": "tray", "origin": "this machine"},
+    "config.refused": {"problems": ["line 3: no"]},
+    "journal.set_aside": {"message": "damaged", "file": "x"},
+}
+
+
+def event(kind: str, **body: Any) -> dict[str, Any]:
+    return {"id": 7, "at": "2026-01-01T12:00:00.000000Z", "type": kind, "component": "gpt-5.2", **BODIES.get(kind, {}), **body}
+
+
+@pytest.mark.parametrize("kind", list(EventType))
+def test_every_event_has_words_a_tone_and_a_shape(kind: str) -> None:
+    line = present.line(event(kind))
+    assert line["text"]
+    assert line["detail"]
+    assert line["shape"] == present.SHAPES[line["tone"]]
+
+
+def test_an_error_leads_to_its_page_and_shows_its_first_line() -> None:
+    line = present.line(event("error"))
+    assert (line["text"], line["href"]) == ("late", "/errors/7")
+
+
+def test_a_long_message_is_cut() -> None:
+    assert len(present.line(event("error", message="x" * 5000))["text"]) == 160
+
+
+def test_every_tone_has_a_shape_of_its_own() -> None:
+    assert len(set(present.SHAPES.values())) == len(present.SHAPES)
+
+
+@pytest.mark.parametrize("level", DegradationLevel)
+def test_the_band_says_level_cause_and_tone(level: DegradationLevel) -> None:
+    band = present.band(a_state(level, needs=2).view())
+    assert (band["number"], band["title"], band["cause"], band["needs_you"]) == (level.value, level.title, "Because.", 2)
+
+
+def test_the_kinds_make_a_tree_whose_branches_add_up() -> None:
+    tree = present.kind_tree({"transient.network": 1, "transient.network.dns": 2, "transient.service": 4, "security": 8})
+    assert [(node.kind, node.count) for node in tree] == [("security", 8), ("transient", 7)]
+    network = tree[1].below[0]
+    assert (network.name, network.count, [node.kind for node in network.below]) == ("network", 3, ["transient.network.dns"])
+
+
+def test_a_spark_line_stays_inside_its_box() -> None:
+    path = present.spark([0, 5, 1000, 2], width=90, height=22)
+    points = [tuple(map(float, point.split())) for point in path[1:].split(" L")]
+    assert [x for x, _ in points] == [0, 30, 60, 90]
+    assert all(0 <= y <= 22 for _, y in points)
+    assert points[2][1] < points[0][1]
+    assert present.spark([]) == "M"
+    assert present.spark([0, 0]) == "M0.0 20.0 L120.0 20.0"
+
+
+def test_counts_fall_into_their_buckets_and_old_ones_into_none() -> None:
+    minutes = [("2026-01-01T12:00", "f", 3), ("2026-01-01T11:59", "f", 2), ("2026-01-01T10:00", "f", 9)]
+    assert present.per_bucket(minutes, NOW, 3, 1) == {"f": [0, 2, 3]}
+
+
+def test_the_series_ends_with_this_minute() -> None:
+    series = present.minute_series([("2026-01-01T12:00", "", 3)], NOW, length=2)
+    assert series == [(int(NOW.timestamp()) // 60 * 60 - 60, 0), (int(NOW.timestamp()) // 60 * 60, 3)]
+
+
+@pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@x", "\tx", "\rx"])
+def test_a_cell_is_never_a_formula(cell: str) -> None:
+    assert present.safe_cell(cell) == f"'{cell}"
+    assert present.safe_cell("plain = text") == "plain = text"
+
+
+def test_a_chain_of_causes_is_listed_and_bounded() -> None:
+    chain: dict[str, Any] = {"type": "X"}
+    for _ in range(50):
+        chain = {"type": "X", "cause": chain}
+    assert len(present.causes({"cause": chain})) == 20
