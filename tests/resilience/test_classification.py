@@ -266,7 +266,8 @@ def test_what_an_error_says_of_itself_goes_before_its_class() -> None:
         is_transient = False
 
     found = ErrorClassifier().classify(Odd("x"))
-    assert (found.error_type, found.severity, found.impact) == ("ServiceTransientError", ErrorSeverity.DEBUG, ErrorImpact.FULL_SYSTEM)
+    assert found.error_type == "ServiceTransientError"
+    assert (found.severity, found.impact) == (ErrorSeverity.DEBUG, ErrorImpact.FULL_SYSTEM)
     assert (found.is_transient, found.recovery_strategy) == (False, RecoveryStrategy.ESCALATE_TO_HUMAN)
 
 
@@ -454,6 +455,8 @@ def test_members_of_a_group_are_judged_by_rules_too() -> None:
         ({"type": "Error", "metadata": {"code": "context_length_exceeded"}}, "LLMContextWindowError"),
         ({"type": "Error", "cause": {"type": "Error", "cause": {"type": "ENOSPC"}}}, "DiskSpaceError"),
         ({"type": "RateLimitError", "metadata": {"status": 500}}, "RateLimitError"),
+        ({"type": "some.library.ToolSelectionError"}, "ToolSelectionError"),
+        ({"type": "Redirected", "metadata": {"status": 302}}, "WinClawError"),
         ({"type": "NoSuchThing"}, "WinClawError"),
         ({}, "WinClawError"),
     ],
@@ -537,7 +540,7 @@ def nasty_errors(draw: st.DrawFn) -> BaseException:
         if draw(st.booleans()):
             BaseException.__dict__["__cause__"].__set__(one, other)
     members = [one for one in made if isinstance(one, Exception)]
-    return ExceptionGroup("all", members) if members and draw(st.booleans()) else made[0]
+    return ExceptionGroup("all", members) if draw(st.booleans()) and members else made[0]
 
 
 @given(nasty_errors())
