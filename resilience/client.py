@@ -79,7 +79,7 @@ class Agent:
             "key": uuid.uuid4().hex,
             "stack": _cut(context.stack_trace, 110_000),
             "reason": _cut(context.reason, 10_000),
-            "metadata": {**context.metadata, **facts(error), "exception": _type_name(error)},
+            "metadata": {**context.metadata, **facts(error, self._clock.now()), "exception": _type_name(error)},
         }
         cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
         if cause is not None:

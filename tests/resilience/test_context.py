@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import pickle
 import sys
-import time
 from datetime import UTC, datetime
 
 import pytest
@@ -177,11 +176,9 @@ def test_a_context_has_the_fingerprint_of_its_parts() -> None:
      "a/" * 5_000],
     ids=lambda bait: bait[:4].encode().hex(),
 )  # fmt: skip
-def test_no_message_takes_the_fingerprint_long(bait: str) -> None:
-    """Ten thousand characters of bait for a pattern that backtracks; the bound is a hundred times what they take."""
-    started = time.process_time()
-    mark(bait)
-    assert time.process_time() - started < 1.0
+def test_no_message_is_bait_for_the_fingerprint(bait: str) -> None:
+    """Ten thousand characters for a pattern that backtracks: one that could explode would hang here."""
+    assert len(mark(bait)) == 16
 
 
 @given(st.text())

@@ -298,8 +298,8 @@ def test_throttling_is_what_the_provider_calls_so(code: str) -> None:
 
 
 def test_a_locked_database_is_waited_for(tmp_path: Path) -> None:
-    connect = sqlite3.connect
-    with closing(connect(tmp_path / "a.db", isolation_level=None)) as one, closing(connect(tmp_path / "a.db", timeout=0)) as other:
+    one, other = (sqlite3.connect(tmp_path / "a.db", isolation_level=None, timeout=0) for _ in range(2))
+    with closing(one), closing(other):
         one.execute("begin exclusive")
         found = classified(lambda: other.execute("create table t (a)"))
     assert (found.error_type, found.is_transient) == ("ResourceTransientError", True)
@@ -332,7 +332,9 @@ def test_what_a_table_forbids_is_a_validation() -> None:
 # What comes back.
 
 
-@pytest.mark.parametrize("parse", [lambda: json.loads("{"), lambda: b"\xff".decode(), lambda: httpx.Response(200, text="{").json()])
+@pytest.mark.parametrize(
+    "parse", [lambda: json.loads("{"), lambda: b"\xff".decode(), lambda: httpx.Response(200, text="{").json()]
+)
 def test_an_answer_that_cannot_be_read_is_a_fault_of_the_output(parse: Callable[[], object]) -> None:
     assert classified(parse).error_type == "OutputValidationError"
     assert classified(parse, "gpt-5.2").error_type == "LLMOutputParseError"
