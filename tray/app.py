@@ -68,7 +68,7 @@ def running(folder: Path, *, port: int | None = None, clock: Clock | None = None
     clock = clock or SystemClock()
     home.make_private_folder(folder)
     with ExitStack() as stack:
-        lock = FileLock(folder / "winclaw.lock")
+        lock = FileLock(folder / "winclaw.lock", mode=0o600)
         try:
             stack.enter_context(lock.acquire(timeout=0))
         except Timeout as error:
