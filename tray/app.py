@@ -133,26 +133,26 @@ def run(folder: Path, *, headless: bool, port: int | None, browser: bool, say: C
     Raises:
         As ``running``.
     """
+    stopping = threading.Event()
+    _on_signals(stopping.set)
     with running(folder, port=port) as winclaw:
         say(f"WinClaw {__version__} watches over your agents. Dashboard: {winclaw.url}")
         for notice in winclaw.core.state.notices:
             say(f"! {notice.what} {notice.cause} {notice.action}")
         if browser:
             webbrowser.open(winclaw.access.login_link())
-        stopping = threading.Event()
         reason = "it was asked for" if headless else _no_desktop()
         if reason is not None:
             say(f"No tray icon ({reason}); the way in is: winclaw open. Stop with Ctrl-C.")
-            _on_signals(stopping.set)
             while not stopping.wait(1.0):  # in steps, so that Windows delivers Ctrl-C
                 pass
         else:
-            _with_tray(winclaw)
+            _with_tray(winclaw, stopping)
     return 0
 
 
-def _with_tray(winclaw: Running) -> None:
-    """Shows the icon, until the user quits from its menu; the message loop is this thread's."""
+def _with_tray(winclaw: Running, stopping: threading.Event) -> None:
+    """Shows the icon, until the user quits from its menu or ``stopping`` is set; the message loop is this thread's."""
     from tray.icon import TrayIcon  # noqa: PLC0415 -- fails to import where there is no desktop
     from tray.toasts import Toasts, toast_for  # noqa: PLC0415
 
@@ -181,7 +181,8 @@ def _with_tray(winclaw: Running) -> None:
         stack.callback(toasts.stop)
         stack.callback(core.subscribe(tell))
         _on_signals(icon.stop)
-        icon.run()
+        if not stopping.is_set():  # by a signal, before there was an icon to stop
+            icon.run()
 
 
 def _no_desktop() -> str | None:
