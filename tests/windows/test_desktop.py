@@ -131,8 +131,8 @@ def choose(icon: tuple[int, int], share: float, name: str) -> None:
     click(3, icon)
     box = until(lambda: appeared(before, name), 15)
     assert isinstance(box, tuple)
-    left, top, _, bottom = box
-    click(1, (left + 40, round(top + (min(bottom, icon[1]) - top) * share)))
+    top, bottom = box[1], min(box[3], icon[1])  # it ends where the mouse is, to the left of it and above
+    click(1, (icon[0] - 60, round(top + (bottom - top) * share)))
 
 
 SAFE_MODE, QUIT = 0.65, 0.89  # where these entries lie in the menu of seven lines, two of them thin
