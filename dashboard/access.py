@@ -13,7 +13,7 @@ import json
 import secrets
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -202,7 +202,7 @@ class Guard:
         else:
             if "websocket" in environ.get("HTTP_UPGRADE", "").lower() and (connection := environ.get("werkzeug.socket")):
                 connection.settimeout(None)  # it may be silent for longer than a request
-            return self._app(environ, start_response)
+            return _closed_at_its_end(self._app(environ, start_response))
         status, title, detail = refusal
         reason = "Forbidden" if status == 403 else "Unauthorized"
         body = problem_body(status, title, detail)
@@ -214,6 +214,16 @@ class Guard:
 
     def _logged_in(self, environ: WSGIEnvironment) -> bool:
         return self._access.session_of(parse_cookie(environ)) is not None
+
+
+def _closed_at_its_end(body: Iterable[bytes]) -> Iterator[bytes]:
+    """``body``, closed as soon as it is over: the server would first read on, and forget it if the client is gone."""
+    try:
+        yield from body
+    finally:
+        close = getattr(body, "close", None)
+        if close is not None:
+            close()
 
 
 def _digest(text: str) -> str:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import gc
 import re
 import socket
+import struct
 from pathlib import Path
 
 import pytest
@@ -149,6 +151,18 @@ def test_every_page_carries_the_protective_headers(call: Caller) -> None:
     assert "frame-ancestors 'none'" in policy
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["Referrer-Policy"] == "same-origin"
+
+
+def test_a_file_is_closed_when_it_is_sent_even_if_the_client_is_gone_by_then(call: Caller) -> None:
+    """An open file that nobody closes is a warning when it is collected, and warnings are errors here."""
+    hang_up_hard = struct.pack("ii", 1, 0)
+    for _ in range(20):
+        with socket.create_connection(("127.0.0.1", call.port), timeout=10) as peer:
+            peer.sendall(f"GET /static/winclaw.css HTTP/1.1\r\nHost: 127.0.0.1:{call.port}\r\n\r\n".encode())
+            assert peer.recv(100)
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, hang_up_hard)
+    assert call("GET", "/healthz").status == 200
+    gc.collect()
 
 
 def test_leaving_safe_mode_needs_a_fresh_confirmation(call: Caller) -> None:
