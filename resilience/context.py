@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
-import traceback
-import uuid
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, StrEnum
@@ -100,7 +99,7 @@ class ErrorContext:
         """
         found = {name: known.pop(name) for name in list(known) if name in _FOUND}
         return cls(
-            error_id=str(uuid.uuid4()), timestamp=(clock or SystemClock()).now(), severity=severity, impact=impact,
+            error_id=os.urandom(16).hex(), timestamp=(clock or SystemClock()).now(), severity=severity, impact=impact,
             component=component, operation=operation, user_id=user_id, session_id=session_id, retry_count=retry_count,
             original_error=error, metadata={**(metadata or {}), **known}, **found,
         )  # fmt: skip
@@ -117,6 +116,8 @@ class ErrorContext:
     def stack_trace(self) -> str:
         """The error's own stack, causes included; of a very long one the beginning and the end."""
         try:
+            import traceback  # noqa: PLC0415 -- an agent whose calls succeed never needs it
+
             text = "".join(traceback.format_exception(self.original_error))
         except Exception as fault:
             return f"(its stack cannot be read: {name_of(fault)})"
