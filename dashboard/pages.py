@@ -10,22 +10,25 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 import msgspec
-from flask import Blueprint, Response, redirect, render_template, request
+from flask import Blueprint, Response, g, redirect, render_template, request
 from msgspec.structs import replace
 
 from dashboard import present
 from dashboard.access import Access
-from dashboard.api import error_filter, leaving_preview, whole_number
+from dashboard.api import error_filter, leaving_preview
 from dashboard.problems import Problem
 from resilience.clock import as_text
 from resilience.context import ErrorSeverity
 from resilience.core import ConfirmationNeededError, Core, CoreBusyError
 from resilience.degradation import DegradationLevel
+from resilience.events import EventType
 from resilience.history import ErrorFilter
 from resilience.journal import JournalError
 
 _COMMIT_S: Final = 10.0
+_PAGE: Final = 50
 _MAX_EXPORT: Final = 10_000
+_FILTERS: Final = ("kind", "component", "severity", "fingerprint", "text")
 _COLUMNS: Final = (
     "id", "at", "severity", "kind", "error_type", "component", "operation", "agent", "message", "is_transient",
     "recovery_strategy", "reason", "fingerprint",
@@ -38,43 +41,50 @@ def pages(core: Core, access: Access, machine: Callable[[], Mapping[str, float]]
 
     @site.app_context_processor
     def everywhere() -> dict[str, Any]:
-        state = core.state.view()
+        state, now = core.state.view(), core.clock.now()
         return {
             "state": state, "band": present.band(state), "csrf_token": access.csrf_token, "version": version,
-            "shapes": present.SHAPES, "machine": machine, "levels": list(DegradationLevel),
-            "now_text": lambda: as_text(core.clock.now()), "minute_text": present.minute_text,
+            "machine": machine, "level_words": present.LEVEL_WORDS, "now_text": as_text(now),
+            "when": lambda at: present.when(at, now),
         }  # fmt: skip
 
     @site.get("/")
     def overview() -> str:
         now = core.clock.now()
-        newest = core.history.events(0, 20, newest=True)
-        minutes = core.history.per_minute(as_text(now - timedelta(hours=1)))
-        day = as_text(now - timedelta(days=1))
+        newest = core.history.events(0, 100, newest=True)
+        groups = _groups(ErrorFilter(), since=as_text(now - timedelta(days=1)), limit=10)
+        troubles = {(group["fingerprint"], group["first_at"]) for group in groups}
+        views = [event.view() for event in reversed(newest)]
+        first_ids = {one["id"] for one in views if (one.get("fingerprint"), one["at"]) in troubles}
+        series = present.minute_series(core.history.per_minute(as_text(now - timedelta(hours=1))), now)
         return render_template(
             "overview.html",
-            feed=[present.with_line(event.view()) for event in reversed(newest)],
+            agents=present.agents(core.state.view()["agents"]),
+            feed=present.feed(views, first_ids),
             last=newest[-1].id if newest else 0,
-            groups=_groups(ErrorFilter(), since=day, limit=10),
-            series=present.minute_series(minutes, now),
+            groups=groups,
+            series=[(at, present.minute_text(at), count) for at, count in series],
+            bars=present.spark([count for _, count in series], 600, 120),
         )
 
     @site.get("/errors")
     def errors() -> str:
+        newest = core.history.events(0, 1, newest=True)  # first: what comes in from now on, the stream brings
         wanted = error_filter()
-        found = core.history.errors(wanted, 50)
-        groups = [] if wanted.before or wanted.text else _groups(replace(wanted, before=None), since="", limit=20)
-        newest = core.history.events(0, 1, newest=True)
+        found = core.history.errors(wanted, _PAGE)
+        query = _query()
+        groups = [] if wanted.before or wanted.text else _groups(wanted, since="", limit=10)
         return render_template(
             "errors.html",
             rows=[present.with_line(event.view()) for event in found],
             groups=groups,
-            tree=present.kind_tree(core.history.kinds()),
+            tree=present.kind_tree(core.history.kinds(), wanted.kind),
             wanted=wanted,
             severities=[severity.name for severity in ErrorSeverity],
-            older=f"/errors?{urlencode({**request.args.to_dict(), 'before': found[-1].id})}" if len(found) == 50 else None,
+            query=query,
+            link=_link,
+            older=_link("/errors", {**query, "before": str(found[-1].id)}) if len(found) == _PAGE else None,
             last=newest[-1].id if newest else 0,
-            query=request.args.to_dict(),
         )
 
     def _groups(wanted: ErrorFilter, since: str, limit: int) -> list[dict[str, Any]]:
@@ -86,46 +96,49 @@ def pages(core: Core, access: Access, machine: Callable[[], Mapping[str, float]]
 
     @site.get("/errors/<int:error_id>")
     def error(error_id: int) -> str | tuple[str, int]:
-        found = core.history.error(error_id)
+        found = core.history.error(error_id) if error_id < 2**62 else None
         if found is None:
-            text = f"There is no error {error_id}, or it is too old to be kept."
-            return render_template("message.html", title="No such error", text=text), 404
+            return _message("No such error", f"There is no error {error_id}, or it is too old to be kept.", 404)
         view = found.view()
-        siblings = core.history.errors(ErrorFilter(fingerprint=view["fingerprint"]), 10)
+        before = core.history.errors(ErrorFilter(before=error_id), 1)
+        after = (event for event in core.history.events(error_id, 100) if event.type == EventType.ERROR)
+        same = ErrorFilter(fingerprint=view["fingerprint"])
         return render_template(
             "error.html",
             error=view,
             line=present.line(view),
+            meaning=present.meaning(view["kind"]),
             causes=present.causes(view),
-            siblings=[event.view() for event in siblings],
-            what_to_do=present.strategy_words(view["recovery_strategy"]),
+            what_helps=present.strategy_words(view["recovery_strategy"]),
             affected=present.impact_words(view["impact"]),
-            metadata=msgspec.json.format(msgspec.json.encode(view.get("metadata", {}))).decode(),
+            metadata=msgspec.json.format(msgspec.json.encode(view["metadata"])).decode() if view.get("metadata") else "",
+            previous=before[0].id if before else None,
+            next=next((event.id for event in after), None),
+            group=next(iter(_groups(same, since="", limit=1)), None),
+            siblings=[event.view() for event in core.history.errors(same, 12)],
         )
 
     @site.get("/errors.csv")
     def errors_csv() -> Response:
-        def rows() -> Iterator[str]:
+        def rows(wanted: ErrorFilter) -> Iterator[str]:
             yield ",".join(_COLUMNS) + "\r\n"
-            for event in _all(error_filter_now):
+            for event in _all(wanted):
                 text = io.StringIO()
                 csv.writer(text).writerow([present.safe_cell(event[name]) for name in _COLUMNS])
                 yield text.getvalue()
 
-        error_filter_now = error_filter()
-        return _download(rows(), "text/csv; charset=utf-8", "winclaw-errors.csv")
+        return _download(rows(error_filter()), "text/csv; charset=utf-8", "winclaw-errors.csv")
 
     @site.get("/errors.json")
     def errors_json() -> Response:
-        def rows() -> Iterator[str]:
+        def rows(wanted: ErrorFilter) -> Iterator[str]:
             separator = "[\n"
-            for event in _all(error_filter_now):
+            for event in _all(wanted):
                 yield separator + msgspec.json.encode(event).decode()
                 separator = ",\n"
             yield "[]\n" if separator == "[\n" else "\n]\n"
 
-        error_filter_now = error_filter()
-        return _download(rows(), "application/json", "winclaw-errors.json")
+        return _download(rows(error_filter()), "application/json", "winclaw-errors.json")
 
     def _all(wanted: ErrorFilter) -> Iterator[dict[str, Any]]:
         """Page by page, so that an export needs no more memory than a page does."""
@@ -143,15 +156,20 @@ def pages(core: Core, access: Access, machine: Callable[[], Mapping[str, float]]
             "safe_mode.html",
             preview=leaving_preview(now, None),
             confirm=access.confirmation(now.standing.since),
-            stale=whole_number("stale", 0),
+            again="again" in request.args,
         )
 
     @site.post("/safe-mode")
     def switch_safe_mode() -> Response | tuple[str, int]:
-        if request.form.get("action") == "enter":
-            return _choose(DegradationLevel.SAFE_MODE)
-        confirmed = access.confirmed(core.state.standing.since, request.form.get("confirm"))
-        return _choose(None, confirmed=confirmed)
+        match request.form.get("action"):
+            case "enter":
+                return _choose(DegradationLevel.SAFE_MODE)
+            case "leave" if core.state.standing.level is DegradationLevel.SAFE_MODE:
+                return _choose(None, confirmed=access.confirmed(core.state.standing.since, request.form.get("confirm")))
+            case "leave":  # it was left already; an old form must not undo what was chosen since
+                return _see("/")
+            case _:
+                raise Problem(422, "Nothing was asked for", "action is enter or leave.", field="action")
 
     @site.post("/level")
     def level() -> Response | tuple[str, int]:
@@ -161,27 +179,35 @@ def pages(core: Core, access: Access, machine: Callable[[], Mapping[str, float]]
         except ValueError as error:
             raise Problem(422, "No such level", f"{error}; or auto.", field="level") from error
 
+    def _choose(chosen: DegradationLevel | None, *, confirmed: bool = False) -> Response | tuple[str, int]:
+        try:
+            done = core.set_level(chosen, actor="dashboard", origin=request.remote_addr or "", confirmed=confirmed)
+            done.result(_COMMIT_S)
+        except ConfirmationNeededError:
+            return _see("/safe-mode?again")
+        except (CoreBusyError, JournalError) as error:
+            now = core.state.standing.level.title
+            return _message("That could not be stored", f"{error}. The level now: {now}. Try again in a moment.", 503)
+        except TimeoutError:
+            return _message("The disk does not answer", "It may or may not have worked: look at the level above.", 503)
+        return _see("/")
+
     @site.post("/logout-everywhere")
     def logout_everywhere() -> Response:
         access.rotate()
         return _see("/")
 
-    def _choose(chosen: DegradationLevel | None, *, confirmed: bool = False) -> Response | tuple[str, int]:
-        done = None
-        try:
-            done = core.set_level(chosen, actor="dashboard", origin=request.remote_addr or "", confirmed=confirmed)
-            done.result(_COMMIT_S)
-        except ConfirmationNeededError:
-            return _see("/safe-mode?stale=1")
-        except (CoreBusyError, JournalError, TimeoutError) as error:
-            return render_template("message.html", title="That did not work", text=f"{error} Try again in a moment."), 503
-        return _see("/")
+    @site.errorhandler(Problem)
+    def problem(problem: Problem) -> Response | tuple[str, int]:
+        if g.get("identity") != "session":  # a page shows the state, which is not for strangers
+            return problem.response()
+        return _message(problem.title, problem.detail, problem.status)
 
     @site.app_errorhandler(404)
     def not_found(_: Exception) -> Response | tuple[str, int]:
         if request.path.startswith("/api/"):
             return Problem(404, "Not found", "There is nothing at this address.").response()
-        return render_template("message.html", title="Nothing here", text="There is no such page."), 404
+        return _message("Nothing here", "There is no such page.", 404)
 
     return site
 
@@ -190,6 +216,21 @@ def _see(path: str) -> Response:
     answer = redirect(path, 303)
     assert isinstance(answer, Response)
     return answer
+
+
+def _message(title: str, text: str, status: int) -> tuple[str, int]:
+    return render_template("message.html", title=title, text=text), status
+
+
+def _query() -> dict[str, str]:
+    """The filters in the current request's query, in one order, without the page."""
+    return {name: request.args[name] for name in _FILTERS if request.args.get(name)}
+
+
+def _link(path: str, query: Mapping[str, str], without: str = "") -> str:
+    """``path`` with ``query``, one of whose parts may be left out."""
+    kept = {name: value for name, value in query.items() if name != without}
+    return f"{path}?{urlencode(kept)}" if kept else path
 
 
 def _download(rows: Iterator[str], kind: str, name: str) -> Response:

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from resilience.degradation import DegradationLevel
+from resilience.errors import TAXONOMY
 
-# Each tone has a shape of its own, so that nothing is told by colour alone.
+# (tone, shape): a tone is a colour, and the shape tells the same without it.
+_LEVELS: Final = {1: ("ok", "dot"), 2: ("warn", "tri"), 3: ("warn", "diamond"), 4: ("bad", "sq"), 5: ("safe", "shield")}
+_SEVERITIES: Final = {
+    "DEBUG": ("off", "dash"), "INFO": ("info", "ring"), "WARNING": ("warn", "tri"), "ERROR": ("bad", "sq"),
+    "CRITICAL": ("bad", "oct"), "FATAL": ("bad", "cross"),
+}  # fmt: skip
 SHAPES: Final = {"ok": "dot", "warn": "tri", "bad": "sq", "safe": "shield", "info": "ring", "off": "dash"}
-_LEVEL_TONES: Final = {1: "ok", 2: "warn", 3: "warn", 4: "bad", 5: "safe"}
-_SEVERITY_TONES: Final = {"DEBUG": "off", "INFO": "info", "WARNING": "warn", "ERROR": "bad", "CRITICAL": "bad", "FATAL": "bad"}
+"""The shape of each tone; severities and levels tell more apart."""
 _STRATEGIES: Final = {
-    "RETRY_WITH_BACKOFF": "try again, with growing pauses",
-    "REFRESH_CREDENTIALS": "renew the credentials",
-    "RELOAD_CONFIG": "reload the configuration",
-    "ESCALATE_TO_LLM": "let the model correct it",
-    "ISOLATE_AND_ALERT": "isolate the component and alert",
-    "HEAL_THEN_RETRY": "make room first, then try again",
-    "ESCALATE_TO_HUMAN": "a person has to look",
+    "RETRY_WITH_BACKOFF": "Try again, with growing pauses; it passes by itself.",
+    "REFRESH_CREDENTIALS": "Renew the key or token that this component uses.",
+    "RELOAD_CONFIG": "Mend the setting and load the configuration again.",
+    "ESCALATE_TO_LLM": "Show it to the model, which can correct what it wrote.",
+    "ISOLATE_AND_ALERT": "Cut the component off, and look at it before it works again.",
+    "HEAL_THEN_RETRY": "Make room first, then try again; waiting alone frees nothing.",
+    "ESCALATE_TO_HUMAN": "Somebody has to look; trying again changes nothing.",
 }
 _IMPACTS: Final = {
     "NONE": "nothing",
@@ -30,10 +35,19 @@ _IMPACTS: Final = {
     "MULTIPLE_COMPONENTS": "several components",
     "FULL_SYSTEM": "the whole system",
 }
+LEVEL_WORDS: Final = {
+    DegradationLevel.FULL: "Everything is allowed.",
+    DegradationLevel.DEGRADED_LLM: "Without GPT-5.2; the local model and the core loops go on.",
+    DegradationLevel.LIMITED_EXTERNAL: "Local work only: no mail, no phone, no browser.",
+    DegradationLevel.MINIMAL: "Only the core loop and the shell.",
+    DegradationLevel.SAFE_MODE: "Only reading.",
+}
+"""What each level means, in a line."""
+_MEANINGS: Final = {one.kind: (one.__doc__ or "").partition("\n")[0] for one in TAXONOMY.values()}
 
 
 def strategy_words(strategy: str) -> str:
-    """What is to be done, in words."""
+    """What helps, in words."""
     return _STRATEGIES.get(strategy, strategy)
 
 
@@ -42,9 +56,15 @@ def impact_words(impact: str) -> str:
     return _IMPACTS.get(impact, impact)
 
 
-def severity_tone(severity: str) -> str:
-    """The tone of a severity."""
-    return _SEVERITY_TONES.get(severity, "off")
+def meaning(kind: str) -> str:
+    """What a kind of error means, in a sentence; empty for one that this version does not know."""
+    return _MEANINGS.get(kind, "")
+
+
+def when(at: str, now: datetime) -> str:
+    """An ISO 8601 moment in UTC, for pages without scripts: ``14:07:31 UTC``, with the date if it is not today's."""
+    today = at[:10] == f"{now.astimezone(UTC):%Y-%m-%d}"
+    return f"{at[11:19]} UTC" if today else f"{at[:10]} {at[11:16]} UTC"
 
 
 def level_title(name: str) -> str:
@@ -53,14 +73,15 @@ def level_title(name: str) -> str:
 
 
 def band(state: Mapping[str, Any]) -> dict[str, Any]:
-    """The status band: level, tone, cause, and what the level means."""
+    """The status band: level, tone, shape, cause, since when."""
     number = int(state["number"])
+    tone, shape = _LEVELS[number]
     return {
         "number": number,
         "name": state["level"],
         "title": level_title(str(state["level"])),
-        "tone": _LEVEL_TONES[number],
-        "shape": SHAPES[_LEVEL_TONES[number]],
+        "tone": tone,
+        "shape": shape,
         "cause": state["cause"],
         "since": state["since"],
         "pinned": bool(state["pinned"]),
@@ -68,45 +89,70 @@ def band(state: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def agents(views: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The agents, each with its state in a word: lost (it fell silent) first, connected, left (it said goodbye)."""
+    return sorted(map(_agent, views), key=lambda agent: (("lost", "connected", "left").index(agent["word"]), agent["name"]))
+
+
+def _agent(view: Mapping[str, Any]) -> dict[str, Any]:
+    if view["alive"]:
+        word, tone = "connected", "ok"
+    else:  # goodbye is a heartbeat, so its time is the last one's; silence is noticed later
+        word, tone = ("left", "off") if view["since"] == view["last_beat"] else ("lost", "bad")
+    return {**view, "word": word, "tone": tone, "shape": SHAPES[tone]}
+
+
 def line(event: Mapping[str, Any]) -> dict[str, str]:
     """One event as a line of the feed: ``text``, ``detail``, ``tone``, ``shape``, ``href``."""
-    tone, text, detail = _said(event)
+    (tone, shape), text, detail = _said(event)
     href = f"/errors/{event['id']}" if event["type"] == "error" else ""
-    return {"tone": tone, "shape": SHAPES[tone], "text": text, "detail": detail, "href": href}
+    return {"tone": tone, "shape": shape, "text": _first_line(text), "detail": _first_line(detail, 400), "href": href}
 
 
-def _said(event: Mapping[str, Any]) -> tuple[str, str, str]:
+def _said(event: Mapping[str, Any]) -> tuple[tuple[str, str], str, str]:
     component = str(event["component"])
     match event["type"]:
         case "error":
-            tone = severity_tone(str(event["severity"]))
-            return tone, _first_line(str(event["message"])), f"{component} · {event['operation']} · {event['kind']}"
+            look = _SEVERITIES.get(str(event["severity"]), _mark("off"))
+            what = str(event["message"]).strip() or str(event["error_type"])
+            return look, what, f"{component} · {event['operation']} · {event['kind']}"
         case "level.changed":
-            tone = _LEVEL_TONES[DegradationLevel[event["to"]].value] if event["to"] in DegradationLevel.__members__ else "info"
-            return tone, f"Level {level_title(str(event['from']))} → {level_title(str(event['to']))}", str(event["cause"])
+            to = str(event["to"])
+            look = _LEVELS[DegradationLevel[to].value] if to in DegradationLevel.__members__ else _mark("info")
+            return look, f"{level_title(str(event['from']))} → {level_title(to)}", str(event["cause"])
         case "command":
-            return "info", f"Asked for {level_title(str(event['asked']))}", f"by {event['actor']}, from {event['origin']}"
+            return _mark("info"), f"{_actor(event)} chose {level_title(str(event['asked']))}", f"command from {event['origin']}"
         case "agent.connected":
-            return "ok", f"{component} is there", f"agent connected, process {event.get('pid') or 'unknown'}"
+            return _mark("ok"), f"{component} is connected", f"agent, process {event.get('pid') or 'unknown'}"
         case "agent.left":
-            return "off", f"{component} said goodbye", "agent left"
+            return _mark("off"), f"{component} said goodbye", "agent left"
         case "agent.lost":
-            return "bad", f"{component} gives no sign of life", "agent lost: no heartbeat"
+            return _mark("bad"), f"{component} gives no sign of life", "agent lost: its heartbeat stopped"
         case "app.started":
-            return "ok", "WinClaw started", f"version {event.get('version', '')}"
+            return _mark("ok"), "WinClaw started", f"version {event.get('version', '')}"
         case "app.stopped":
-            return "off", "WinClaw was stopped", f"version {event.get('version', '')}"
+            return _mark("off"), "WinClaw was stopped", f"version {event.get('version', '')}"
         case "config.refused":
-            return "warn", "The configuration has errors", " · ".join(map(str, event.get("problems", [])[:2]))
+            problems = " · ".join(map(str, event.get("problems", [])[:2]))
+            return _mark("warn"), f"The configuration has errors; {event.get('instead', 'another one is')} in force", problems
         case "journal.set_aside":
-            return "bad", str(event.get("message", "The journal was set aside")), str(event.get("file", ""))
+            return _mark("bad"), str(event.get("message", "The journal was set aside")), str(event.get("file", ""))
         case other:
-            return "info", str(other), component
+            return _mark("info"), str(other), component
 
 
-def _first_line(message: str) -> str:
+def _mark(tone: str) -> tuple[str, str]:
+    return tone, SHAPES[tone]
+
+
+def _actor(event: Mapping[str, Any]) -> str:
+    actor = str(event["actor"])
+    return f"Somebody at the {actor}" if actor in ("dashboard", "tray", "command line") else actor
+
+
+def _first_line(message: str, limit: int = 160) -> str:
     first = message.strip().partition("\n")[0]
-    return first if len(first) <= 160 else f"{first[:159]}…"
+    return first if len(first) <= limit else f"{first[: limit - 1]}…"
 
 
 def with_line(event: Mapping[str, Any]) -> dict[str, Any]:
@@ -114,10 +160,34 @@ def with_line(event: Mapping[str, Any]) -> dict[str, Any]:
     return {**event, "line": line(event)}
 
 
+def feed(newest_first: Iterable[Mapping[str, Any]], first_ids: Collection[int] = (), limit: int = 12) -> list[dict[str, Any]]:
+    """What happened, newest first: between two other events an error that comes again is one line, with ``times``.
+
+    Args:
+        first_ids: the errors that were the first of their trouble; their line says so, in ``first``.
+    """
+    lines: list[dict[str, Any]] = []
+    lately: dict[str, dict[str, Any]] = {}
+    for event in newest_first:
+        if event["type"] != "error":
+            lately.clear()
+        elif (again := lately.get(event["fingerprint"])) is not None:
+            again["times"] += 1
+            again["first"] |= event["id"] in first_ids
+            continue
+        if len(lines) == limit:
+            break
+        lines.append({**with_line(event), "times": 1, "first": event["id"] in first_ids})
+        if event["type"] == "error":
+            lately[event["fingerprint"]] = lines[-1]
+    return lines
+
+
 def group(row: Mapping[str, Any], counts: Sequence[int]) -> dict[str, Any]:
-    """One group of errors, with its spark line."""
-    tone = severity_tone(str(row["severity"]))
-    return {**row, "tone": tone, "shape": SHAPES[tone], "title": _first_line(str(row["message"])), "spark": spark(counts)}
+    """One group of errors, with its spark line and its kind's meaning."""
+    tone, shape = _SEVERITIES.get(str(row["severity"]), _mark("off"))
+    title = _first_line(str(row["message"])) or str(row["type"])
+    return {**row, "tone": tone, "shape": shape, "title": title, "meaning": meaning(str(row["kind"])), "spark": spark(counts)}
 
 
 def spark(counts: Sequence[int], width: int = 120, height: int = 22) -> str:
@@ -156,15 +226,17 @@ def minute_text(seconds: int) -> str:
 
 @dataclass
 class KindNode:
-    """One branch of the taxonomy as far as there are errors in it."""
+    """One branch of the taxonomy as far as there are errors in it; ``open`` if the chosen kind lies in it."""
 
     kind: str
     name: str
+    meaning: str
+    open: bool
     count: int = 0
     below: list[KindNode] = field(default_factory=list)
 
 
-def kind_tree(counts: Mapping[str, int]) -> list[KindNode]:
+def kind_tree(counts: Mapping[str, int], chosen: str | None = None) -> list[KindNode]:
     """The taxonomy as a tree to filter by; each branch counts what is below it, too."""
     nodes: dict[str, KindNode] = {}
     roots: list[KindNode] = []
@@ -173,7 +245,8 @@ def kind_tree(counts: Mapping[str, int]) -> list[KindNode]:
         for depth in range(1, len(parts) + 1):
             path = ".".join(parts[:depth])
             if path not in nodes:
-                nodes[path] = KindNode(path, parts[depth - 1].replace("_", " "))
+                is_open = f"{chosen}.".startswith(f"{path}.")
+                nodes[path] = KindNode(path, parts[depth - 1].replace("_", " "), meaning(path), is_open)
                 (nodes[".".join(parts[: depth - 1])].below if depth > 1 else roots).append(nodes[path])
             nodes[path].count += count
     return roots

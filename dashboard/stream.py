@@ -54,6 +54,7 @@ class Stream:
         self._news.set()
         self._thread.join(2)
         self.disconnect_all()
+        self._socketio.server.shutdown()
 
     def disconnect_all(self) -> None:
         """Ends every connection, at once."""

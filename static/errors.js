@@ -1,49 +1,38 @@
-// The errors page, live: new rows on top, unless paused or narrowed by a filter.
-import { onEvents, refresh, shape, text, timeElement } from "/static/live.js";
+// The errors page, live: new rows that fit the filter come in on top, unless paused.
+import { onEvents, pausable, refresher, said, text, timeElement } from "/static/live.js";
 
 const MAX_ROWS = 100;
 const table = document.getElementById("rows");
 const body = table.tBodies[0];
-const pause = document.getElementById("pause");
-let held = [];
-let paused = false;
 
-function row(event) {
-  const tr = document.createElement("tr");
+const MAX_SHINING = 3; // in a storm, nothing flashes
+
+function row(event, shines) {
+  const tr = text("tr", "", shines ? "fresh" : "");
   tr.dataset.id = event.id;
-  tr.className = "fresh";
   tr.insertCell().append(timeElement(event.at));
-  const what = text("a", event.line.text, "what");
-  what.href = event.line.href;
-  tr.insertCell().append(shape(event.line.shape, event.line.tone), text("span", event.severity, "unseen"), " ", what);
-  tr.insertCell().append(text("span", event.kind, "kind"));
-  tr.insertCell().append(text("code", event.component), " ", text("span", event.operation, "kind"));
+  tr.insertCell().append(said(event), text("small", `${event.kind} · ${event.component}`, "narrow-only two"));
+  const [kind, where] = [tr.insertCell(), tr.insertCell()];
+  kind.className = "wide";
+  kind.append(text("span", event.kind, "quiet"));
+  where.className = "wide where";
+  where.title = `${event.component} · ${event.operation}`;
+  where.append(text("code", event.component), text("small", event.operation));
   return tr;
 }
 
-function show(events) {
-  body.prepend(...events.slice(-MAX_ROWS).reverse().map(row));
-  while (body.rows.length > MAX_ROWS) body.lastElementChild.remove();
-  document.getElementById("nothing")?.remove();
-}
-
-if (table.dataset.live) {
-  let refreshing = 0;
-  pause.hidden = false;
-  pause.addEventListener("click", () => {
-    paused = !paused;
-    pause.setAttribute("aria-pressed", paused);
-    pause.textContent = paused ? "Go on" : "Pause";
-    if (!paused) { show(held); held = []; }
-  });
-  onEvents((events, gap) => {
-    const errors = events.filter((event) => event.type === "error");
-    if (paused) {
-      held = [...held, ...errors].slice(-MAX_ROWS);
-      pause.textContent = `Go on (${held.length} waiting)`;
-    } else if (errors.length) show(errors);
-    if (!refreshing && (errors.length || gap)) {
-      refreshing = setTimeout(() => { refreshing = 0; refresh(["#groups-title + .card", ".tree"]); }, 5000);
-    }
-  });
+// A page of old rows, or of what a search found, stays as it is.
+if (table.dataset.live !== undefined) {
+  const { kind, ...wanted } = JSON.parse(table.dataset.live);
+  const fits = (event) => event.type === "error"
+    && (!kind || `${event.kind}.`.startsWith(`${kind}.`))
+    && Object.entries(wanted).every(([name, value]) => event[name] === value);
+  const recount = refresher(5000, "troubles", "tree");
+  onEvents(pausable(document.getElementById("pause"), (events, gap) => {
+    const errors = events.filter(fits).slice(-MAX_ROWS);
+    body.prepend(...errors.reverse().map((event) => row(event, errors.length <= MAX_SHINING)));
+    while (body.rows.length > MAX_ROWS) body.lastElementChild.remove();
+    if (errors.length) document.getElementById("nothing")?.remove();
+    if (errors.length || gap) recount();
+  }));
 }

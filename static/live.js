@@ -1,34 +1,34 @@
-// The live connection: says how fresh the page is, keeps the band true, and hands events to the page's own module.
+// The live connection: says how fresh the page is, keeps the band true, sends commands, and hands events to the page's
+// own module. Whatever an agent wrote enters the page as text, never as markup.
 import { io } from "/static/vendor/vendor.js";
 
+const STALE_AFTER_MS = 4000;
+const PROBE_AFTER_MS = 2000;
+const MAX_HELD = 200;
 const byId = (id) => document.getElementById(id);
-const seen = new Set();
-const listeners = [];
-let newest = Number(document.body.dataset.last || 0);
-let heardAt = performance.now();
-let connected = false;
-let lostAt = 0;
+const csrf = document.querySelector('meta[name="csrf-token"]').content;
 
-export const clockOf = (at) => new Date(at).toLocaleTimeString([], { hour12: false });
+// Times: local, with the date if it is not today's, and UTC in the tooltip.
 
-export function timeElement(at) {
-  const time = document.createElement("time");
-  time.dateTime = at;
-  time.title = `${new Date(at).toLocaleString()} · ${at} UTC`;
-  time.textContent = clockOf(at);
-  return time;
+const utcOf = (at) => `${at.slice(0, 10)} ${at.slice(11, 19)} UTC`;
+
+export function clockOf(at, now = new Date()) {
+  const then = new Date(at);
+  const date = { day: "numeric", month: "short", ...(then.getFullYear() === now.getFullYear() ? {} : { year: "numeric" }) };
+  const clock = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
+  return then.toDateString() === now.toDateString()
+    ? then.toLocaleTimeString([], { ...clock, second: "2-digit" })
+    : `${then.toLocaleDateString([], date)} ${then.toLocaleTimeString([], clock)}`;
 }
 
-export function shape(name, tone) {
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  svg.setAttribute("class", `shape ${tone}`);
-  svg.setAttribute("viewBox", "0 0 16 16");
-  svg.setAttribute("aria-hidden", "true");
-  const use = document.createElementNS("http://www.w3.org/2000/svg", "use");
-  use.setAttribute("href", `/static/shapes.svg#${name}`);
-  svg.append(use);
-  return svg;
+export function localise(root) {
+  for (const time of root.querySelectorAll("time[datetime]")) {
+    time.textContent = clockOf(time.dateTime);
+    time.title = utcOf(time.dateTime);
+  }
 }
+
+// Small pieces, as the templates make them.
 
 export function text(tag, content, className = "") {
   const element = document.createElement(tag);
@@ -37,61 +37,240 @@ export function text(tag, content, className = "") {
   return element;
 }
 
-// listener(events, gap): new events, oldest first; with gap there were more than could be sent.
-export function onEvents(listener) { listeners.push(listener); }
+export function timeElement(at) {
+  const time = text("time", clockOf(at));
+  time.dateTime = at;
+  time.title = utcOf(at);
+  return time;
+}
 
-for (const element of document.querySelectorAll("time[datetime]")) element.replaceWith(timeElement(element.dateTime));
-for (const row of document.querySelectorAll("[data-id]")) seen.add(Number(row.dataset.id));
+export function shape(name, tone) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  for (const [key, value] of [["class", `shape ${tone}`], ["viewBox", "0 0 16 16"], ["aria-hidden", "true"]]) svg.setAttribute(key, value);
+  const use = document.createElementNS("http://www.w3.org/2000/svg", "use");
+  use.setAttribute("href", `/static/shapes.svg#${name}`);
+  svg.append(use);
+  return svg;
+}
 
-const socket = io({ transports: ["websocket", "polling"], auth: (give) => give({ since: newest }) });
-socket.on("connect", () => { connected = true; heardAt = performance.now(); say(); });
-socket.on("disconnect", () => { connected = false; lostAt = performance.now(); say(); });
-socket.on("connect_error", () => { if (connected || !lostAt) lostAt = performance.now(); connected = false; say(); });
-socket.io.engine?.on("packet", () => { heardAt = performance.now(); });
-socket.io.on("ping", () => { heardAt = performance.now(); });
+export function said({ line, severity }) {
+  const what = text(line.href ? "a" : "span", line.text, "what");
+  if (line.href) what.href = line.href;
+  const paragraph = text("p", "", "said");
+  paragraph.append(shape(line.shape, line.tone), ...(severity ? [text("span", `${severity}:`, "unseen")] : []), what);
+  return paragraph;
+}
 
-socket.on("events", ({ events, gap }) => {
-  heardAt = performance.now();
+// Events: each once, as they come; the server sends ten batches a second at the most.
+
+const seen = new Set([...document.querySelectorAll("[data-id]")].map((row) => Number(row.dataset.id)));
+let newest = Number(document.body.dataset.last);
+let eventListener = () => {};
+
+/** Has `listen(events, gap)` called with new events, oldest first; with `gap` there were more than could be sent. */
+export function onEvents(listen) { eventListener = listen; }
+
+function take({ events, gap }) {
   const fresh = events.filter((event) => !seen.has(event.id));
-  for (const event of fresh) { seen.add(event.id); newest = Math.max(newest, event.id); }
-  if (seen.size > 5000) for (const id of [...seen].sort((a, b) => a - b).slice(0, 2500)) seen.delete(id);
-  if (fresh.length || gap) listeners.forEach((listener) => listener(fresh, gap)); // ten times a second at the most
-});
-
-let shown = "";
-socket.on("snapshot", (state) => {
-  heardAt = performance.now();
-  const { band } = state;
-  const key = `${band.name} ${band.cause} ${band.pinned} ${state.needs_you}`;
-  if (shown && shown !== key) {
-    // The band's buttons and the needs follow the level: the server writes them, we only fetch them anew.
-    refresh(["#band", ".modes", "#needs-title", "#needs-title + .card", ".brand"]);
+  for (const { id } of fresh) {
+    seen.add(id);
+    newest = Math.max(newest, id);
   }
-  shown = key;
-});
+  if (seen.size > 4000) for (const id of [...seen].slice(0, 2000)) seen.delete(id);
+  if (fresh.length || gap) eventListener(fresh, gap);
+}
 
-export async function refresh(selectors) {
+/** Gives `show(events, gap)` what comes in, or holds the newest of it while `button` says so. */
+export function pausable(button, show) {
+  let held = [];
+  let gapHeld = false;
+  let paused = false;
+  button.hidden = false;
+  button.setAttribute("aria-pressed", "false");
+  button.addEventListener("click", () => {
+    paused = !paused;
+    button.setAttribute("aria-pressed", String(paused));
+    button.textContent = paused ? "Go on (0 waiting)" : "Pause";
+    if (paused) return;
+    show(held, gapHeld);
+    [held, gapHeld] = [[], false];
+  });
+  return (events, gap) => {
+    if (!paused) { show(events, gap); return; }
+    held = [...held, ...events];
+    gapHeld ||= gap || held.length > MAX_HELD;
+    held = held.slice(-MAX_HELD);
+    button.textContent = `Go on (${gapHeld ? "more than " : ""}${held.length} waiting)`;
+  };
+}
+
+// Parts that the server writes are fetched anew, not written twice.
+
+const keyOf = (element) => element.getAttribute("href") ?? element.getAttribute("aria-label") ?? (element.value || element.closest("[data-key]")?.dataset.key);
+
+/** What in `root` is the same as `element`, which has the focus; null if it is gone. */
+function twin(element, root) {
+  return [...root.querySelectorAll(element.tagName)].find((other) => keyOf(other) === keyOf(element)) ?? null;
+}
+
+/** Replaces the elements with these ids by what the server shows now; folds and focus stay, or else the element does. */
+export async function refresh(...ids) {
+  let page;
   try {
-    const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+    const answer = await fetch(location.href);
     if (!answer.ok) return;
-    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-    for (const selector of selectors) {
-      const [here, there] = [document.querySelector(selector), page.querySelector(selector)];
-      if (here && there) here.replaceWith(document.adoptNode(there));
+    page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  } catch { return; } // the lamp tells
+  for (const id of ids) {
+    const [here, there] = [byId(id), page.getElementById(id)];
+    if (!here || !there) continue;
+    const focused = here.contains(document.activeElement) ? document.activeElement : null;
+    const next = focused && twin(focused, there);
+    if (focused && !next) continue;
+    for (const details of there.querySelectorAll("details[data-key]")) {
+      const known = here.querySelector(`details[data-key="${CSS.escape(details.dataset.key)}"]`);
+      if (known) details.open = known.open;
     }
-    for (const element of document.querySelectorAll("time[datetime]")) {
-      if (!element.title.includes("·")) element.replaceWith(timeElement(element.dateTime));
-    }
-  } catch { /* the connection's own lamp tells */ }
+    localise(there);
+    here.replaceWith(document.adoptNode(there));
+    next?.focus({ preventScroll: true });
+  }
 }
 
-function say() {
-  const live = byId("live");
-  const stale = !connected && lostAt;
-  live.classList.toggle("on", connected);
-  live.classList.toggle("stale", Boolean(stale));
-  byId("live-text").textContent = connected ? "Live" : stale
-    ? `Disconnected ${Math.max(0, Math.round((performance.now() - lostAt) / 1000))} s, retrying` : "Connecting";
+/** A function that refreshes `ids`, now and then at most, however often it is called. */
+export function refresher(every_ms, ...ids) {
+  let due = 0;
+  return () => { due ||= setTimeout(async () => { await refresh(...ids); due = 0; }, every_ms); };
 }
-setInterval(say, 1000);
-say();
+
+// How fresh is this? A silent connection is asked; what does not answer is stale.
+
+let heardAt = performance.now();
+let connected = false;
+let signedOut = false;
+let asking = false;
+let lamp = "";
+
+async function ask() {
+  asking = true;
+  try {
+    const answer = await fetch("/api/v1/state", { signal: AbortSignal.timeout(PROBE_AFTER_MS) });
+    signedOut = answer.status === 401;
+    if (signedOut) socket.disconnect();
+    if (answer.ok) {
+      heard();
+      if (!socket.active) socket.connect();
+    }
+  } catch { /* silence is the answer */ }
+  asking = false;
+}
+
+const heard = () => { heardAt = performance.now(); };
+
+function look() {
+  if (document.hidden) return;
+  const silent_ms = performance.now() - heardAt;
+  if (silent_ms > PROBE_AFTER_MS && !asking && !signedOut) ask();
+  const now = signedOut ? "out" : connected && silent_ms < STALE_AFTER_MS ? "on" : lamp === "" && silent_ms < STALE_AFTER_MS ? "" : "stale";
+  byId("live-text").textContent = {
+    "": "Connecting", on: "Live", stale: `Disconnected ${Math.round(silent_ms / 1000)} s, retrying`, out: "Signed out: open the dashboard again from the tray",
+  }[now];
+  const checked = byId("checked");
+  if (checked) checked.textContent = `${Math.round(silent_ms / 1000)} s ago`;
+  if (now === lamp) return;
+  byId("live").classList.toggle("on", now === "on");
+  byId("live").classList.toggle("stale", now === "stale" || now === "out");
+  document.body.classList.toggle("stale-page", now === "stale" || now === "out");
+  if (now === "on" && lamp === "stale") announce("Live again.");
+  if (now === "stale" || now === "out") announce("Disconnected. What is shown may be out of date.");
+  lamp = now;
+}
+
+// The level, said at most once in three seconds to those who listen, shown at once to those who look.
+
+let announcing = 0;
+let announcedAt = -Infinity;
+let sentence = "";
+function announce(words) {
+  sentence = words;
+  announcing ||= setTimeout(() => {
+    byId("announced").textContent = sentence;
+    [announcing, announcedAt] = [0, performance.now()];
+  }, Math.max(100, announcedAt + 3000 - performance.now()));
+}
+
+let shown;
+let stateListener = () => {};
+/** Has `listen(state)` called with each snapshot after the first. */
+export function onState(listen) { stateListener = listen; }
+
+function showLevel(band) {
+  const title = `Level ${band.number} of 5 · ${band.title}`;
+  if (byId("band-title").textContent !== title) announce(`${title}. ${band.cause}`);
+  byId("band").className = `band ${band.tone}`;
+  byId("band-title").textContent = title;
+  byId("band-cause").textContent = band.cause;
+  byId("band-since").replaceChildren(timeElement(band.since));
+  document.querySelector("#band .level .shape").replaceWith(shape(band.shape, band.tone));
+  document.querySelectorAll(".ladder li").forEach((step, place) => step.classList.toggle("on", place + 1 === band.number));
+  const [enter, leave, safe] = [byId("enter"), byId("leave"), band.name === "SAFE_MODE"];
+  const focused = enter.contains(document.activeElement) || document.activeElement === leave;
+  enter.hidden = safe;
+  leave.hidden = !safe;
+  if (focused) (safe ? leave : enter.querySelector("button")).focus();
+  document.title = document.title.replace(/^[^·]*/, `${band.title} `);
+}
+
+function takeState(state) {
+  const before = shown;
+  shown = JSON.stringify([state.band, state.notices, state.agents.map(({ name, alive, pid }) => [name, alive, pid])]);
+  if (shown === before) return;
+  showLevel(state.band);
+  if (before) stateListener(state);
+}
+
+// Commands: the forms work by themselves; with scripts the page stays where it is.
+
+let commanding = false;
+
+async function command(level) {
+  const trouble = byId("trouble");
+  trouble.textContent = "";
+  commanding = true;
+  try {
+    const answer = await fetch("/api/v1/level", {
+      method: "POST", headers: { "Content-Type": "application/json", "X-CSRF-Token": csrf }, body: JSON.stringify({ level }), signal: AbortSignal.timeout(12000),
+    });
+    if (answer.status === 409) location.assign("/safe-mode");
+    else if (!answer.ok) trouble.textContent = `That did not work: ${(await answer.json()).detail}`;
+    else if (location.pathname === "/safe-mode") location.assign("/");
+  } catch {
+    trouble.textContent = "WinClaw does not answer, so the level may not have changed. The tray and “winclaw safe-mode” can do the same.";
+  }
+  commanding = false;
+}
+
+document.addEventListener("submit", (submitted) => {
+  const form = submitted.target;
+  if (form.dataset.level === undefined) return;
+  submitted.preventDefault();
+  if (!commanding) command(form.dataset.level || submitted.submitter.value);
+});
+document.addEventListener("keydown", (key) => { if (key.key === "Escape") document.body.classList.add("dismissed"); });
+document.addEventListener("pointermove", (pointer) => { if (!pointer.target.closest(".off-switch")) document.body.classList.remove("dismissed"); });
+document.addEventListener("focusout", () => document.body.classList.remove("dismissed"));
+
+localise(document);
+const socket = io({
+  transports: ["websocket", "polling"], reconnectionDelay: 500, reconnectionDelayMax: 2000, auth: (give) => give({ since: newest }),
+});
+socket.on("connect", () => { connected = true; signedOut = false; heard(); look(); });
+socket.on("disconnect", () => { connected = false; look(); });
+socket.on("events", (message) => { heard(); take(message); });
+socket.on("snapshot", (state) => { heard(); takeState(state); });
+document.addEventListener("visibilitychange", () => {
+  heardAt = Math.max(heardAt, performance.now() - PROBE_AFTER_MS); // nobody looked meanwhile: first ask, then judge
+  signedOut = false;
+  look();
+});
+setInterval(look, 500);

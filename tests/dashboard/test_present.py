@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from dashboard import present
+from resilience.context import ErrorSeverity
 from resilience.degradation import DegradationLevel
+from resilience.errors import TAXONOMY, WinClawError
 from resilience.events import EventType
 from tests.tray.states import a_state
 
@@ -89,3 +91,80 @@ def test_a_chain_of_causes_is_listed_and_bounded() -> None:
     for _ in range(50):
         chain = {"type": "X", "cause": chain}
     assert len(present.causes({"cause": chain})) == 20
+
+
+def error(number: int, fingerprint: str = "f") -> dict[str, Any]:
+    return {**event("error"), "id": number, "fingerprint": fingerprint}
+
+
+def test_an_error_that_comes_again_is_one_line_until_something_else_happens() -> None:
+    """Otherwise a storm of one error would push everything else out of sight."""
+    newest_first = [error(9), error(8, "g"), error(7), {**event("level.changed"), "id": 6}, error(5), error(4)]
+    lines = present.feed(newest_first, first_ids=[4])
+    assert [(line["id"], line["times"], line["first"]) for line in lines] == [
+        (9, 2, False), (8, 1, False), (6, 1, False), (5, 2, True),
+    ]  # fmt: skip
+
+
+def test_the_feed_is_short() -> None:
+    assert len(present.feed([error(number, str(number)) for number in range(50)], limit=12)) == 12
+
+
+def test_agents_that_fell_silent_come_first() -> None:
+    def view(name: str, alive: bool, since: str) -> dict[str, Any]:
+        return {"name": name, "alive": alive, "since": since, "last_beat": "12:00"}
+
+    seen = present.agents([view("b", False, "12:00"), view("c", True, "11:00"), view("a", False, "12:01")])
+    assert [(agent["name"], agent["word"]) for agent in seen] == [("a", "lost"), ("c", "connected"), ("b", "left")]
+    assert len({agent["shape"] for agent in seen}) == 3
+
+
+def test_a_time_has_its_date_unless_it_is_today() -> None:
+    assert present.when("2026-01-01T09:08:07.000000Z", NOW) == "09:08:07 UTC"
+    assert present.when("2025-12-31T23:08:07.000000Z", NOW) == "2025-12-31 23:08 UTC"
+
+
+@pytest.mark.parametrize("one", TAXONOMY.values(), ids=list(TAXONOMY))
+def test_every_kind_has_a_meaning_and_its_strategy_and_impact_have_words(one: type[WinClawError]) -> None:
+    assert present.meaning(one.kind).endswith(".")
+    assert present.strategy_words(str(one.recovery_strategy)) != str(one.recovery_strategy)
+    assert present.impact_words(one.impact.name) != one.impact.name
+
+
+def test_every_severity_has_a_shape_of_its_own() -> None:
+    shapes = {present.line(event("error", severity=severity.name))["shape"] for severity in ErrorSeverity}
+    assert len(shapes) == len(ErrorSeverity)
+
+
+def test_every_level_has_a_shape_and_words_of_its_own() -> None:
+    assert len({present.band(a_state(level).view())["shape"] for level in DegradationLevel}) == 5
+    assert len({present.LEVEL_WORDS[level] for level in DegradationLevel}) == 5
+
+
+def test_an_error_without_a_message_is_called_by_its_type() -> None:
+    assert present.line(event("error", message=" ", error_type="KeyError"))["text"] == "KeyError"
+
+
+def test_what_a_later_version_says_is_shown_as_it_is() -> None:
+    assert present.line(event("something.new"))["text"] == "something.new"
+    assert present.line(event("error", severity="WORSE"))["text"]
+    assert present.line(event("level.changed", to="LEVEL_SIX"))["text"].endswith("Level_Six")
+    assert present.strategy_words("NEW") == "NEW"
+    assert present.meaning("new") == ""
+
+
+def test_the_branch_with_the_chosen_kind_is_open() -> None:
+    tree = present.kind_tree({"transient.network.dns": 1, "transient.net": 1, "security": 1}, chosen="transient.network.dns")
+    by_kind = {node.kind: node for root in tree for node in [root, *root.below]}
+    assert {kind for kind, node in by_kind.items() if node.open} == {"transient", "transient.network"}
+
+
+def test_a_group_has_its_title_meaning_and_spark_line() -> None:
+    row = {"severity": "ERROR", "message": "late\nmore", "kind": "agentic.llm.timeout", "type": "LLMTimeoutError"}
+    shown = present.group(row, [0, 1])
+    assert (shown["title"], shown["meaning"]) == ("late", "The language model did not answer in time.")
+    assert shown["spark"].startswith("M0.0 20.0 L")
+
+
+def test_minutes_are_told_by_the_clock() -> None:
+    assert present.minute_text(int(NOW.timestamp())) == "12:00"
