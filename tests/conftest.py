@@ -29,8 +29,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
-    """This machine's Edge, Chrome or Chromium, else playwright's own."""
+    """This machine's Edge, Chrome or Chromium, else playwright's own.
+
+    From here on nothing is measured: under Python 3.11 a trace function and playwright's greenlets can hang the process.
+    """
+    from coverage import Coverage
     from playwright.sync_api import sync_playwright
+
+    if measured := Coverage.current():
+        measured.stop()
 
     with sync_playwright() as playwright:
         executable = Path(find_browser() or playwright.chromium.executable_path)
