@@ -1,4 +1,4 @@
-"""The only place that reads the real clocks; everything that keeps time takes a ``clock=``."""
+"""The only place that reads the real clocks and waits; everything that keeps time takes a ``clock=``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Two clocks: one for durations, which never jumps, and one for what people read."""
+    """Two clocks: one for durations, which never jumps, and one for what people read; and two ways to wait."""
 
     def monotonic(self) -> float:
         """Seconds since an arbitrary moment; for measuring durations."""
@@ -16,15 +16,26 @@ class Clock(Protocol):
     def now(self) -> datetime:
         """The wall clock, as an aware UTC datetime."""
 
+    def sleep(self, seconds: float) -> None:
+        """Waits in this thread."""
+
+    async def asleep(self, seconds: float) -> None:
+        """Waits in this task."""
+
 
 class SystemClock:
     """The machine's clocks."""
 
-    def monotonic(self) -> float:
-        return time.monotonic()
+    monotonic = staticmethod(time.monotonic)
+    sleep = staticmethod(time.sleep)
 
     def now(self) -> datetime:
         return datetime.now(UTC)
+
+    async def asleep(self, seconds: float) -> None:
+        import asyncio  # noqa: PLC0415 -- who calls this has it; other agents need not pay for it
+
+        await asyncio.sleep(seconds)
 
 
 def as_text(at: datetime) -> str:

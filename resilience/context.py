@@ -108,7 +108,11 @@ class ErrorContext:
     def message(self) -> str:
         """The error's own words; its type's name where it has none."""
         try:
-            return str(self.original_error) or type(self.original_error).__name__
+            text = str(self.original_error)
+            if not text or isinstance(self.original_error, KeyError):  # whose words are the key alone
+                name = type(self.original_error).__name__
+                return f"{name}: {text}" if text else name
+            return text
         except Exception as fault:
             return f"(its message cannot be read: {name_of(fault)})"
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import heapq
+import itertools
+import threading
 from datetime import UTC, datetime, timedelta
 
 
 class FakeClock:
-    """A clock that stands still until ``advance``.
+    """A clock that stands still until ``advance``. Tasks that wait on it go on when it has advanced far enough.
+
+    ``sleep`` moves the clock itself, for there is nobody else in a test who would.
 
     Args:
         now: the wall clock's first reading, an aware datetime.
@@ -15,6 +21,9 @@ class FakeClock:
     def __init__(self, now: datetime = datetime(2026, 1, 1, tzinfo=UTC)) -> None:
         self._now = now
         self._monotonic = 0.0
+        self._changing = threading.Lock()
+        self._waiting: list[tuple[float, int, asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
+        self._order = itertools.count()
 
     def monotonic(self) -> float:
         return self._monotonic
@@ -30,5 +39,42 @@ class FakeClock:
         """
         if seconds < 0:
             raise ValueError(f"seconds must be 0 or more, not {seconds}")
-        self._monotonic += seconds
-        self._now += timedelta(seconds=seconds)
+        with self._changing:
+            self._monotonic += seconds
+            self._now += timedelta(seconds=seconds)
+            while self._waiting and self._waiting[0][0] <= self._monotonic:
+                _, _, loop, done = heapq.heappop(self._waiting)
+                loop.call_soon_threadsafe(_finish, done)
+
+    def sleep(self, seconds: float) -> None:
+        """Moves both clocks forward by ``seconds``, at once."""
+        self.advance(seconds)
+
+    async def asleep(self, seconds: float) -> None:
+        """Waits until the clock has advanced by ``seconds``."""
+        loop = asyncio.get_running_loop()
+        done = loop.create_future()
+        with self._changing:
+            heapq.heappush(self._waiting, (self._monotonic + seconds, next(self._order), loop, done))
+        await done
+
+    async def run(self, seconds: float) -> None:
+        """Advances by ``seconds``, from one waiting task's moment to the next, and lets each go on before the next."""
+        end = self._monotonic + seconds
+        await settle()
+        while self._waiting and self._waiting[0][0] <= end:
+            self.advance(max(0.0, self._waiting[0][0] - self._monotonic))
+            await settle()
+        self.advance(end - self._monotonic)
+        await settle()
+
+
+async def settle(turns: int = 20) -> None:
+    """Lets the other tasks of this loop run until they wait; ``turns`` is how many steps each may take."""
+    for _ in range(turns):
+        await asyncio.sleep(0)
+
+
+def _finish(done: asyncio.Future[None]) -> None:
+    if not done.done():
+        done.set_result(None)

@@ -1,0 +1,50 @@
+"""The fakes that users test with."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from resilience.testing import FakeClock
+
+
+def test_tasks_that_wait_go_on_in_the_order_of_their_moments() -> None:
+    clock, woken = FakeClock(), []
+
+    async def wait(seconds: float) -> None:
+        await clock.asleep(seconds)
+        woken.append((seconds, clock.monotonic()))
+
+    async def scene() -> None:
+        tasks = [asyncio.create_task(wait(seconds)) for seconds in (3, 1, 2)]
+        await clock.run(2.5)
+        assert woken == [(1, 1.0), (2, 2.0)]
+        assert clock.monotonic() == 2.5
+        await clock.run(0.5)
+        await asyncio.gather(*tasks)
+
+    asyncio.run(scene())
+    assert woken[-1] == (3, 3.0)
+
+
+def test_a_cancelled_wait_is_forgotten() -> None:
+    clock = FakeClock()
+
+    async def scene() -> None:
+        task = asyncio.create_task(clock.asleep(1))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await clock.run(2)
+
+    asyncio.run(scene())
+
+
+def test_sleeping_moves_the_clock_and_takes_no_time() -> None:
+    clock = FakeClock()
+    clock.sleep(3600)
+    assert clock.monotonic() == 3600
+    with pytest.raises(ValueError, match="0 or more"):
+        clock.advance(-1)
