@@ -109,12 +109,12 @@ class ErrorContext:
         """The error's own words; its type's name where it has none."""
         try:
             text = str(self.original_error)
-            if not text or isinstance(self.original_error, KeyError):  # whose words are the key alone
-                name = type(self.original_error).__name__
-                return f"{name}: {text}" if text else name
-            return text
         except Exception as fault:
             return f"(its message cannot be read: {name_of(fault)})"
+        if text and not isinstance(self.original_error, KeyError):
+            return text
+        name = type(self.original_error).__name__
+        return f"{name}: {text}" if text else name  # a KeyError's words are the key alone
 
     @cached_property
     def stack_trace(self) -> str:
