@@ -7,14 +7,17 @@ missed: nobody can make the queue of another, or the memory, grow.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections import deque
 from typing import Any, Final
 
 import flask
+from engineio.async_drivers._websocket_wsgi import SimpleWebSocketWSGI
 from flask_socketio import ConnectionRefusedError as Refused
 from flask_socketio import SocketIO
+from simple_websocket import ConnectionClosed
 
 from dashboard.access import Access
 from dashboard.present import band, with_line
@@ -28,6 +31,14 @@ _MAX_QUEUED_PACKETS: Final = 100
 _log = logging.getLogger("winclaw.stream")
 
 
+class PageSocket(SimpleWebSocketWSGI):  # type: ignore[misc]
+    """A page's connection. Engine.IO closes it in a thread of its own, where a browser that is gone must be no fault."""
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError, ConnectionClosed):
+            super().close()
+
+
 class Stream:
     """Sends events and snapshots to the pages that are connected to ``socketio``."""
 
@@ -39,6 +50,7 @@ class Stream:
         self._news = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._send_forever, name="web-stream", daemon=True)
+        socketio.server.eio._async["websocket"] = PageSocket
         socketio.on_event("connect", self._connected)
         access.on_rotation(self.disconnect_all)
 

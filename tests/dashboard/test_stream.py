@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from simple_websocket import Client, ConnectionClosed
 
+from dashboard.stream import PageSocket
 from resilience.degradation import DegradationLevel
 from resilience.events import Report
 from tests.dashboard.conftest import Caller
@@ -151,3 +152,17 @@ def test_a_page_that_stops_reading_is_dropped_and_the_others_go_on(
             if dropped:
                 break
     assert dropped
+
+
+def test_closing_the_connection_of_a_browser_that_is_gone_is_no_fault() -> None:
+    """Engine.IO does it in a thread that nobody watches."""
+
+    class Gone:
+        connected = True
+
+        def close(self) -> None:
+            raise ConnectionResetError
+
+    connection = PageSocket(None, None)
+    connection.ws = Gone()
+    connection.close()
