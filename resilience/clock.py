@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from datetime import UTC, datetime
 from typing import Protocol
+
+# State of the module, against the house rule: code under test was decorated when it was imported, with the real clock,
+# and a test has no other way to reach it. A number, so that blocks may be nested; they say 1 and take it back.
+_immediate = 0
+_changing = threading.Lock()
 
 
 class Clock(Protocol):
@@ -41,3 +47,15 @@ class SystemClock:
 def as_text(at: datetime) -> str:
     """``at`` as fixed-width ISO 8601 in UTC, e.g. ``2026-11-23T18:27:23.000120Z``: it sorts as text."""
     return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def waits_are_immediate() -> bool:
+    """Whether a retry must not pause before it tries again: some test is inside ``testing.immediate_retries``."""
+    return _immediate > 0
+
+
+def count_immediate_waits(change: int) -> None:
+    """1 when a block begins in which retries must not pause, -1 when it ends; ``testing.immediate_retries`` calls it."""
+    global _immediate
+    with _changing:
+        _immediate += change

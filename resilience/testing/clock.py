@@ -1,4 +1,4 @@
-"""Fakes for users' own tests: time that moves only when told to."""
+"""Time in tests: a clock that moves only when told to, and retries that do not wait."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ import asyncio
 import heapq
 import itertools
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+
+from resilience.clock import count_immediate_waits
 
 
 class FakeClock:
@@ -73,6 +77,20 @@ async def settle(turns: int = 20) -> None:
     """Lets the other tasks of this loop run until they wait; ``turns`` is how many steps each may take."""
     for _ in range(turns):
         await asyncio.sleep(0)
+
+
+@contextmanager
+def immediate_retries() -> Iterator[None]:
+    """Until the block ends, no retry in this process pauses before it tries again, whichever clock it was given.
+
+    For tests of code that was decorated when it was imported. Blocks may be nested: pauses are back after the last.
+    It holds for every thread and task, also for those that the block did not start.
+    """
+    count_immediate_waits(1)
+    try:
+        yield
+    finally:
+        count_immediate_waits(-1)
 
 
 def _finish(done: asyncio.Future[None]) -> None:
