@@ -101,6 +101,14 @@ class ErrorClassifier:
             metadata={name: value for name, value in given.items() if name not in _CONTEXT_FIELDS},
         )  # fmt: skip
 
+    def verdict(self, error: BaseException, component: str = "unknown") -> Verdict:
+        """The judgement alone, for those who decide what to do next; it never raises either."""
+        try:
+            evidence = of_exception(error, component, self._clock.now())
+            return self._judge(evidence, component in self._critical_components, error)
+        except Exception as fault:  # as in classify
+            return self._guess(fault)
+
     def classify_report(self, report: Mapping[str, Any]) -> Verdict:
         """What an error is that another process reports; the shape is ``events.Report``."""
         try:

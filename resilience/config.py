@@ -160,6 +160,13 @@ error_handling:
         base_delay: 2.0
         max_delay: 60.0
 
+  # How many calls run at once.
+  bulkhead:
+    default:
+      max_concurrent: 10         # calls to one service at the same time
+      max_queue: 100             # calls that may wait
+      timeout_seconds: 30        # and for how long
+
   # The level: how much may run while something is down.
   # FULL, DEGRADED_LLM, LIMITED_EXTERNAL, MINIMAL or SAFE_MODE; the lowest that a rule asks for wins.
   degradation:

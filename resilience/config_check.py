@@ -12,7 +12,8 @@ from msgspec.structs import replace
 
 from resilience.config_problems import ConfigError, ConfigProblem
 from resilience.config_values import NotAllowedError, check_name, listed, nearest, read, shown, tag, word
-from resilience.settings import Section, Settings
+from resilience.sections import Section
+from resilience.settings import Settings
 
 MAX_PROBLEMS: Final = 100
 MAX_LOOKS: Final = 50_000

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-from resilience.errors import WinClawError
+from resilience.refusals import RefusedError
 
 SERVICE_FEATURES: Final[Mapping[str, str | None]] = MappingProxyType(
     {
@@ -26,7 +26,7 @@ SERVICE_FEATURES: Final[Mapping[str, str | None]] = MappingProxyType(
 """Each service's feature flag; None where it has none of its own. The configuration adds to it."""
 
 
-class FeatureDisabledError(WinClawError):
+class FeatureDisabledError(RefusedError):
     """The present level does not allow this call; it was not made.
 
     Attributes:
@@ -35,6 +35,7 @@ class FeatureDisabledError(WinClawError):
     """
 
     kind = "refused.feature_disabled"
+    gate = "feature"
 
     def __init__(self, service: str, feature: str, level: str, cause: str) -> None:
         super().__init__(f"{service} is not allowed at level {level} ({feature}): {cause}")

@@ -6,12 +6,22 @@ Frozen shapes only: ``config`` reads them from the file and checks every limit t
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from msgspec import Meta, Struct, field
+from msgspec import Meta, field
 
 from resilience.events import Name, SeverityName, Text
 from resilience.gate import SERVICE_FEATURES
+from resilience.policies import (
+    CIRCUIT_CONFIGS,
+    RETRY_POLICIES,
+    BulkheadLimits,
+    CircuitBreakerConfig,
+    RetryBudget,
+    RetryStrategy,
+    Seconds,
+)
+from resilience.sections import Section, means
 
 LevelName = Literal["FULL", "DEGRADED_LLM", "LIMITED_EXTERNAL", "MINIMAL", "SAFE_MODE"]
 CheckpointLevel = Literal["operation", "session", "component", "system"]
@@ -20,35 +30,17 @@ Email = Annotated[str, Meta(extra={"names": "email address"})]
 Phone = Annotated[str, Meta(extra={"names": "phone number"})]
 
 
-def _means(meaning: str, unit: str = "", *, names: str = "", like: str = "", **limits: Any) -> Meta:
-    """What a setting means, its unit and its limits.
-
-    Args:
-        names: what its text must name: ``error class``, ``feature flag``, ``system error`` or ``address``.
-        like: the neighbouring setting that new entries of a table start from.
-    """
-    return Meta(description=meaning, extra={"unit": unit, "names": names, "like": like}, **limits)
-
-
-class Section(Struct, frozen=True, forbid_unknown_fields=True):
-    """A group of settings."""
-
-    def contradictions(self) -> Iterator[tuple[str, str]]:
-        """Settings that are each allowed, but not together: the key to change (empty: several) and what is wrong."""
-        yield from ()
-
-
 class ClassificationRule(Section, frozen=True, kw_only=True):
     """What an error is, where the built-in tables (§2.3) do not know. All that a rule asks for must fit."""
 
-    name: Annotated[Name, _means("what you call the rule")]
-    exception: Annotated[Name | None, _means("the exception's class fits, e.g. `openai.RateLimitError`")] = None
-    status: Annotated[HttpStatus | None, _means("the HTTP status fits")] = None
-    code: Annotated[Name | None, _means("the service's own code fits, e.g. `insufficient_quota`")] = None
-    errno: Annotated[Name | None, _means("the system's error fits, e.g. `ECONNRESET`", names="system error")] = None
-    component: Annotated[Name | None, _means("the component fits")] = None
-    type: Annotated[Name | None, _means("the error class it then gets", names="error class")] = None
-    severity: Annotated[SeverityName | None, _means("the severity it then gets")] = None
+    name: Annotated[Name, means("what you call the rule")]
+    exception: Annotated[Name | None, means("the exception's class fits, e.g. `openai.RateLimitError`")] = None
+    status: Annotated[HttpStatus | None, means("the HTTP status fits")] = None
+    code: Annotated[Name | None, means("the service's own code fits, e.g. `insufficient_quota`")] = None
+    errno: Annotated[Name | None, means("the system's error fits, e.g. `ECONNRESET`", names="system error")] = None
+    component: Annotated[Name | None, means("the component fits")] = None
+    type: Annotated[Name | None, means("the error class it then gets", names="error class")] = None
+    severity: Annotated[SeverityName | None, means("the severity it then gets")] = None
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
         if (self.exception, self.status, self.code, self.errno, self.component) == (None,) * 5:
@@ -60,124 +52,72 @@ class ClassificationRule(Section, frozen=True, kw_only=True):
 class Classification(Section, frozen=True, kw_only=True):
     """How errors are judged (§2.3)."""
 
-    default_severity: Annotated[SeverityName, _means("severity where nothing else is known")] = "ERROR"
+    default_severity: Annotated[SeverityName, means("severity where nothing else is known")] = "ERROR"
     http_status_mapping: Annotated[
-        Mapping[HttpStatus, SeverityName], _means("severity by HTTP status; yours are added to the defaults")
+        Mapping[HttpStatus, SeverityName], means("severity by HTTP status; yours are added to the defaults")
     ] = field(
         default_factory=lambda: {
             400: "WARNING", 401: "ERROR", 403: "ERROR", 404: "WARNING", 408: "WARNING", 429: "WARNING",
             500: "ERROR", 502: "ERROR", 503: "ERROR", 504: "WARNING",
         }
     )  # fmt: skip
-    critical_components: Annotated[tuple[Name, ...], _means("whose errors are CRITICAL, if no status says else")] = (
+    critical_components: Annotated[tuple[Name, ...], means("whose errors are CRITICAL, if no status says else")] = (
         "AgentCore", "MemorySystem", "Gateway",
     )  # fmt: skip
-    llm_services: Annotated[tuple[Name, ...], _means("language models, whose errors have classes of their own")] = (
+    llm_services: Annotated[tuple[Name, ...], means("language models, whose errors have classes of their own")] = (
         "gpt-5.2", "ollama",
     )  # fmt: skip
-    rules: Annotated[tuple[ClassificationRule, ...], _means("your own rules; the first that fits wins")] = ()
+    rules: Annotated[tuple[ClassificationRule, ...], means("your own rules; the first that fits wins")] = ()
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
         yield from _named_twice([rule.name for rule in self.rules])
 
 
-class Circuit(Section, frozen=True, kw_only=True):
-    """When a service's circuit opens and closes (§3.2).
-
-    A probe gives its permit back, so more successes than permits may be asked for: they come one after another. What
-    could never close is a circuit that allows no probe, or no time for one; the limits rule both out.
-    """
-
-    failure_threshold: Annotated[int, _means("failures in a row that open it", ge=1, le=10_000)] = 5
-    success_threshold: Annotated[int, _means("successful probes that close it again", ge=1, le=1000)] = 3
-    timeout_seconds: Annotated[float, _means("how long it is open before it is probed", "s", gt=0, le=86_400)] = 30.0
-    half_open_max_calls: Annotated[int, _means("probes at the same time", ge=1, le=1000)] = 3
-    error_rate_threshold: Annotated[float, _means("share of failed calls that opens it", gt=0, le=1)] = 0.5
-    min_calls_for_rate: Annotated[int, _means("calls, of the latest 100, before it counts", ge=1, le=100)] = 10
-    reset_timeout_seconds: Annotated[
-        float, _means("how long its probes may take before it opens again", "s", gt=0, le=86_400)
-    ] = 60.0
-
-
-def _circuits() -> dict[str, Circuit]:
-    """The policies of §3.3."""
-    return {
-        name: Circuit(
-            failure_threshold=failures, success_threshold=successes, timeout_seconds=open_s,
-            half_open_max_calls=probes, error_rate_threshold=rate,
-        )
-        for name, failures, successes, open_s, probes, rate in (
-            ("gpt-5.2", 3, 2, 10.0, 2, 0.3),
-            ("gmail_api", 5, 3, 30.0, 3, 0.5),
-            ("twilio_api", 5, 3, 20.0, 3, 0.5),
-            ("browser_control", 3, 2, 15.0, 2, 0.4),
-            ("memory_system", 10, 5, 5.0, 5, 0.7),
-            ("vector_store", 5, 3, 10.0, 3, 0.5),
-            ("tts_engine", 3, 2, 10.0, 2, 0.3),
-            ("stt_engine", 3, 2, 10.0, 2, 0.3),
-            ("file_system", 10, 5, 5.0, 5, 0.8),
-            ("shell_execution", 5, 3, 10.0, 3, 0.5),
-        )
-    }  # fmt: skip
-
-
-class CircuitBreaker(Section, frozen=True, kw_only=True):
+class CircuitBreakers(Section, frozen=True, kw_only=True):
     """When calls to a failing service are stopped (§3)."""
 
-    default: Annotated[Circuit, _means("for services without an entry of their own")] = Circuit()
+    default: Annotated[CircuitBreakerConfig, means("for services without an entry of their own")] = CircuitBreakerConfig()
     services: Annotated[
-        Mapping[Name, Circuit],
-        _means("by service, with the keys of `default`, from which a new one starts", like="default"),
-    ] = field(default_factory=_circuits)
-
-
-class RetryStrategy(Section, frozen=True, kw_only=True):
-    """How often, and after which pauses, a failed call is tried again (§4.2)."""
-
-    max_retries: Annotated[int, _means("tries after the first call", ge=0, le=1000)] = 3
-    base_delay: Annotated[float, _means("the first pause", "s", ge=0, le=3600)] = 1.0
-    max_delay: Annotated[float, _means("the longest pause, jitter included", "s", ge=0, le=86_400)] = 60.0
-    exponential_base: Annotated[float, _means("each pause is so many times the one before", ge=1, le=100)] = 2.0
-    jitter: Annotated[bool, _means("whether chance is added to each pause")] = True
-    jitter_max: Annotated[float, _means("the most that jitter adds", "s", ge=0, le=3600)] = 1.0
-
-    def contradictions(self) -> Iterator[tuple[str, str]]:
-        if self.max_delay < self.base_delay:
-            yield "max_delay", f"the longest pause, {self.max_delay:g}, is shorter than base_delay, {self.base_delay:g}"
+        Mapping[Name, CircuitBreakerConfig],
+        means("by service, with the keys of `default`, from which a new one starts", like="default"),
+    ] = field(default_factory=lambda: dict(CIRCUIT_CONFIGS))
 
 
 class Retry(Section, frozen=True, kw_only=True):
     """How failed calls are tried again (§4)."""
 
+    budget: Annotated[RetryBudget, means("how many retries a service bears, over all callers")] = RetryBudget()
     strategies: Annotated[
-        Mapping[Name, RetryStrategy], _means("by name; yours change the defaults or are added to them")
-    ] = field(
-        default_factory=lambda: {
-            "network": RetryStrategy(max_retries=5, max_delay=32.0),
-            "api_rate_limited": RetryStrategy(max_retries=10, base_delay=2.0, max_delay=120.0, jitter_max=2.0),
-            "llm_service": RetryStrategy(max_retries=5, base_delay=2.0),
-            "database": RetryStrategy(base_delay=0.5, max_delay=10.0),
-            "filesystem": RetryStrategy(base_delay=0.1, max_delay=5.0, jitter=False),
-        }
-    )
+        Mapping[Name, RetryStrategy], means("by name; yours change the defaults or are added to them")
+    ] = field(default_factory=lambda: dict(RETRY_POLICIES))
+
+
+class Bulkheads(Section, frozen=True, kw_only=True):
+    """How many calls run at once (§7.2)."""
+
+    default: Annotated[BulkheadLimits, means("for services without an entry of their own")] = BulkheadLimits()
+    services: Annotated[
+        Mapping[Name, BulkheadLimits],
+        means("by service, with the keys of `default`, from which a new one starts", like="default"),
+    ] = field(default_factory=dict)
 
 
 class LevelRule(Section, frozen=True, kw_only=True):
     """When the level goes down, and how far (§5.2)."""
 
-    name: Annotated[Name, _means("what you call the rule")]
-    condition: Annotated[Text, _means("when it holds, e.g. `gpt-5.2.unhealthy`", min_length=1)]
-    target_level: Annotated[LevelName, _means("the level it asks for; the lowest of all wins")]
-    priority: Annotated[int, _means("of rules for one level, the lowest names the cause", ge=0, le=1000)] = 100
-    auto_recover: Annotated[bool, _means("false: once it held, only a person ends it")] = True
+    name: Annotated[Name, means("what you call the rule")]
+    condition: Annotated[Text, means("when it holds, e.g. `gpt-5.2.unhealthy`", min_length=1)]
+    target_level: Annotated[LevelName, means("the level it asks for; the lowest of all wins")]
+    priority: Annotated[int, means("of rules for one level, the lowest names the cause", ge=0, le=1000)] = 100
+    auto_recover: Annotated[bool, means("false: once it held, only a person ends it")] = True
 
 
 class Degradation(Section, frozen=True, kw_only=True):
     """Which level the system runs at (§5)."""
 
-    auto_degrade: Annotated[bool, _means("whether rules may lower the level")] = True
-    auto_recover: Annotated[bool, _means("whether it rises by itself when the cause is gone")] = True
-    rules: Annotated[tuple[LevelRule, ...], _means("the rules; your list replaces the default one")] = (
+    auto_degrade: Annotated[bool, means("whether rules may lower the level")] = True
+    auto_recover: Annotated[bool, means("whether it rises by itself when the cause is gone")] = True
+    rules: Annotated[tuple[LevelRule, ...], means("the rules; your list replaces the default one")] = (
         LevelRule(name="llm_failure", condition="gpt-5.2.unhealthy", target_level="DEGRADED_LLM", priority=1),
         LevelRule(
             name="multiple_external_down", target_level="LIMITED_EXTERNAL", priority=2,
@@ -199,25 +139,25 @@ class Degradation(Section, frozen=True, kw_only=True):
 class SelfHealing(Section, frozen=True, kw_only=True):
     """What WinClaw mends by itself (§6)."""
 
-    enabled: Annotated[bool, _means("whether WinClaw heals by itself")] = True
-    health_check_interval: Annotated[float, _means("time between two looks at a service", "s", ge=1, le=3600)] = 30.0
-    max_healing_attempts: Annotated[int, _means("tries before a person is asked", ge=1, le=100)] = 3
-    healing_cooldown: Annotated[float, _means("pause between two tries", "s", ge=0, le=86_400)] = 60.0
+    enabled: Annotated[bool, means("whether WinClaw heals by itself")] = True
+    health_check_interval: Annotated[float, means("time between two looks at a service", "s", ge=1, le=3600)] = 30.0
+    max_healing_attempts: Annotated[int, means("tries before a person is asked", ge=1, le=100)] = 3
+    healing_cooldown: Annotated[float, means("pause between two tries", "s", ge=0, le=86_400)] = 60.0
 
 
-Url = Annotated[str | None, _means("where to: an address without secrets, `env:NAME`, `keyring:NAME`", names="address")]
+Url = Annotated[str | None, means("where to: an address without secrets, `env:NAME`, `keyring:NAME`", names="address")]
 
 
 class BuiltInChannel(Section, frozen=True, kw_only=True):
     """A way to tell that needs no address."""
 
-    enabled: Annotated[bool, _means("whether it is used")] = True
+    enabled: Annotated[bool, means("whether it is used")] = True
 
 
 class WebhookChannel(Section, frozen=True, kw_only=True):
     """Telling another program."""
 
-    enabled: Annotated[bool, _means("whether it is used")] = False
+    enabled: Annotated[bool, means("whether it is used")] = False
     url: Url = None
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
@@ -227,8 +167,8 @@ class WebhookChannel(Section, frozen=True, kw_only=True):
 class EmailChannel(Section, frozen=True, kw_only=True):
     """Telling by email."""
 
-    enabled: Annotated[bool, _means("whether it is used")] = False
-    recipients: Annotated[tuple[Email, ...], _means("who gets it")] = ()
+    enabled: Annotated[bool, means("whether it is used")] = False
+    recipients: Annotated[tuple[Email, ...], means("who gets it")] = ()
     url: Url = None
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
@@ -238,8 +178,8 @@ class EmailChannel(Section, frozen=True, kw_only=True):
 class SmsChannel(Section, frozen=True, kw_only=True):
     """Telling by text message."""
 
-    enabled: Annotated[bool, _means("whether it is used")] = False
-    phone_numbers: Annotated[tuple[Phone, ...], _means("who gets it")] = ()
+    enabled: Annotated[bool, means("whether it is used")] = False
+    phone_numbers: Annotated[tuple[Phone, ...], means("who gets it")] = ()
     url: Url = None
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
@@ -249,31 +189,31 @@ class SmsChannel(Section, frozen=True, kw_only=True):
 class Channels(Section, frozen=True, kw_only=True):
     """The ways to tell (§8.1)."""
 
-    log: Annotated[BuiltInChannel, _means("the log file")] = BuiltInChannel()
-    dashboard: Annotated[BuiltInChannel, _means("the dashboard")] = BuiltInChannel()
-    email: Annotated[EmailChannel, _means("email")] = EmailChannel()
-    sms: Annotated[SmsChannel, _means("text messages")] = SmsChannel()
-    webhook: Annotated[WebhookChannel, _means("another program")] = WebhookChannel()
+    log: Annotated[BuiltInChannel, means("the log file")] = BuiltInChannel()
+    dashboard: Annotated[BuiltInChannel, means("the dashboard")] = BuiltInChannel()
+    email: Annotated[EmailChannel, means("email")] = EmailChannel()
+    sms: Annotated[SmsChannel, means("text messages")] = SmsChannel()
+    webhook: Annotated[WebhookChannel, means("another program")] = WebhookChannel()
 
 
 class Alerting(Section, frozen=True, kw_only=True):
     """Who is told, and how (§8)."""
 
-    enabled: Annotated[bool, _means("whether anybody is told")] = True
-    rate_limit_window: Annotated[float, _means("time in which alerts of a kind count", "s", ge=1, le=86_400)] = 300.0
+    enabled: Annotated[bool, means("whether anybody is told")] = True
+    rate_limit_window: Annotated[float, means("time in which alerts of a kind count", "s", ge=1, le=86_400)] = 300.0
     max_alerts_per_window: Annotated[
-        int, _means("alerts of a kind in that time; a summary of the rest follows", ge=1, le=10_000)
+        int, means("alerts of a kind in that time; a summary of the rest follows", ge=1, le=10_000)
     ] = 5
-    channels: Annotated[Channels, _means("the ways to tell")] = Channels()
+    channels: Annotated[Channels, means("the ways to tell")] = Channels()
 
 
 class Checkpoint(Section, frozen=True, kw_only=True):
     """What is saved, to go back to (§9)."""
 
-    enabled: Annotated[bool, _means("whether checkpoints are made")] = True
-    max_checkpoints: Annotated[int, _means("how many are kept", ge=1, le=100_000)] = 100
-    auto_checkpoint_interval: Annotated[float, _means("time between two of them", "s", ge=1, le=86_400)] = 300.0
-    levels: Annotated[tuple[CheckpointLevel, ...], _means("what they are made of")] = (
+    enabled: Annotated[bool, means("whether checkpoints are made")] = True
+    max_checkpoints: Annotated[int, means("how many are kept", ge=1, le=100_000)] = 100
+    auto_checkpoint_interval: Annotated[float, means("time between two of them", "s", ge=1, le=86_400)] = 300.0
+    levels: Annotated[tuple[CheckpointLevel, ...], means("what they are made of")] = (
         "operation", "session", "component", "system",
     )  # fmt: skip
 
@@ -281,16 +221,19 @@ class Checkpoint(Section, frozen=True, kw_only=True):
 class Service(Section, frozen=True, kw_only=True):
     """Something that agents call (§3.3)."""
 
-    feature: Annotated[str | None, _means("the flag (§5.2) that must be on for a call", names="feature flag")] = None
-    llm: Annotated[bool, _means("whether it is a language model")] = False
-    description: Annotated[Text, _means("what it is, for people")] = ""
+    feature: Annotated[str | None, means("the flag (§5.2) that must be on for a call", names="feature flag")] = None
+    llm: Annotated[bool, means("whether it is a language model")] = False
+    retry: Annotated[Name, means("a strategy by its name; `auto`: the error decides (§4.1); `none`: not at all")] = "auto"
+    timeout_seconds: Annotated[Seconds | None, means("how long a call may take, all its tries together", "s")] = None
+    attempt_timeout_seconds: Annotated[Seconds | None, means("how long each try may take", "s")] = None
+    description: Annotated[Text, means("what it is, for people")] = ""
 
 
 class Retention(Section, frozen=True, kw_only=True):
     """How long the journal remembers."""
 
-    max_age_days: Annotated[int, _means("age past which entries are removed", "days", ge=1, le=3650)] = 90
-    max_size_mb: Annotated[int, _means("size past which the oldest entries are removed", "MB", ge=16, le=1_000_000)] = (
+    max_age_days: Annotated[int, means("age past which entries are removed", "days", ge=1, le=3650)] = 90
+    max_size_mb: Annotated[int, means("size past which the oldest entries are removed", "MB", ge=16, le=1_000_000)] = (
         1024
     )
 
@@ -298,34 +241,34 @@ class Retention(Section, frozen=True, kw_only=True):
 class Dashboard(Section, frozen=True, kw_only=True):
     """The page in the browser."""
 
-    port: Annotated[int, _means("its port, on this machine only; if taken, the next free", ge=1024, le=65_535)] = 8765
-    session_hours: Annotated[int, _means("how long a browser stays logged in", "h", ge=1, le=8760)] = 720
+    port: Annotated[int, means("its port, on this machine only; if taken, the next free", ge=1024, le=65_535)] = 8765
+    session_hours: Annotated[int, means("how long a browser stays logged in", "h", ge=1, le=8760)] = 720
 
 
 class Tray(Section, frozen=True, kw_only=True):
     """The icon in the notification area."""
 
-    toasts: Annotated[bool, _means("whether it shows notifications")] = True
+    toasts: Annotated[bool, means("whether it shows notifications")] = True
 
 
 class Logging(Section, frozen=True, kw_only=True):
     """The log files."""
 
-    max_file_mb: Annotated[float, _means("size at which a new file is begun", "MB", gt=0, le=1024)] = 10.0
-    files: Annotated[int, _means("how many old files are kept", ge=1, le=1000)] = 5
+    max_file_mb: Annotated[float, means("size at which a new file is begun", "MB", gt=0, le=1024)] = 10.0
+    files: Annotated[int, means("how many old files are kept", ge=1, le=1000)] = 5
 
 
 class Redaction(Section, frozen=True, kw_only=True):
     """Secrets, which are taken out of all that is stored."""
 
-    names: Annotated[tuple[Name, ...], _means("further names of keys whose values are secrets")] = ()
+    names: Annotated[tuple[Name, ...], means("further names of keys whose values are secrets")] = ()
 
 
 class Agents(Section, frozen=True, kw_only=True):
     """The agents' signs of life."""
 
-    heartbeat_s: Annotated[float, _means("time between two signs of life", "s", ge=0.1, le=3600)] = 5.0
-    lost_after_s: Annotated[float, _means("silence after which an agent is lost", "s", ge=0.1, le=86_400)] = 15.0
+    heartbeat_s: Annotated[float, means("time between two signs of life", "s", ge=0.1, le=3600)] = 5.0
+    lost_after_s: Annotated[float, means("silence after which an agent is lost", "s", ge=0.1, le=86_400)] = 15.0
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
         if self.lost_after_s <= self.heartbeat_s:
@@ -357,14 +300,15 @@ class Settings(Section, frozen=True, kw_only=True):
     """Everything that stands under ``error_handling:``."""
 
     classification: Classification = Classification()
-    circuit_breaker: CircuitBreaker = CircuitBreaker()
+    circuit_breaker: CircuitBreakers = CircuitBreakers()
     retry: Retry = Retry()
+    bulkhead: Bulkheads = Bulkheads()
     degradation: Degradation = Degradation()
     self_healing: SelfHealing = SelfHealing()
     alerting: Alerting = Alerting()
     checkpoint: Checkpoint = Checkpoint()
     services: Annotated[
-        Mapping[Name, Service], _means("what agents call; yours change the defaults or are added to them")
+        Mapping[Name, Service], means("what agents call; yours change the defaults or are added to them")
     ] = field(default_factory=_services)
     retention: Retention = Retention()
     dashboard: Dashboard = Dashboard()
@@ -372,6 +316,15 @@ class Settings(Section, frozen=True, kw_only=True):
     logging: Logging = Logging()
     redaction: Redaction = Redaction()
     agents: Agents = Agents()
+
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        known = {"auto", "none", *self.retry.strategies}
+        for name, service in self.services.items():
+            if service.retry not in known:
+                yield (
+                    f"services.{name}.retry",
+                    f"there is no retry strategy {service.retry!r}; there are {', '.join(sorted(known))}",
+                )
 
     @property
     def llm_services(self) -> frozenset[str]:

@@ -16,8 +16,11 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 # Each may import itself and what stands before it.
 PACKAGES: Final = ("resilience", "dashboard", "tray")
 ROOMS: Final = {
-    "words": "clock context errors events home",
-    "decisions": "classification degradation evidence known_errors gate presence redaction settings",
+    "words": "clock context errors events home sections policies",
+    "decisions": (
+        "blame circuit circuit_states classification degradation evidence gate known_errors listeners presence "
+        "redaction refusals settings sliding_window wrapping"
+    ),
     "adapters": (
         "config config_check config_nodes config_problems config_values "
         "history intake journal link log spool wire"

@@ -1,0 +1,44 @@
+"""Telling listeners: after the fact, outside of every lock, and whatever they do, the call goes on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+_log = logging.getLogger("winclaw.listeners")
+
+
+def tell(listener: Callable[..., Any], *said: Any) -> None:
+    """Calls ``listener(*said)``; a coroutine that it gives becomes a task of the running loop. Faults are logged."""
+    try:
+        answer = listener(*said)
+        if hasattr(answer, "__await__"):
+            _start(answer, listener)
+    except Exception:
+        _log.exception("the listener %r failed", listener)
+
+
+def _start(answer: Any, listener: Callable[..., Any]) -> None:
+    import asyncio  # noqa: PLC0415 -- only asynchronous listeners need it
+
+    async def heard() -> None:
+        try:
+            await answer
+        except Exception:
+            _log.exception("the listener %r failed", listener)
+
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        if hasattr(answer, "close"):
+            answer.close()
+        _log.error("the listener %r is asynchronous, but no event loop runs here; give a plain function", listener)
+        return
+    task = loop.create_task(heard())
+    _running.add(task)
+    task.add_done_callback(_running.discard)
+
+
+_running: set[Any] = set()
+"""Tasks that nobody else holds; without this the garbage collector would end them."""
