@@ -213,21 +213,18 @@ class RetryExecutor:
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         """``function``, tried again when it fails; coroutine functions stay coroutine functions."""
         executor = self
-        count = self.budget.called if self.budget is not None else None
-        is_bad = self.config.should_retry_result if self.config is not None else None
-        total_s = self.config.total_seconds if self.config is not None else None
-        now_s = self.clock.monotonic
+        plain = self.budget is None and (
+            self.config is None or (self.config.should_retry_result, self.config.total_seconds) == (None, None)
+        )
         if is_async(function):
             asynchronous = cast("Callable[..., Awaitable[Any]]", function)
 
             @functools.wraps(function)
             async def again_async(*args: P.args, **kwargs: P.kwargs) -> Any:
-                deadline_s = now_s() + total_s if total_s is not None else None
-                if count is not None:
-                    count()
+                deadline_s = None if plain else executor._started()
                 try:
                     result = await asynchronous(*args, **kwargs)
-                    if is_bad is None or not is_bad(result):
+                    if plain or not executor._is_bad(result):
                         return result
                     failed = Attempt(None, result=result)
                 except Exception as error:
@@ -239,12 +236,10 @@ class RetryExecutor:
 
         @functools.wraps(function)
         def again(*args: P.args, **kwargs: P.kwargs) -> R:
-            deadline_s = now_s() + total_s if total_s is not None else None
-            if count is not None:
-                count()
+            deadline_s = None if plain else executor._started()
             try:
                 result = function(*args, **kwargs)
-                if is_bad is None or not is_bad(result):
+                if plain or not executor._is_bad(result):
                     return result
                 failed = Attempt(None, result=result)
             except Exception as error:
@@ -296,6 +291,13 @@ class RetryExecutor:
             if not self._is_bad(result):
                 return result
             failed = Attempt(None, result=result)
+
+    def _started(self) -> float | None:
+        """Notes that a first call begins; returns the moment by which all its tries must have begun."""
+        if self.budget is not None:
+            self.budget.called()
+        total_s = self.config.total_seconds if self.config is not None else None
+        return None if total_s is None else self.clock.monotonic() + total_s
 
     def next_pause(self, context: RetryContext, failed: Attempt) -> float | None:
         """How many seconds to wait before the next try; None if there is none, and ``context.because`` says why."""
