@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -14,7 +15,7 @@ _changing = threading.Lock()
 
 
 class Clock(Protocol):
-    """Two clocks: one for durations, which never jumps, and one for what people read; and two ways to wait."""
+    """Two clocks: one for durations, which never jumps, and one for what people read; and the ways to wait."""
 
     def monotonic(self) -> float:
         """Seconds since an arbitrary moment; for measuring durations."""
@@ -27,6 +28,9 @@ class Clock(Protocol):
 
     async def asleep(self, seconds: float) -> None:
         """Waits in this task."""
+
+    def call_later(self, seconds: float, callback: Callable[..., object], *args: object) -> object:
+        """Has the running event loop call ``callback(*args)`` later."""
 
 
 class SystemClock:
@@ -42,6 +46,11 @@ class SystemClock:
         import asyncio  # noqa: PLC0415 -- who calls this has it; other agents need not pay for it
 
         await asyncio.sleep(seconds)
+
+    def call_later(self, seconds: float, callback: Callable[..., object], *args: object) -> object:
+        import asyncio  # noqa: PLC0415 -- as above
+
+        return asyncio.get_running_loop().call_later(seconds, callback, *args)
 
 
 def as_text(at: datetime) -> str:

@@ -19,7 +19,7 @@ ROOMS: Final = {
     "words": "clock context errors events home sections policies",
     "decisions": (
         "blame circuit circuit_states classification degradation evidence gate known_errors listeners presence "
-        "redaction refusals retry retry_budget settings sliding_window wrapping"
+        "redaction refusals retry retry_budget settings sliding_window timeouts wrapping"
     ),
     "adapters": (
         "config config_check config_nodes config_problems config_values "

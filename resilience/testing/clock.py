@@ -6,7 +6,7 @@ import asyncio
 import heapq
 import itertools
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
@@ -43,9 +43,12 @@ class FakeClock:
         """
         if seconds < 0:
             raise ValueError(f"seconds must be 0 or more, not {seconds}")
+        self._move_to(self._monotonic + seconds)
+
+    def _move_to(self, moment: float) -> None:
         with self._changing:
-            self._monotonic += seconds
-            self._now += timedelta(seconds=seconds)
+            self._now += timedelta(seconds=moment - self._monotonic)
+            self._monotonic = moment
             while self._waiting and self._waiting[0][0] <= self._monotonic:
                 _, _, loop, done = heapq.heappop(self._waiting)
                 loop.call_soon_threadsafe(_finish, done)
@@ -56,20 +59,27 @@ class FakeClock:
 
     async def asleep(self, seconds: float) -> None:
         """Waits until the clock has advanced by ``seconds``."""
+        await self._after(seconds)
+
+    def call_later(self, seconds: float, callback: Callable[..., object], *args: object) -> None:
+        """Has the running event loop call ``callback(*args)`` when the clock has advanced by ``seconds``."""
+        self._after(seconds).add_done_callback(lambda _: callback(*args))
+
+    def _after(self, seconds: float) -> asyncio.Future[None]:
         loop = asyncio.get_running_loop()
         done = loop.create_future()
         with self._changing:
             heapq.heappush(self._waiting, (self._monotonic + seconds, next(self._order), loop, done))
-        await done
+        return done
 
     async def run(self, seconds: float) -> None:
         """Advances by ``seconds``, from one waiting task's moment to the next, and lets each go on before the next."""
         end = self._monotonic + seconds
         await settle()
         while self._waiting and self._waiting[0][0] <= end:
-            self.advance(max(0.0, self._waiting[0][0] - self._monotonic))
+            self._move_to(max(self._monotonic, self._waiting[0][0]))
             await settle()
-        self.advance(end - self._monotonic)
+        self._move_to(max(self._monotonic, end))
         await settle()
 
 
