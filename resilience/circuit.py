@@ -46,7 +46,7 @@ __all__ = [
 P = ParamSpec("P")
 R = TypeVar("R")
 _BUSY_S: Final = 0.1  # with longer between two calls, each is timed; of busier traffic, one in so many:
-_SAMPLE: Final = 127
+SAMPLE: Final = 127
 _KEPT: Final = 100
 
 
@@ -111,7 +111,7 @@ class CircuitBreaker:
         self._failed_at: datetime | None = None
         self._succeeded_at: datetime | None = None
         self._succeeded = 0
-        self._gate: Callable[[], int] | None = None
+        self.gate: Callable[[], int] | None = None
         self._admitted_s = -_BUSY_S
         self._configure((config or CircuitBreakerConfig()).sound())
         self._phase: Phase = Disabled() if self.config.mode == "disabled" else Closed(self.config)
@@ -128,28 +128,28 @@ class CircuitBreaker:
 
             @functools.wraps(function)
             async def guarded_async(*args: P.args, **kwargs: P.kwargs) -> Any:
-                permit = breaker._gate or breaker.admit()
+                permit = breaker.gate or breaker.admit()
                 try:
                     result = await asynchronous(*args, **kwargs)
                 except BaseException as error:
                     breaker.failed(permit, error)
                     raise
-                if not permit() & _SAMPLE:
-                    breaker._gate = None  # the next call is timed
+                if not permit() & SAMPLE:
+                    breaker.gate = None  # the next call is timed
                 return result
 
             return cast("Callable[P, R]", guarded_async)
 
         @functools.wraps(function)
         def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
-            permit = breaker._gate or breaker.admit()
+            permit = breaker.gate or breaker.admit()
             try:
                 result = function(*args, **kwargs)
             except BaseException as error:
                 breaker.failed(permit, error)
                 raise
-            if not permit() & _SAMPLE:
-                breaker._gate = None
+            if not permit() & SAMPLE:
+                breaker.gate = None
             return result
 
         return guarded
@@ -239,7 +239,7 @@ class CircuitBreaker:
             phase = self._phase
             permit = Permit(self, phase, now_s)
             if self._is_plain and type(phase) is Closed and now_s - self._admitted_s < _BUSY_S:
-                self._gate = cast("CallWindow", phase.window).tick
+                self.gate = cast("CallWindow", phase.window).tick
             self._admitted_s = now_s
             refused_for_s = self._admit_into(phase, permit, now_s)
         self._tell_news()
@@ -396,7 +396,7 @@ class CircuitBreaker:
 
     def _configure(self, config: CircuitBreakerConfig) -> None:
         self.config = config
-        self._gate = None
+        self.gate = None
         self._enforces = config.mode == "enforce"
         self._is_plain = (
             self._enforces
@@ -489,7 +489,7 @@ class CircuitBreaker:
 
     def _change(self, phase: Phase, because: str, *, told: bool = False) -> None:
         old = self._phase
-        self._gate = None
+        self.gate = None
         if isinstance(old, Closed):
             self._retire(old)
         self._phase = phase

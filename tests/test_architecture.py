@@ -18,7 +18,7 @@ PACKAGES: Final = ("resilience", "dashboard", "tray")
 ROOMS: Final = {
     "words": "clock context errors events home sections policies",
     "decisions": (
-        "blame circuit circuit_states classification degradation evidence gate known_errors listeners presence "
+        "blame bulkhead circuit circuit_states classification degradation evidence executor gate hedging known_errors listeners pipeline presence "
         "redaction refusals retry retry_budget settings sliding_window timeouts wrapping"
     ),
     "adapters": (

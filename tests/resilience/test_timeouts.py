@@ -16,7 +16,7 @@ from resilience.timeouts import TimeLimits
 
 
 async def limited(limits: TimeLimits, seconds: float, work: Callable[[], Awaitable[Any]]) -> Any:
-    limit = limits.begin(seconds)
+    limit = limits.begin(seconds, limits._clock.monotonic())
     try:
         result = await work()
     except BaseException as error:
@@ -89,7 +89,7 @@ def test_cancelling_in_the_same_moment_stays_cancelling() -> None:
 
         async def run() -> None:
             nonlocal limit
-            limit = limits.begin(5)
+            limit = limits.begin(5, clock.monotonic())
             try:
                 await work()
             except asyncio.CancelledError as error:

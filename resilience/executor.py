@@ -1,0 +1,240 @@
+"""What a program has of policies, in one object, and the document's executor over it (§10.1)."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
+from weakref import WeakKeyDictionary
+
+from msgspec.structs import asdict
+
+from resilience.bulkhead import Bulkhead, BulkheadRegistry
+from resilience.circuit import CircuitBreaker, CircuitBreakerRegistry
+from resilience.classification import ErrorClassifier
+from resilience.clock import Clock, SystemClock
+from resilience.context import ErrorContext
+from resilience.pipeline import Pipeline, Report, operation_of
+from resilience.refusals import RefusedError
+from resilience.retry import RETRY_STRATEGIES, RetryConfig, RetryExecutor, strategy_named
+from resilience.retry_budget import Budget
+from resilience.settings import Service, Settings
+from resilience.wrapping import is_async
+
+if TYPE_CHECKING:
+    from resilience.timeouts import TimeLimits
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Fallback = Callable[..., Any]
+
+
+class _Asked(NamedTuple):
+    """What a pipeline was asked for in code; None: what the settings say."""
+
+    retry: str | RetryConfig | None
+    total_s: float | None
+    attempt_s: float | None
+
+
+class Resilience:
+    """The policies of a program: circuits, bulkheads, retries and budgets, one of each for a service.
+
+    Args:
+        settings: the policies, as in the configuration (§10.2).
+        classifier: how errors are judged. report: told of each call that failed in the end; by default it is only judged.
+        refuses: asked with (service, read_only) whether calls are refused: it gives what makes the error, or None. It is
+            asked again whenever ``look_again`` is called, never by a call.
+    """
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        classifier: ErrorClassifier | None = None,
+        report: Report | None = None,
+        refuses: Callable[[str, bool], Callable[[], RefusedError] | None] | None = None,
+        on_circuit: Callable[[CircuitBreaker], Any] | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.settings = settings or Settings()
+        self.clock = clock or SystemClock()
+        self.classifier = classifier or ErrorClassifier(clock=self.clock)
+        policies = self.settings.circuit_breaker
+        self.circuits = CircuitBreakerRegistry(policies.services, policies.default, clock=self.clock, on_create=on_circuit)
+        self.bulkheads = BulkheadRegistry(clock=self.clock)
+        self._report, self._refuses = report or self._classify, refuses or (lambda *_: None)
+        self._budgets: dict[str, Budget] = {}
+        self._pipelines: WeakKeyDictionary[Pipeline, _Asked] = WeakKeyDictionary()
+        self._lock = threading.Lock()
+
+    def protect(
+        self,
+        service: str,
+        *,
+        retry: str | RetryConfig | None = None,
+        fallback: Fallback | Sequence[Fallback] = (),
+        timeout_s: float | None = None,
+        attempt_timeout_s: float | None = None,
+        hedge_after_s: float | None = None,
+        read_only: bool = False,
+    ) -> Callable[[Callable[P, R]], Callable[P, R]]:
+        """Puts a function behind the policies of ``service``; coroutine functions and asynchronous generators too.
+
+        What is not given comes from the settings, and follows them when they change.
+
+        Args:
+            retry: ``auto`` (the error decides), ``none``, a strategy's name, or a ``RetryConfig``.
+            fallback: called, with the same arguments, when the call failed or was refused; several are asked in order.
+            timeout_s: for all tries together. attempt_timeout_s: for each; asynchronous calls only.
+            hedge_after_s: begin a second call beside one that has not answered by then; only for what may be done twice.
+            read_only: the call only reads, so Safe Mode allows it.
+
+        Raises:
+            ValueError: there is no such strategy, or a time is not above 0.
+        """
+        times = {"timeout_s": timeout_s, "attempt_timeout_s": attempt_timeout_s, "hedge_after_s": hedge_after_s}
+        for name, seconds in times.items():
+            if seconds is not None and not seconds > 0:
+                raise ValueError(f"{name}={seconds!r} is not possible: seconds above 0, or None for no limit")
+        if isinstance(retry, str):
+            strategy_named(retry, self._strategies())
+        fallbacks = (fallback,) if callable(fallback) else tuple(fallback)
+
+        def decorate(function: Callable[P, R]) -> Callable[P, R]:
+            pipeline = self.pipeline(
+                service, retry=retry, fallbacks=fallbacks, total_s=timeout_s, attempt_s=attempt_timeout_s,
+                hedge_after_s=hedge_after_s, read_only=read_only,
+            )  # fmt: skip
+            protected = pipeline(function)
+            protected.pipeline = pipeline  # type: ignore[attr-defined]
+            return protected
+
+        return decorate
+
+    def pipeline(
+        self,
+        service: str,
+        *,
+        retry: str | RetryConfig | None = None,
+        total_s: float | None = None,
+        attempt_s: float | None = None,
+        **chosen: Any,
+    ) -> Pipeline:
+        """The policies of ``service``, put together; see ``protect``."""
+        executor = RetryExecutor(
+            None, name=service, budget=self.budget(service), classifier=self.classifier, clock=self.clock
+        )
+        made = Pipeline(
+            service, breaker=self.circuits.get_or_create(service), bulkhead=self._bulkhead(service), retry=executor,
+            report=self._report, clock=self.clock, limits=self._time_limits, **chosen,
+        )  # fmt: skip
+        asked = _Asked(retry, total_s, attempt_s)
+        self._settle(made, asked)
+        with self._lock:
+            self._pipelines[made] = asked
+        return made
+
+    def budget(self, service: str) -> Budget:
+        """How many retries ``service`` bears; every call through its circuit counts."""
+        with self._lock:
+            budget = self._budgets.get(service)
+        if budget is None:
+            circuit = self.circuits.get_or_create(service)
+            budget = Budget(self.settings.retry.budget, clock=self.clock, calls=lambda: circuit.metrics.total_calls)
+            with self._lock:
+                budget = self._budgets.setdefault(service, budget)
+        return budget
+
+    def configure(self, settings: Settings) -> None:
+        """Takes other policies, for everything that is protected already, too; states and windows stay."""
+        self.settings = settings
+        self.circuits.configure(settings.circuit_breaker.services, settings.circuit_breaker.default)
+        for budget in list(self._budgets.values()):
+            budget.configure(settings.retry.budget)
+        self.look_again()
+
+    def look_again(self) -> None:
+        """Asks anew what is refused, and takes over what the settings say."""
+        with self._lock:
+            pipelines = list(self._pipelines.items())
+        for pipeline, asked in pipelines:
+            self._settle(pipeline, asked)
+
+    def _settle(self, pipeline: Pipeline, asked: _Asked) -> None:
+        service = self.settings.services.get(pipeline.service, Service())
+        retry, total_s, attempt_s = asked
+        if not isinstance(retry, RetryConfig):
+            retry = strategy_named(retry or service.retry, self._strategies())
+        pipeline.retry.config = retry
+        pipeline.set_times(
+            total_s or service.timeout_seconds or (retry.total_seconds if retry is not None else None),
+            attempt_s or service.attempt_timeout_seconds,
+        )
+        limits = self.settings.bulkhead.services.get(pipeline.service, self.settings.bulkhead.default)
+        pipeline.bulkhead.resize(limits.max_concurrent, limits.max_queue, limits.timeout_seconds)
+        pipeline.refusal = self._refuses(pipeline.service, pipeline.read_only)
+
+    def _bulkhead(self, service: str) -> Bulkhead:
+        limits = self.settings.bulkhead.services.get(service, self.settings.bulkhead.default)
+        return self.bulkheads.get(service) or self.bulkheads.get_or_create(
+            service, limits.max_concurrent, limits.max_queue, limits.timeout_seconds
+        )
+
+    def _strategies(self) -> Mapping[str, RetryConfig]:
+        """The strategies by name: for which errors, the document says (§4.2); the pauses, the settings."""
+        return {
+            name: RetryConfig(**asdict(one), retryable_exceptions=RETRY_STRATEGIES[name].retryable_exceptions)
+            if name in RETRY_STRATEGIES
+            else RetryConfig(**asdict(one))
+            for name, one in self.settings.retry.strategies.items()
+        }
+
+    @functools.cached_property
+    def _limits(self) -> TimeLimits:
+        from resilience.timeouts import TimeLimits  # noqa: PLC0415 -- synchronous agents do without asyncio
+
+        return TimeLimits(self.clock)
+
+    def _time_limits(self) -> TimeLimits:
+        return self._limits
+
+    def _classify(self, error: Exception, service: str, operation: str, retries: int) -> ErrorContext:
+        return self.classifier.classify(error, {"component": service, "operation": operation, "retry_count": retries})
+
+
+class ResilientAgentExecutor:
+    """The document's executor (§10.1): one operation at a time, by a context. ``Resilience.protect`` is the same, once."""
+
+    def __init__(self, resilience: Resilience | None = None) -> None:
+        self.resilience = resilience or Resilience()
+
+    async def execute_with_resilience(
+        self, operation: Callable[..., Any], context: Mapping[str, Any], *args: Any, **kwargs: Any
+    ) -> Any:
+        """``await operation(*args, **kwargs)`` behind the policies of ``context["component"]``.
+
+        Args:
+            context: ``component`` (the service), and if wanted ``retry_strategy``, ``fallback``, ``read_only``,
+                ``timeout_s``, ``attempt_timeout_s``.
+
+        Raises:
+            RefusedError: a policy did not let it happen. Whatever the operation raises in the end, as it is.
+        """
+        chosen = {name: context[name] for name in ("fallback", "read_only", "timeout_s", "attempt_timeout_s") if name in context}
+        protect = self.resilience.protect(
+            str(context.get("component", "unknown")), retry=context.get("retry_strategy"), **chosen
+        )
+        return await protect(_as_async(operation))(*args, **kwargs)
+
+
+def _as_async(operation: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
+    if is_async(operation):
+        return operation
+
+    async def run(*args: Any, **kwargs: Any) -> Any:
+        return operation(*args, **kwargs)
+
+    run.__qualname__ = operation_of(operation)
+    return run

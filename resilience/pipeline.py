@@ -1,0 +1,366 @@
+"""One service's way from a caller to the call: every policy in its order, fused into one wrapper (§10.1).
+
+Outermost first: feature gate and isolation → time for all tries → retry → circuit → bulkhead → time for each try → the
+call. What fails in the end is classified and reported once; then the fallbacks are asked; then the caller gets the
+original error, with what is known of it in its ``error_context``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast
+
+from resilience.bulkhead import Bulkhead
+from resilience.circuit import SAMPLE, CircuitBreaker
+from resilience.clock import Clock
+from resilience.context import ErrorContext
+from resilience.refusals import RefusedError
+from resilience.retry import Attempt, RetryContext, RetryExecutor, RetryExhaustedError
+from resilience.wrapping import is_async
+
+if TYPE_CHECKING:
+    from resilience.timeouts import TimeLimits
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Report = Callable[[Exception, str, str, int], ErrorContext]
+"""Classifies, and hands on, an error: (error, service, operation, how many retries there were)."""
+_log = logging.getLogger("winclaw.pipeline")
+
+
+class Pipeline:
+    """The policies of one service, put together for one function.
+
+    Args:
+        service: what is called. read_only: the calls only read.
+        retry: how failed calls are tried again. report: told of what fails in the end.
+        fallbacks: asked in order, with the call's own arguments, when it has failed or was refused.
+        total_s: seconds for all tries together. attempt_s: for each; of asynchronous calls only.
+        hedge_after_s: seconds after which a second try is begun beside the first; for calls that may be made twice.
+    """
+
+    def __init__(
+        self,
+        service: str,
+        *,
+        breaker: CircuitBreaker,
+        bulkhead: Bulkhead,
+        retry: RetryExecutor,
+        report: Report,
+        clock: Clock,
+        limits: Callable[[], TimeLimits],
+        read_only: bool = False,
+        fallbacks: Sequence[Callable[..., Any]] = (),
+        total_s: float | None = None,
+        attempt_s: float | None = None,
+        hedge_after_s: float | None = None,
+    ) -> None:
+        self.service, self.read_only, self.fallbacks = service, read_only, tuple(fallbacks)
+        self.breaker, self.bulkhead, self.retry, self.report = breaker, bulkhead, retry, report
+        self.hedge_after_s = hedge_after_s
+        self.set_times(total_s, attempt_s)
+        self.refusal: Callable[[], RefusedError] | None = None
+        """Makes the error with which every call is refused; None while calls are allowed."""
+        self._clock = clock
+        self._make_limits = limits
+
+    @functools.cached_property
+    def _limits(self) -> TimeLimits:
+        return self._make_limits()
+
+    def set_times(self, total_s: float | None, attempt_s: float | None) -> None:
+        """Takes other time limits, in seconds, for the calls to come."""
+        self.total_s, self.attempt_s = total_s, attempt_s
+        self.first_s = min((one for one in (total_s, attempt_s) if one is not None), default=None)
+        """How long a first try may take."""
+
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        """``function`` behind the policies; what it is (a coroutine function, a generator …) it stays."""
+        wrap: Any
+        if inspect.isasyncgenfunction(function):
+            wrap = self._stream
+        elif is_async(function):
+            wrap = self._asynchronous
+        elif inspect.isgeneratorfunction(function):
+            raise TypeError(f"{function.__qualname__} is a generator; make it asynchronous, or protect what it calls")
+        else:
+            wrap = self._synchronous
+        return cast("Callable[P, R]", functools.wraps(function)(wrap(function, operation_of(function))))
+
+    # Functions.
+
+    def _synchronous(self, function: Callable[..., Any], operation: str) -> Callable[..., Any]:
+        self._refuse_what_needs_a_loop(operation)
+        breaker, bulkhead = self.breaker, self.bulkhead
+
+        def attempt(args: Any, kwargs: Any) -> Any:
+            if self.refusal is not None:
+                raise self.refusal()
+            permit = breaker.gate or breaker.admit()
+            try:
+                if not bulkhead.try_enter():
+                    bulkhead.enter()
+                try:
+                    result = function(*args, **kwargs)
+                finally:
+                    bulkhead.leave()
+            except BaseException as error:
+                breaker.failed(permit, error)
+                raise
+            if not permit() & SAMPLE:
+                breaker.gate = None
+            return result
+
+        def protected(*args: Any, **kwargs: Any) -> Any:
+            deadline_s = self._deadline_s()
+            try:
+                return attempt(args, kwargs)
+            except Exception as error:
+                failed = Attempt(error)
+            context = RetryContext(deadline_s)
+            try:
+                return self.retry.go_on(functools.partial(attempt, args, kwargs), context, failed)
+            except Exception as error:
+                final = self._final(error, operation, context)
+            for fallback in self.fallbacks:
+                try:
+                    return fallback(*args, **kwargs)
+                except Exception as error:
+                    _note(final, fallback, error)
+            raise final
+
+        return protected
+
+    def _asynchronous(self, function: Callable[..., Any], operation: str) -> Callable[..., Any]:
+        breaker, bulkhead, monotonic = self.breaker, self.bulkhead, self._clock.monotonic
+
+        async def attempt(args: Any, kwargs: Any, deadline_s: float | None, seconds: float | None, now_s: float) -> Any:
+            if self.refusal is not None:
+                raise self.refusal()
+            permit = breaker.gate or breaker.admit()
+            try:
+                if not bulkhead.try_enter():
+                    await self._in_time(bulkhead.aenter, self._left_s(deadline_s), "found no room")
+                    now_s = monotonic()
+                try:
+                    if seconds is None:
+                        result = await function(*args, **kwargs)
+                    else:
+                        limit = self._limits.begin(seconds, now_s)
+                        try:
+                            result = await function(*args, **kwargs)
+                        except BaseException as error:
+                            if limit.finish(error):
+                                raise TimeoutError(f"{self.service} did not answer within {seconds:g} s") from error
+                            raise
+                        limit.bucket.discard(limit)
+                        if limit.is_over:
+                            limit.finish(None)
+                finally:
+                    bulkhead.leave()
+            except BaseException as error:
+                breaker.failed(permit, error)
+                raise
+            if not permit() & SAMPLE:
+                breaker.gate = None
+            return result
+
+        def one_try(args: Any, kwargs: Any, deadline_s: float | None) -> Awaitable[Any]:
+            return attempt(args, kwargs, deadline_s, self._seconds(deadline_s), monotonic())
+
+        hedge_after_s = self.hedge_after_s
+        if hedge_after_s is not None:
+            one_try = self._hedging(one_try, hedge_after_s)
+
+        async def protected(*args: Any, **kwargs: Any) -> Any:
+            deadline_s, first_s, now_s = None, self.first_s, 0.0
+            if first_s is not None:
+                now_s = monotonic()
+                if self.total_s is not None:
+                    deadline_s = now_s + self.total_s
+            try:
+                if hedge_after_s is None:
+                    return await attempt(args, kwargs, deadline_s, first_s, now_s)
+                return await one_try(args, kwargs, deadline_s)
+            except Exception as error:
+                failed = Attempt(error)
+            context = RetryContext(deadline_s)
+            try:
+                return await self.retry.go_on_async(functools.partial(one_try, args, kwargs, deadline_s), context, failed)
+            except Exception as error:
+                final = self._final(error, operation, context)
+            for fallback in self.fallbacks:
+                try:
+                    result = fallback(*args, **kwargs)
+                    return await result if inspect.isawaitable(result) else result
+                except Exception as error:
+                    _note(final, fallback, error)
+            raise final
+
+        return protected
+
+    def _hedging(self, one_try: Callable[..., Awaitable[Any]], after_s: float) -> Callable[..., Awaitable[Any]]:
+        from resilience.hedging import first_to_answer  # noqa: PLC0415 -- few calls may be made twice
+
+        def hedged(args: Any, kwargs: Any, deadline_s: float | None) -> Awaitable[Any]:
+            return first_to_answer(lambda: one_try(args, kwargs, deadline_s), after_s, self._clock)
+
+        return hedged
+
+    # Streams: what fails before its first item may be tried again; after it, nobody knows what the caller has used.
+
+    def _stream(self, function: Callable[..., AsyncIterator[Any]], operation: str) -> Callable[..., AsyncIterator[Any]]:
+        async def protected(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+            deadline_s = self._deadline_s()
+            context, began = RetryContext(deadline_s), False
+            while True:
+                try:
+                    async with self.passage_async(deadline_s), contextlib.aclosing(function(*args, **kwargs)) as items:  # type: ignore[type-var]
+                        first = functools.partial(anext, items, _END)
+                        item = await self._in_time(first, self._seconds(deadline_s), "did not begin to answer")
+                        while item is not _END:
+                            began = True
+                            yield item
+                            item = await anext(items, _END)
+                        return
+                except Exception as error:
+                    failed = Attempt(error)
+                pause_s = None if began else self.retry.next_pause(context, failed)
+                if pause_s is None:
+                    break
+                await self._clock.asleep(pause_s)
+            assert failed.error is not None
+            final = self._final(failed.error, operation, context)
+            for fallback in () if began else self.fallbacks:
+                try:
+                    answer = fallback(*args, **kwargs)
+                    if not hasattr(answer, "__aiter__"):
+                        yield await answer if inspect.isawaitable(answer) else answer
+                        return
+                    async for item in answer:
+                        began = True
+                        yield item
+                except Exception as error:
+                    _note(final, fallback, error)
+                    if began:
+                        break
+                else:
+                    return
+            raise final
+
+        return protected
+
+    # Blocks of code, which cannot be tried again.
+
+    @contextmanager
+    def passage(self) -> Iterator[None]:
+        """A block that passes gate, circuit and bulkhead, as one try.
+
+        Raises:
+            RefusedError: it does not run.
+        """
+        if self.refusal is not None:
+            raise self.refusal()
+        permit = self.breaker.gate or self.breaker.admit()
+        try:
+            if not self.bulkhead.try_enter():
+                self.bulkhead.enter()
+            try:
+                yield
+            finally:
+                self.bulkhead.leave()
+        except BaseException as error:
+            self.breaker.failed(permit, error)
+            raise
+        permit()
+
+    @asynccontextmanager
+    async def passage_async(self, deadline_s: float | None = None) -> AsyncIterator[None]:
+        """``passage``, for coroutines."""
+        if self.refusal is not None:
+            raise self.refusal()
+        permit = self.breaker.gate or self.breaker.admit()
+        try:
+            if not self.bulkhead.try_enter():
+                await self._in_time(self.bulkhead.aenter, self._left_s(deadline_s), "found no room")
+            try:
+                yield
+            finally:
+                self.bulkhead.leave()
+        except BaseException as error:
+            self.breaker.failed(permit, error)
+            raise
+        permit()
+
+    # Time.
+
+    def _deadline_s(self) -> float | None:
+        return None if self.total_s is None else self._clock.monotonic() + self.total_s
+
+    def _left_s(self, deadline_s: float | None) -> float | None:
+        return None if deadline_s is None else max(deadline_s - self._clock.monotonic(), 0.001)
+
+    def _seconds(self, deadline_s: float | None) -> float | None:
+        """How long the next try may take; None for as long as it likes."""
+        left_s = self._left_s(deadline_s)
+        if left_s is None or self.attempt_s is None:
+            return self.attempt_s if left_s is None else left_s
+        return min(left_s, self.attempt_s)
+
+    async def _in_time(self, make: Callable[[], Awaitable[Any]], seconds: float | None, what: str) -> Any:
+        if seconds is None:
+            return await make()
+        limit = self._limits.begin(seconds, self._clock.monotonic())
+        try:
+            result = await make()
+        except BaseException as error:
+            if limit.finish(error):
+                raise TimeoutError(f"{self.service} {what} within {seconds:g} s") from error
+            raise
+        limit.finish(None)
+        return result
+
+    def _refuse_what_needs_a_loop(self, operation: str) -> None:
+        for name in ("hedge_after_s",):
+            if getattr(self, name) is not None:
+                raise ValueError(f"{name} needs a coroutine function, for nobody can interrupt {operation}; make it async")
+        for fallback in self.fallbacks:
+            if is_async(fallback):
+                raise TypeError(f"the fallback {operation_of(fallback)} is asynchronous, and {operation} is not")
+
+    # The end.
+
+    def _final(self, error: Exception, operation: str, context: RetryContext) -> Exception:
+        """What the caller gets if no fallback answers; it has been reported, unless a policy refused the call."""
+        final = error
+        if isinstance(error, RetryExhaustedError) and isinstance(error.__cause__, Exception):
+            final = error.__cause__
+        if context.because and context.attempt > 1:
+            with contextlib.suppress(Exception):
+                final.add_note(f"{context.attempt} tries failed, and there is no further one: {context.because}")
+        if isinstance(final, RefusedError):
+            return final
+        try:
+            known = self.report(final, self.service, operation, max(context.attempt - 1, 0))
+            final.error_context = known  # type: ignore[attr-defined]
+        except Exception:  # an error that takes no attributes, or a report that fails: the caller gets the error
+            _log.exception("an error of %s could not be reported", self.service)
+        return final
+
+
+_END: Final = object()
+
+
+def operation_of(function: Callable[..., Any]) -> str:
+    """How a function is called in reports."""
+    return str(getattr(function, "__qualname__", type(function).__qualname__))
+
+
+def _note(final: Exception, fallback: Callable[..., Any], error: Exception) -> None:
+    with contextlib.suppress(Exception):
+        final.add_note(f"the fallback {operation_of(fallback)} failed, too: {type(error).__name__}: {error}")
