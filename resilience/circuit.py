@@ -295,14 +295,19 @@ class CircuitBreaker:
         return self.state in (CircuitState.OPEN, CircuitState.ISOLATED)
 
     @property
+    def total_calls(self) -> int:
+        """How many calls it has let through that went well or failed."""
+        with self._lock:
+            return self._total()
+
+    @property
     def metrics(self) -> CircuitMetrics:
         """What it has seen until now, as it is at this moment."""
         with self._lock:
             now_s = self._now_s()
             phase = self._phase
             counts = phase.window.counts(now_s) if isinstance(phase, Closed) else getattr(phase, "counts", Counts())
-            total = self._counted + self._uncounted + sum(window.total for window in self._windows)
-            total += phase.window.total if isinstance(phase, Closed) else 0
+            total = self._total()
             succeeded = total - self._failed
             if succeeded > self._succeeded:
                 self._succeeded, self._succeeded_at = succeeded, self._clock.now()
@@ -393,6 +398,10 @@ class CircuitBreaker:
         self._tell_news()
 
     # Under the lock.
+
+    def _total(self) -> int:
+        running = self._phase.window.total if isinstance(self._phase, Closed) else 0
+        return self._counted + self._uncounted + sum(window.total for window in self._windows) + running
 
     def _configure(self, config: CircuitBreakerConfig) -> None:
         self.config = config

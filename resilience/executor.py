@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from inspect import isasyncgenfunction
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -64,7 +65,8 @@ class Resilience:
         policies = self.settings.circuit_breaker
         self.circuits = CircuitBreakerRegistry(policies.services, policies.default, clock=self.clock, on_create=on_circuit)
         self.bulkheads = BulkheadRegistry(clock=self.clock)
-        self._report, self._refuses = report or self._classify, refuses or (lambda *_: None)
+        self._report = self._classify if report is None else report
+        self._refuses = (lambda *_: None) if refuses is None else refuses
         self._budgets: dict[str, Budget] = {}
         self._pipelines: WeakKeyDictionary[Pipeline, _Asked] = WeakKeyDictionary()
         self._lock = threading.Lock()
@@ -87,7 +89,8 @@ class Resilience:
         Args:
             retry: ``auto`` (the error decides), ``none``, a strategy's name, or a ``RetryConfig``.
             fallback: called, with the same arguments, when the call failed or was refused; several are asked in order.
-            timeout_s: for all tries together. attempt_timeout_s: for each; asynchronous calls only.
+            timeout_s: for all tries together. attempt_timeout_s: for each; asynchronous calls only. What
+                is no coroutine cannot be interrupted: for it, timeout_s says until when a further try may begin.
             hedge_after_s: begin a second call beside one that has not answered by then; only for what may be done twice.
             read_only: the call only reads, so Safe Mode allows it.
 
@@ -103,6 +106,11 @@ class Resilience:
         fallbacks = (fallback,) if callable(fallback) else tuple(fallback)
 
         def decorate(function: Callable[P, R]) -> Callable[P, R]:
+            if not (is_async(function) or isasyncgenfunction(function)):
+                for name in ("attempt_timeout_s", "hedge_after_s"):
+                    if times[name] is not None:
+                        what = f"nobody can interrupt {operation_of(function)}"
+                        raise ValueError(f"{name} needs a coroutine function, for {what}; make it async, or use timeout_s")
             pipeline = self.pipeline(
                 service, retry=retry, fallbacks=fallbacks, total_s=timeout_s, attempt_s=attempt_timeout_s,
                 hedge_after_s=hedge_after_s, read_only=read_only,
@@ -142,9 +150,9 @@ class Resilience:
             budget = self._budgets.get(service)
         if budget is None:
             circuit = self.circuits.get_or_create(service)
-            budget = Budget(self.settings.retry.budget, clock=self.clock, calls=lambda: circuit.metrics.total_calls)
+            made = Budget(self.settings.retry.budget, clock=self.clock, tries=lambda: circuit.total_calls)
             with self._lock:
-                budget = self._budgets.setdefault(service, budget)
+                budget = self._budgets.setdefault(service, made)
         return budget
 
     def configure(self, settings: Settings) -> None:

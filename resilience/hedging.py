@@ -26,7 +26,7 @@ async def first_to_answer(make: Callable[[], Awaitable[Any]], after_s: float, cl
         done, running = await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
         if not any(_went_well(call) for call in done) and running:
             done, _ = await asyncio.wait(running)
-        return next((call for call in done if _went_well(call)), done.pop()).result()
+        return sorted(done, key=_went_well)[-1].result()
     finally:
         for call in (waiting, *calls):
             call.cancel()

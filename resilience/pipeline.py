@@ -95,7 +95,9 @@ class Pipeline:
     # Functions.
 
     def _synchronous(self, function: Callable[..., Any], operation: str) -> Callable[..., Any]:
-        self._refuse_what_needs_a_loop(operation)
+        for fallback in self.fallbacks:
+            if is_async(fallback):
+                raise TypeError(f"the fallback {operation_of(fallback)} is asynchronous, and {operation} is not")
         breaker, bulkhead = self.breaker, self.bulkhead
 
         def attempt(args: Any, kwargs: Any) -> Any:
@@ -324,14 +326,6 @@ class Pipeline:
             raise
         limit.finish(None)
         return result
-
-    def _refuse_what_needs_a_loop(self, operation: str) -> None:
-        for name in ("hedge_after_s",):
-            if getattr(self, name) is not None:
-                raise ValueError(f"{name} needs a coroutine function, for nobody can interrupt {operation}; make it async")
-        for fallback in self.fallbacks:
-            if is_async(fallback):
-                raise TypeError(f"the fallback {operation_of(fallback)} is asynchronous, and {operation} is not")
 
     # The end.
 

@@ -14,16 +14,18 @@ class Budget:
     """A bucket of tokens that all callers of a service share; see ``RetryBudget`` for what fills it.
 
     Args:
-        calls: tells how many first calls there were, where somebody counts them already; else ``called`` counts.
+        tries: tells how many calls there were, retries too, where somebody counts them already; else ``called`` counts
+            the first ones.
     """
 
-    def __init__(self, policy: RetryBudget, *, clock: Clock | None = None, calls: Callable[[], int] | None = None) -> None:
+    def __init__(self, policy: RetryBudget, *, clock: Clock | None = None, tries: Callable[[], int] | None = None) -> None:
         self.policy = policy.sound()
         self._now_s = (clock or SystemClock()).monotonic
         self._tally = Tally()
         self.called = self._tally.tick
-        self._calls = calls or (lambda: self._tally.value)
+        self._tries = tries
         self._lock = threading.Lock()
+        self._taken = 0
         self._tokens, self._seen, self._filled_s = policy.burst, self._calls(), self._now_s()
 
     def take(self) -> bool:
@@ -39,7 +41,11 @@ class Budget:
             if self._tokens < 1:
                 return False
             self._tokens -= 1
+            self._taken += 1
             return True
+
+    def _calls(self) -> int:
+        return self._tally.value if self._tries is None else self._tries() - self._taken
 
     def configure(self, policy: RetryBudget) -> None:
         """Takes another policy; what is in the bucket stays, as far as it fits."""
