@@ -29,7 +29,7 @@ def json_api(core: Core, access: Access) -> Blueprint:
 
     @api.get("/state")
     def state() -> Response:
-        return jsonify(core.state.view())
+        return jsonify(core.view())
 
     @api.get("/events")
     def events() -> Response:
@@ -81,7 +81,7 @@ def json_api(core: Core, access: Access) -> Blueprint:
                 409, "Confirm first", "Leaving Safe Mode takes a confirmation: send it again with this token.",
                 preview=leaving_preview(now, chosen), confirm=access.confirmation(now.standing.since),
             ) from None  # fmt: skip
-        return jsonify(state=core.state.view())
+        return jsonify(state=core.view())
 
     @api.post("/login-links")
     def login_links() -> Response:

@@ -41,7 +41,7 @@ def pages(core: Core, access: Access, machine: Callable[[], Mapping[str, float]]
 
     @site.app_context_processor
     def everywhere() -> dict[str, Any]:
-        state, now = core.state.view(), core.clock.now()
+        state, now = core.view(), core.clock.now()
         return {
             "state": state, "band": present.band(state), "csrf_token": access.csrf_token, "version": version,
             "machine": machine, "level_words": present.LEVEL_WORDS, "now_text": as_text(now),
@@ -59,7 +59,7 @@ def pages(core: Core, access: Access, machine: Callable[[], Mapping[str, float]]
         series = present.minute_series(core.history.per_minute(as_text(now - timedelta(hours=1))), now)
         return render_template(
             "overview.html",
-            agents=present.agents(core.state.view()["agents"]),
+            agents=present.agents(core.view()["agents"]),
             feed=present.feed(views, first_ids),
             last=newest[-1].id if newest else 0,
             groups=groups,

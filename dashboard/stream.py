@@ -11,6 +11,7 @@ import contextlib
 import logging
 import threading
 from collections import deque
+from datetime import datetime
 from typing import Any, Final
 
 import flask
@@ -81,7 +82,7 @@ class Stream:
         if isinstance(since, int) and 0 <= since < 2**62:
             missed = self._core.history.events(since, MAX_EVENTS + 1, newest=True)
             self._socketio.emit("events", _message(missed[-MAX_EVENTS:], gap=len(missed) > MAX_EVENTS), to=sid)
-        self._socketio.emit("snapshot", _snapshot(self._core.state), to=sid)
+        self._socketio.emit("snapshot", _snapshot(self._core.state, self._core.clock.now()), to=sid)
 
     def _published(self, events: tuple[Event, ...], _: State) -> None:
         with self._lock:
@@ -105,7 +106,7 @@ class Stream:
                     events_s = clock.monotonic()
                 state = self._core.state
                 if state.version != version and clock.monotonic() - snapshot_s >= _SNAPSHOT_EVERY_S:
-                    self._socketio.emit("snapshot", _snapshot(state))
+                    self._socketio.emit("snapshot", _snapshot(state, clock.now()))
                     version, snapshot_s = state.version, clock.monotonic()
                 self._drop_slow()
             except Exception:
@@ -140,6 +141,6 @@ def _message(events: list[Event], *, gap: bool) -> dict[str, Any]:
     return {"events": [with_line(event.view()) for event in events], "last": events[-1].id if events else None, "gap": gap}
 
 
-def _snapshot(state: State) -> dict[str, Any]:
-    view = state.view()
+def _snapshot(state: State, now: datetime) -> dict[str, Any]:
+    view = state.view(now)
     return {**view, "band": band(view)}

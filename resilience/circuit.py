@@ -350,14 +350,14 @@ class CircuitBreaker:
         """Has ``listener(transition)`` called after each change of state; what it raises is logged and harms nobody."""
         self._listeners = (*self._listeners, listener)
 
-    def isolate(self, because: str = "isolated by hand") -> None:
-        """Refuses every call until ``release``."""
-        self._go(Isolated(because), because)
+    def isolate(self, because: str = "isolated by hand", *, told: bool = False) -> None:
+        """Refuses every call until ``release``. ``told``: somebody else decided it (see ``Transition``)."""
+        self._go(Isolated(because), because, told=told)
 
-    def release(self, because: str = "released by hand") -> None:
+    def release(self, because: str = "released by hand", *, told: bool = False) -> None:
         """Ends an isolation; probes find out whether the service answers."""
         if isinstance(self._phase, Isolated):
-            self._go(HalfOpen(because, Counts(), 0), because)
+            self._go(HalfOpen(because, Counts(), 0), because, told=told)
 
     def reset(self, because: str = "reset by hand", *, told: bool = False) -> None:
         """Closes it, whatever it is, and forgets what led to it."""

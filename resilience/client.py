@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import atexit
-import functools
-import inspect
+import logging
 import os
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from resilience import home
 from resilience.classification import ErrorClassifier
@@ -22,11 +21,18 @@ from resilience.evidence import facts
 from resilience.gate import SERVICE_FEATURES, FeatureDisabledError, blocking_feature
 from resilience.link import Link
 from resilience.redaction import Redactor
+from resilience.refusals import RefusedError
 from resilience.spool import Spool
+
+if TYPE_CHECKING:
+    from resilience.executor import Fallback, Resilience
+    from resilience.retry import RetryConfig
+    from resilience.shared_circuits import SharedCircuits
 
 P = ParamSpec("P")
 R = TypeVar("R")
 _MAX_CAUSES = 10
+_log = logging.getLogger("winclaw.agent")
 _ALONE: Mapping[str, Any] = {"level": "FULL", "cause": "", "features": FEATURES[DegradationLevel.FULL]}
 
 
@@ -39,6 +45,9 @@ class Agent:
         self._state: Mapping[str, Any] = _ALONE
         self._gates: Mapping[str, str | None] = SERVICE_FEATURES
         self._listeners: list[Callable[[Mapping[str, Any]], None]] = []
+        self._policies: tuple[Resilience, SharedCircuits] | None = None
+        self._told: Mapping[str, Any] | None = None
+        self._making = threading.RLock()
         self._starting = threading.Lock()
         self._start()
         atexit.register(self.close)
@@ -46,19 +55,21 @@ class Agent:
     def _start(self) -> None:
         self._pid = os.getpid()
         self._spool = Spool(home.make_private_folder(self._folder / home.SPOOL))
-        self._link = Link(self.name, self._folder, self._spool, self._clock, self._heard)
+        self._link = Link(self.name, self._folder, self._spool, self._clock, self._heard, self._circuits)
         self._link.start()
 
     def report(
-        self, error: BaseException, component: str, operation: str = "unknown", **metadata: Any
+        self, error: BaseException, component: str, operation: str = "unknown", *, retry_count: int = 0, **metadata: Any
     ) -> ErrorContext:
         """Classifies ``error`` and hands it to WinClaw; never raises, never waits for the tray.
 
         Args:
             component: what failed, e.g. a service's name. operation: what it was doing.
+            retry_count: how often it was tried again before.
             metadata: anything that JSON can hold; secrets in it are taken out before it touches the disk.
         """
-        context = self._classifier.classify(error, {"component": component, "operation": operation, **metadata})
+        asked = {"component": component, "operation": operation, "retry_count": retry_count, **metadata}
+        context = self._classifier.classify(error, asked)
         if os.getpid() != self._pid:  # forked: threads and locks stayed with the parent
             with self._starting:
                 if os.getpid() != self._pid:
@@ -79,7 +90,9 @@ class Agent:
             "key": uuid.uuid4().hex,
             "stack": _cut(context.stack_trace, 110_000),
             "reason": _cut(context.reason, 10_000),
-            "metadata": {**context.metadata, **facts(error, self._clock.now()), "exception": _type_name(error)},
+            "metadata": {
+                **context.metadata, **_retries(context), **facts(error, self._clock.now()), "exception": _type_name(error),
+            },
         }
         cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
         if cause is not None:
@@ -99,8 +112,43 @@ class Agent:
     def _heard(self, answer: dict[str, Any]) -> None:
         self._gates = answer["policy"]["gates"]
         self._state = answer["state"]
+        with self._making:
+            self._told = answer["policy"].get("settings") or self._told
+            if self._policies is not None:
+                self._obey(*self._policies)
         for listener in self._listeners:
             listener(self._state)
+
+    @property
+    def resilience(self) -> Resilience:
+        """The policies that this agent's calls pass; made when they are first asked for."""
+        with self._making:
+            if self._policies is None:
+                from resilience.executor import Resilience  # noqa: PLC0415 -- who only reports needs none of it
+                from resilience.shared_circuits import SharedCircuits  # noqa: PLC0415
+
+                shared = SharedCircuits(self.name, lambda: self._link.beat_soon())
+                made = Resilience(
+                    classifier=self._classifier, report=self._failed, refuses=self._refuses, on_circuit=shared.join,
+                    clock=self._clock,
+                )  # fmt: skip
+                self._policies = made, shared
+                self._obey(made, shared)
+            return self._policies[0]
+
+    def _obey(self, policies: Resilience, shared: SharedCircuits) -> None:
+        """Takes over what the tray has told last."""
+        shared.follow(self._state.get("services", ()), policies.circuits)
+        if self._told is None:
+            policies.look_again()
+            return
+        from resilience.settings import understood  # noqa: PLC0415
+
+        try:
+            policies.configure(understood(self._told))
+        except ValueError as error:  # of another version of WinClaw
+            _log.warning("WinClaw's policies are not understood here, so the old ones stay: %s", error)
+            policies.look_again()
 
     def require(self, service: str, *, read_only: bool = False) -> None:
         """Raises if the present level does not allow a call to ``service``.
@@ -108,47 +156,59 @@ class Agent:
         Raises:
             FeatureDisabledError: it says which flag is off, at which level, and why.
         """
+        refusal = self._refuses(service, read_only)
+        if refusal is not None:
+            raise refusal()
+
+    def _refuses(self, service: str, read_only: bool) -> Callable[[], FeatureDisabledError] | None:
         state = self._state
         feature = blocking_feature(service, state["features"], self._gates, read_only)
-        if feature is not None:
-            raise FeatureDisabledError(service, feature, state["level"], state["cause"])
+        if feature is None:
+            return None
+        return lambda: FeatureDisabledError(service, feature, state["level"], state["cause"])
 
     @contextmanager
     def watch(self, service: str, operation: str = "unknown", *, read_only: bool = False) -> Iterator[None]:
-        """A block whose calls to ``service`` are gated by the level and whose failure is reported, then raised.
+        """A block whose calls to ``service`` pass its policies as one try; its failure is reported, then raised.
 
         Raises:
-            FeatureDisabledError: the level does not allow it; the block does not run.
+            RefusedError: a policy does not allow it; the block does not run.
         """
-        self.require(service, read_only=read_only)
         try:
-            yield
+            with self.resilience.pipeline(service, read_only=read_only).passage():
+                yield
+        except RefusedError:
+            raise
         except Exception as error:
             self.report(error, service, operation)
             raise
 
-    def protect(self, service: str, *, read_only: bool = False) -> Callable[[Callable[P, R]], Callable[P, R]]:
-        """The decorator form of ``watch``, for functions and coroutine functions alike."""
+    def protect(
+        self,
+        service: str,
+        *,
+        retry: str | RetryConfig | None = None,
+        fallback: Fallback | Sequence[Fallback] = (),
+        timeout_s: float | None = None,
+        attempt_timeout_s: float | None = None,
+        hedge_after_s: float | None = None,
+        read_only: bool = False,
+    ) -> Callable[[Callable[P, R]], Callable[P, R]]:
+        """Puts a function behind the policies of ``service``, and reports it when it fails in the end.
 
-        def decorate(function: Callable[P, R]) -> Callable[P, R]:
-            operation = getattr(function, "__qualname__", "unknown")
-            if inspect.iscoroutinefunction(function):
+        The arguments are those of ``Resilience.protect``; what is not given is what the configuration says.
+        """
+        return self.resilience.protect(
+            service, retry=retry, fallback=fallback, timeout_s=timeout_s, attempt_timeout_s=attempt_timeout_s,
+            hedge_after_s=hedge_after_s, read_only=read_only,
+        )  # fmt: skip
 
-                @functools.wraps(function)
-                async def guarded_async(*args: P.args, **kwargs: P.kwargs) -> Any:
-                    with self.watch(service, operation, read_only=read_only):
-                        return await function(*args, **kwargs)
+    def _failed(self, error: Exception, service: str, operation: str, retries: int) -> ErrorContext:
+        return self.report(error, service, operation, retry_count=retries)
 
-                return cast("Callable[P, R]", guarded_async)
-
-            @functools.wraps(function)
-            def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
-                with self.watch(service, operation, read_only=read_only):
-                    return function(*args, **kwargs)
-
-            return guarded
-
-        return decorate
+    def _circuits(self) -> list[dict[str, Any]]:
+        policies = self._policies
+        return [] if policies is None else policies[1].reports(policies[0].circuits)
 
     def flush(self, timeout_s: float = 5.0) -> bool:
         """Waits until everything reported is acknowledged, at most ``timeout_s``; returns whether it is."""
@@ -179,6 +239,10 @@ def connect(name: str, *, folder: Path | str | None = None, clock: Clock | None 
     chosen_clock = clock or SystemClock()
     chosen_folder = home.make_private_folder(Path(folder) if folder else home.find())
     return Agent(name, chosen_folder, ErrorClassifier(clock=chosen_clock), Redactor(), chosen_clock)
+
+
+def _retries(context: ErrorContext) -> dict[str, Any]:
+    return {"retry_count": context.retry_count} if context.retry_count else {}
 
 
 def _as_cause(error: BaseException, depth: int) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import msgspec
@@ -29,12 +29,18 @@ from resilience.intake import record_of
 from resilience.journal import ErrorRecord, EventRecord, Journal, JournalError, Record, is_damage
 from resilience.presence import NOBODY, Agents, beaten, fallen_silent
 from resilience.redaction import Redactor
+from resilience.services import CircuitCommand, ServiceCircuit, Services, commanded, heard, kept, remembered
 
 MAX_WAITING: Final = 10_000
 """Inputs that may wait for the journal; further ones are refused, so that a slow disk cannot fill the memory."""
 _GROUP: Final = 500
 _TICK_S: Final = 1.0
 _FORGET_EVERY_S: Final = 600.0
+
+_CIRCUIT_EVENTS: Final = {
+    "OPEN": EventType.CIRCUIT_OPENED, "HALF_OPEN": EventType.CIRCUIT_HALF_OPEN, "CLOSED": EventType.CIRCUIT_CLOSED,
+    "ISOLATED": EventType.CIRCUIT_ISOLATED,
+}  # fmt: skip
 
 _log = logging.getLogger("winclaw.core")
 
@@ -53,11 +59,12 @@ class State(Struct, frozen=True, kw_only=True):
 
     standing: Standing
     agents: Agents = NOBODY
+    services: Services = Services()
     notices: tuple[Notice, ...] = ()
     version: int = 0
 
-    def view(self) -> dict[str, Any]:
-        """The state as the API gives it."""
+    def view(self, now: datetime) -> dict[str, Any]:
+        """The state as the API gives it at ``now``."""
         standing = self.standing
         return {
             "level": standing.level.name,
@@ -67,8 +74,8 @@ class State(Struct, frozen=True, kw_only=True):
             "pinned": standing.pinned,
             "latched": standing.latched,
             "features": dict(FEATURES[standing.level]),
-            "services": [],
-            "isolated": [],
+            "services": self.services.view(now),
+            "isolated": [one.name for one in self.services.circuits.values() if one.state == "ISOLATED"],
             "agents": [agent.view() for agent in self.agents.values()],
             "notices": [msgspec.to_builtins(notice) for notice in self.notices],
             "needs_you": len(self.notices),
@@ -97,6 +104,13 @@ class _Choice(Struct, frozen=True):
     confirmed: bool
 
 
+class _Switch(Struct, frozen=True):
+    service: str
+    command: CircuitCommand
+    actor: str
+    origin: str
+
+
 class _Announcement(Struct, frozen=True):
     type: EventType
     component: str
@@ -107,7 +121,7 @@ class _Look(Struct, frozen=True):
     """A look at the clock."""
 
 
-_Input = _Errors | _Choice | _Announcement | Heartbeat | _Look
+_Input = _Errors | _Choice | _Switch | _Announcement | Heartbeat | _Look
 Subscriber = Callable[[tuple[Event, ...], State], None]
 
 
@@ -138,7 +152,10 @@ class Core:
         self._lost_after_s, self._max_size_mb = lost_after_s, max_size_mb
         # The version begins at the time of day, so that an agent does not take a restart for what it knows already.
         version = int(clock.now().timestamp() * 1000)
-        self._state = State(standing=_standing_at_start(journal, clock), notices=tuple(notices), version=version)
+        self._state = State(
+            standing=_standing_at_start(journal, clock), services=remembered(journal.state("circuits")),
+            notices=tuple(notices), version=version,
+        )  # fmt: skip
         self._notices = self._state.notices
         self._unsaved = True  # whether the journal has yet to learn of the standing
         self._waiting: deque[tuple[_Input, Future[Any]]] = deque()
@@ -157,6 +174,10 @@ class Core:
     def state(self) -> State:
         """The state as committed last."""
         return self._state
+
+    def view(self) -> dict[str, Any]:
+        """The state as the API gives it now."""
+        return self._state.view(self.clock.now())
 
     def report(self, reports: Sequence[Report]) -> Future[list[int]]:
         """Stores errors; the future has their ids, in order, once they are on disk.
@@ -181,6 +202,14 @@ class Core:
                 ConfirmationNeededError where this is needed and missing.
         """
         return self._submit(_Choice(level, actor, origin, confirmed))
+
+    def switch_circuit(self, service: str, command: CircuitCommand, *, actor: str, origin: str) -> Future[list[int]]:
+        """Isolates, releases or closes a service's circuit, for all agents of this machine.
+
+        Args:
+            actor, origin: as for ``set_level``. The future raises KeyError if no agent has such a service.
+        """
+        return self._submit(_Switch(service, command, actor, origin))
 
     def announce(self, type: EventType, component: str, **body: Any) -> Future[list[int]]:  # noqa: A002 -- the field's name
         """Journals and publishes an event of the program's own life."""
@@ -314,19 +343,27 @@ class Core:
             case Heartbeat():
                 agents, news = beaten(state.agents, an_input, now, self.clock.monotonic())
                 said = [self._event(news, an_input.agent, pid=an_input.pid)] if news else []
-                return replace(state, agents=agents), said
+                services, changed = heard(state.services, an_input, now)
+                said += [self._circuit_event(circuit, now) for circuit in changed]
+                return replace(state, agents=agents, services=services), said
+            case _Switch(service, command, actor, origin):
+                after = commanded(state.services, service, command, actor, now)
+                said = [self._event(EventType.COMMAND, service, asked=command, actor=actor, origin=origin)]
+                if after is None:
+                    return state, said
+                return replace(state, services=after), [*said, self._circuit_event(after.circuits[service], now)]
             case _Choice(level, actor, origin, confirmed):
                 standing = state.standing
                 if standing.level is DegradationLevel.SAFE_MODE is not level and not confirmed:
                     raise ConfirmationNeededError
-                after = choose(standing, level, actor=actor, now=now)
+                chosen = choose(standing, level, actor=actor, now=now)
                 said = [
                     self._event(EventType.COMMAND, "level", asked=level.name if level else "AUTO", actor=actor, origin=origin)
                 ]
-                if after.level is not standing.level:
-                    change = {"from": standing.level.name, "to": after.level.name, "cause": after.cause}
+                if chosen.level is not standing.level:
+                    change = {"from": standing.level.name, "to": chosen.level.name, "cause": chosen.cause}
                     said.append(self._event(EventType.LEVEL_CHANGED, "level", **change))
-                return replace(state, standing=after), said
+                return replace(state, standing=chosen), said
             case _Announcement(kind, component, body):
                 return state, [self._event(kind, component, **body)]
             case _Look():
@@ -337,6 +374,11 @@ class Core:
                 ]
                 return replace(state, agents=agents), said
 
+    def _circuit_event(self, circuit: ServiceCircuit, now: datetime) -> EventRecord:
+        said = circuit.view(now)
+        kept_of_it = {name: said[name] for name in ("because", "agent", "retry_after_s", "counts")}
+        return self._event(_CIRCUIT_EVENTS[circuit.state], circuit.name, **kept_of_it)
+
     def _event(self, kind: EventType, component: str, **body: Any) -> EventRecord:
         said = self._redactor.value(body)
         return EventRecord(as_text(self.clock.now()), kind.value, self._redactor.text(component), msgspec.json.encode(said))
@@ -346,17 +388,19 @@ class Core:
     ) -> tuple[list[int], tuple[Event, ...]]:
         assert self._loop is not None
         self._unsaved |= state.standing is not self._state.standing
-        kept = {"standing": msgspec.to_builtins(state.standing)} if self._unsaved else {}
-        if not records and not kept:
+        to_keep: dict[str, Any] = {"standing": msgspec.to_builtins(state.standing)} if self._unsaved else {}
+        if state.services.circuits is not self._state.services.circuits:
+            to_keep["circuits"] = kept(state.services)
+        if not records and not to_keep:
             return [], ()
         try:
-            written = await self._loop.run_in_executor(disk, self._journal.commit, records, kept)
+            written = await self._loop.run_in_executor(disk, self._journal.commit, records, to_keep)
         except JournalError as error:
             if not is_damage(error.__cause__):
                 raise
             records = [*records, await self._set_aside(disk, error)]
-            kept = {"standing": msgspec.to_builtins(state.standing)}
-            written = await self._loop.run_in_executor(disk, self._journal.commit, records, kept)
+            to_keep = {"standing": msgspec.to_builtins(state.standing), "circuits": kept(state.services)}
+            written = await self._loop.run_in_executor(disk, self._journal.commit, records, to_keep)
         self._unsaved = False
         events = tuple(
             error_event({"id": entry.id, **record._asdict()}) if isinstance(record, ErrorRecord)
@@ -411,7 +455,8 @@ class Core:
 
 def _shown(state: State) -> tuple[Any, ...]:
     """What of the state is worth telling when it changes: not every heartbeat is."""
-    return state.standing, state.notices, [(agent.name, agent.alive, agent.pid) for agent in state.agents.values()]
+    circuits = [(one.name, one.state, one.version) for one in state.services.circuits.values()]
+    return state.standing, state.notices, circuits, [(agent.name, agent.alive, agent.pid) for agent in state.agents.values()]
 
 
 def damage_notice(journal: Journal) -> Notice:

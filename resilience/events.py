@@ -51,6 +51,24 @@ class Report(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     metadata: dict[Name, Any] = {}
 
 
+class CircuitReport(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One circuit of an agent (§3): its state, why, and how many changes it has seen by itself (``change``).
+
+    ``counts`` is what its window held at the change; the numbers are for the life of the process. Latency in ms.
+    """
+
+    service: Name
+    state: Literal["CLOSED", "OPEN", "HALF_OPEN", "ISOLATED", "DISABLED"]
+    change: Annotated[int, Meta(ge=0)] = 0
+    because: Text = ""
+    retry_after_s: Annotated[float, Meta(ge=0, le=86_400)] | None = None
+    counts: Annotated[dict[Name, int], Meta(max_length=10)] = {}
+    calls: Annotated[int, Meta(ge=0)] = 0
+    failures: Annotated[int, Meta(ge=0)] = 0
+    rejected: Annotated[int, Meta(ge=0)] = 0
+    p95_ms: Annotated[float, Meta(ge=0)] | None = None
+
+
 class Heartbeat(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A sign of life of an agent; ``leaving`` says goodbye, so that its silence is no alarm."""
 
@@ -58,6 +76,7 @@ class Heartbeat(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     pid: Annotated[int, Meta(ge=0)] | None = None
     version: Name | None = None
     leaving: bool = False
+    circuits: Annotated[tuple[CircuitReport, ...], Meta(max_length=200)] = ()
 
 
 class EventType(StrEnum):
@@ -66,6 +85,10 @@ class EventType(StrEnum):
     ERROR = "error"
     LEVEL_CHANGED = "level.changed"
     COMMAND = "command"
+    CIRCUIT_OPENED = "circuit.opened"
+    CIRCUIT_HALF_OPEN = "circuit.half_open"
+    CIRCUIT_CLOSED = "circuit.closed"
+    CIRCUIT_ISOLATED = "circuit.isolated"
     AGENT_CONNECTED = "agent.connected"
     AGENT_LEFT = "agent.left"
     AGENT_LOST = "agent.lost"

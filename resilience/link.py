@@ -31,6 +31,7 @@ class Link:
     Args:
         agent: the agent's name. folder: WINCLAW_HOME. heartbeat_s: seconds between two signs of life.
         on_state: called with each answer that brings a new state, on a thread of the link.
+        circuits: what heartbeats tell of the circuits.
     """
 
     def __init__(
@@ -40,10 +41,13 @@ class Link:
         spool: Spool,
         clock: Clock,
         on_state: Callable[[dict[str, Any]], None],
+        circuits: Callable[[], list[dict[str, Any]]],
         heartbeat_s: float = 5.0,
     ) -> None:
         self._agent, self._folder, self._spool, self._clock = agent, folder, spool, clock
-        self._on_state, self._heartbeat_s = on_state, heartbeat_s
+        self._on_state, self._circuits, self._heartbeat_s = on_state, circuits, heartbeat_s
+        self._settings_id = ""
+        self._beat_soon = False
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._delivered = threading.Condition()
@@ -61,6 +65,11 @@ class Link:
 
     def wake(self) -> None:
         """Says that something waits in the spool."""
+        self._wake.set()
+
+    def beat_soon(self) -> None:
+        """Says that there is news for a heartbeat."""
+        self._beat_soon = True
         self._wake.set()
 
     def flush(self, timeout_s: float) -> bool:
@@ -81,7 +90,8 @@ class Link:
         failures, beat_s = 0, -self._heartbeat_s
         while not self._stopping.is_set():
             try:
-                if self._clock.monotonic() - beat_s >= self._heartbeat_s:
+                if self._beat_soon or self._clock.monotonic() - beat_s >= self._heartbeat_s:
+                    self._beat_soon = False
                     self._beat(leaving=False)
                     beat_s = self._clock.monotonic()
                     self._spool.adopt()
@@ -104,7 +114,13 @@ class Link:
         self._up.close()
 
     def _beat(self, *, leaving: bool) -> None:
-        self._up.ask("POST", "/api/v1/heartbeats", {"agent": self._agent, "pid": os.getpid(), "leaving": leaving})
+        beat = {"agent": self._agent, "pid": os.getpid(), "leaving": leaving}
+        circuits = self._circuits()
+        if circuits:
+            beat["circuits"] = circuits
+        status, answer = self._up.ask("POST", "/api/v1/heartbeats", beat)
+        if status != 200:
+            _log.warning("WinClaw refused a heartbeat: %s", answer.get("detail"))
 
     def _deliver(self) -> None:
         while lines := self._spool.peek():
@@ -131,7 +147,8 @@ class Link:
         path = f"/api/v1/agents/{quote(self._agent, safe='')}/orders"
         while not self._stopping.is_set():
             try:
-                status, answer = self._down.ask("GET", f"{path}?wait={_WAIT_S}&version={version}", timeout_s=_WAIT_S + 10)
+                known = f"settings={self._settings_id}&version={version}"
+                status, answer = self._down.ask("GET", f"{path}?wait={_WAIT_S}&{known}", timeout_s=_WAIT_S + 10)
                 if status != 200:
                     raise UnreachableError(f"HTTP status {status}")
                 failures = 0
@@ -139,6 +156,7 @@ class Link:
                 if answer["state"]["version"] != version:
                     version = answer["state"]["version"]
                     self._on_state(answer)
+                    self._settings_id = str(answer["policy"].get("settings_id", ""))
             except UnreachableError:
                 self._stopping.wait(_PAUSE_S[min(failures, len(_PAUSE_S) - 1)])
                 failures += 1

@@ -334,6 +334,9 @@ class Pipeline:
         final = error
         if isinstance(error, RetryExhaustedError) and isinstance(error.__cause__, Exception):
             final = error.__cause__
+        made = [one for one in context.errors if not isinstance(one, RefusedError)]
+        if isinstance(final, RefusedError) and made:  # what is wrong is what failed, not that it was refused then
+            final = made[-1]
         if context.because and context.attempt > 1:
             with contextlib.suppress(Exception):
                 final.add_note(f"{context.attempt} tries failed, and there is no further one: {context.because}")

@@ -304,6 +304,9 @@ class RetryExecutor:
         retry_after_s = None
         strategy: RetryStrategy = self.config or _NONE
         context.attempts.append(failed)
+        if isinstance(failed.error, RefusedError) and not self._names(failed.error):
+            context.because = "it was refused"
+            return None
         if failed.error is not None:
             verdict = self._verdict(failed.error)
             retry_after_s = verdict.retry_after_s
@@ -345,6 +348,10 @@ class RetryExecutor:
         if config.should_retry is not None and not _asked(config.should_retry, error):
             return False
         return Exception in config.retryable_exceptions
+
+    def _names(self, error: Exception) -> bool:
+        named = () if self.config is None else self.config.retryable_exceptions
+        return isinstance(error, tuple(kind for kind in named if kind is not Exception))
 
     def _verdict(self, error: Exception) -> Verdict:
         if self._classifier is None:

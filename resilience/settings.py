@@ -5,10 +5,11 @@ Frozen shapes only: ``config`` reads them from the file and checks every limit t
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from msgspec import Meta, field
+from msgspec import Meta, convert, field, json, to_builtins
 
 from resilience.events import Name, SeverityName, Text
 from resilience.gate import SERVICE_FEATURES
@@ -330,6 +331,21 @@ class Settings(Section, frozen=True, kw_only=True):
     def llm_services(self) -> frozenset[str]:
         """Every language model: those of ``classification`` and those of the table of services."""
         return frozenset(self.classification.llm_services) | {name for name, one in self.services.items() if one.llm}
+
+
+def call_policies(settings: Settings) -> dict[str, Any]:
+    """What agents need of the settings: the policies of calls, and an id that changes with them."""
+    told = {name: to_builtins(getattr(settings, name)) for name in ("circuit_breaker", "retry", "bulkhead", "services")}
+    return {"settings": told, "settings_id": hashlib.sha256(json.encode(told)).hexdigest()[:16]}
+
+
+def understood(told: Mapping[str, Any]) -> Settings:
+    """The settings that ``call_policies`` told, with the defaults for all else.
+
+    Raises:
+        ValueError: they are of another version.
+    """
+    return convert(told, Settings)
 
 
 def _named_twice(names: Sequence[str]) -> Iterator[tuple[str, str]]:

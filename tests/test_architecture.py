@@ -19,11 +19,11 @@ ROOMS: Final = {
     "words": "clock context errors events home sections policies",
     "decisions": (
         "blame bulkhead circuit circuit_states classification degradation evidence executor gate hedging known_errors listeners pipeline presence "
-        "redaction refusals retry retry_budget settings sliding_window timeouts wrapping"
+        "redaction refusals retry retry_budget services settings sliding_window timeouts wrapping"
     ),
     "adapters": (
         "config config_check config_nodes config_problems config_values "
-        "history intake journal link log spool wire"
+        "history intake journal link shared_circuits log spool wire"
     ),
     "shell": "client collector core testing",
 }  # fmt: skip

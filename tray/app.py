@@ -34,7 +34,7 @@ from resilience.history import History
 from resilience.journal import Journal
 from resilience.log import EventLog
 from resilience.redaction import Redactor
-from resilience.settings import Settings
+from resilience.settings import Settings, call_policies
 from tray.startup import settings_at_start
 
 _log = logging.getLogger("winclaw.app")
@@ -96,6 +96,7 @@ def running(folder: Path, *, port: int | None = None, clock: Clock | None = None
         policy = {
             "gates": {name: service.feature for name, service in settings.services.items()},
             "heartbeat_s": settings.agents.heartbeat_s,
+            **call_policies(settings),
         }
         app, stream = create_app(
             core, access, policy=policy, machine=partial(machine_numbers, journal.path), version=__version__

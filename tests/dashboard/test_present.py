@@ -49,7 +49,7 @@ def test_every_tone_has_a_shape_of_its_own() -> None:
 
 @pytest.mark.parametrize("level", DegradationLevel)
 def test_the_band_says_level_cause_and_tone(level: DegradationLevel) -> None:
-    band = present.band(a_state(level, needs=2).view())
+    band = present.band(a_state(level, needs=2).view(NOW))
     assert (band["number"], band["title"], band["cause"], band["needs_you"]) == (level.value, level.title, "Because.", 2)
 
 
@@ -137,7 +137,7 @@ def test_every_severity_has_a_shape_of_its_own() -> None:
 
 
 def test_every_level_has_a_shape_and_words_of_its_own() -> None:
-    assert len({present.band(a_state(level).view())["shape"] for level in DegradationLevel}) == 5
+    assert len({present.band(a_state(level).view(NOW))["shape"] for level in DegradationLevel}) == 5
     assert len({present.LEVEL_WORDS[level] for level in DegradationLevel}) == 5
 
 

@@ -721,6 +721,7 @@ class BreakerMachine(RuleBasedStateMachine):
         self.breaker = CircuitBreaker("x", SMALL, clock=self.clock)
         self.state, self.epoch = "CLOSED", 0
         self.run, self.until, self.successes = 0, 0.0, 0
+        self.outcomes: list[bool] = []
         self.permits: list[tuple[Permit, int, float]] = []
         self.made = self.bad = 0
 
@@ -728,7 +729,7 @@ class BreakerMachine(RuleBasedStateMachine):
         return [one for one in self.permits if one[1] == self.epoch]
 
     def go(self, state: str) -> None:
-        self.state, self.epoch, self.run, self.successes = state, self.epoch + 1, 0, 0
+        self.state, self.epoch, self.run, self.successes, self.outcomes = state, self.epoch + 1, 0, 0, []
 
     def open(self, at: float) -> None:
         self.go("OPEN")
@@ -771,7 +772,10 @@ class BreakerMachine(RuleBasedStateMachine):
             return
         if self.state == "CLOSED":
             self.run = self.run + 1 if how == "badly" else 0
-            if self.run == SMALL.failure_threshold:
+            self.outcomes.append(how == "badly")
+            last = self.outcomes[-SMALL.window_calls :]
+            too_many = len(last) >= SMALL.min_calls_for_rate and sum(last) / len(last) >= SMALL.error_rate_threshold
+            if self.run == SMALL.failure_threshold or (how == "badly" and too_many):
                 self.open(self.clock.monotonic())
         elif how == "badly":
             self.open(self.clock.monotonic())

@@ -145,11 +145,16 @@ def test_with_a_fallback_an_open_circuit_still_makes_no_call(resilience: Resilie
     assert service.calls == 0
 
 
-def test_retries_end_when_the_circuit_opens(resilience: Resilience, call: Callable[..., Any]) -> None:
-    service = Backend(REFUSED)
-    with pytest.raises(CircuitBreakerOpenError, match="3 calls in a row failed"):
+def test_retries_end_when_the_circuit_opens(
+    resilience: Resilience, reports: Reports, call: Callable[..., Any]
+) -> None:
+    """What failed is what is told, not that the next try was refused."""
+    service = Backend(ConnectionRefusedError(111, "refused"))
+    with pytest.raises(ConnectionRefusedError) as failure:
         call(resilience.protect("gpt-5.2", retry=RetryConfig(max_retries=50, base_delay=0.1)), service)
-    assert service.calls == 3
+    assert (service.calls, len(reports)) == (3, 1)
+    assert "no further one: it was refused" in failure.value.__notes__[-1]
+    assert resilience.circuits.get_or_create("gpt-5.2").is_open
 
 
 def test_fallbacks_are_asked_in_order_with_the_same_arguments(

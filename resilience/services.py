@@ -1,0 +1,173 @@
+"""The circuits of a machine, put together from what its agents report (§3). Pure: time comes in as an argument.
+
+An agent tells with each heartbeat what its circuits are, and how many changes each has seen by itself. A change that is
+new holds for all agents: they follow it, and what they follow they do not report as their own. Changes are taken in the
+order in which they arrive; the latest wins, but for an isolation, which only a person ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from resilience.events import CircuitReport, Heartbeat
+
+MAX_SERVICES = 500
+
+CircuitName = Literal["CLOSED", "OPEN", "HALF_OPEN", "ISOLATED"]
+CircuitCommand = Literal["reset", "isolate", "release"]
+
+
+class Seen(Struct, frozen=True):
+    """What one agent said last of its circuit: how many changes, and its numbers."""
+
+    change: int
+    numbers: Mapping[str, float]
+
+
+class ServiceCircuit(Struct, frozen=True, kw_only=True):
+    """One service's circuit, as it holds for the machine.
+
+    ``agent`` opened or closed it, or nobody did (empty); ``until`` is when it may be probed. ``version`` grows with each
+    change, so that an agent knows what it has followed already. ``counts`` is what its window held then.
+    """
+
+    name: str
+    state: CircuitName
+    since: datetime
+    because: str
+    agent: str = ""
+    pid: int | None = None
+    until: datetime | None = None
+    version: int = 0
+    counts: Mapping[str, int] = {}
+
+    def view(self, now: datetime) -> dict[str, Any]:
+        """The circuit as the API gives it; one whose time is up is being probed."""
+        left_s = max((self.until - now).total_seconds(), 0.0) if self.until is not None else None
+        return {
+            "name": self.name,
+            "healthy": self.state == "CLOSED",
+            "circuit": "HALF_OPEN" if self.state == "OPEN" and left_s == 0 else self.state,
+            "since": self.since.isoformat(),
+            "because": self.because,
+            "agent": self.agent,
+            "pid": self.pid,
+            "retry_after_s": left_s,
+            "counts": dict(self.counts),
+            "version": self.version,
+        }
+
+
+class Services(NamedTuple):
+    """Every circuit of the machine, and what each agent said last of its own, by (agent, pid, service)."""
+
+    circuits: Mapping[str, ServiceCircuit] = MappingProxyType({})
+    seen: Mapping[tuple[str, int | None, str], Seen] = MappingProxyType({})
+
+    def view(self, now: datetime) -> list[dict[str, Any]]:
+        """The services as the API gives them, with what the agents count: those that are unwell first."""
+        views = []
+        for circuit in self.circuits.values():
+            numbers = [one.numbers for (_, _, service), one in self.seen.items() if service == circuit.name]
+            sums = {key: sum(one.get(key, 0) for one in numbers) for key in ("calls", "failures", "rejected")}
+            worst = max((one["p95_ms"] for one in numbers if one.get("p95_ms") is not None), default=None)
+            views.append({**circuit.view(now), **sums, "p95_ms": worst})
+        return sorted(views, key=lambda view: (view["healthy"], view["name"]))
+
+
+def heard(services: Services, beat: Heartbeat, now: datetime) -> tuple[Services, list[ServiceCircuit]]:
+    """The services after ``beat``, and the circuits that changed with it."""
+    if beat.leaving:
+        kept = {key: one for key, one in services.seen.items() if key[:2] != (beat.agent, beat.pid)}
+        return services._replace(seen=MappingProxyType(kept)), []
+    if not beat.circuits:
+        return services, []
+    circuits, seen = dict(services.circuits), dict(services.seen)
+    changed: list[ServiceCircuit] = []
+    for report in beat.circuits:
+        key = (beat.agent, beat.pid, report.service)
+        before = seen.get(key)
+        seen[key] = Seen(report.change, _numbers(report))
+        circuit = circuits.get(report.service)
+        if circuit is None:
+            if len(circuits) >= MAX_SERVICES:
+                continue
+            circuit = circuits[report.service] = ServiceCircuit(
+                name=report.service, state="CLOSED", since=now, because="no call has failed yet"
+            )
+        if report.change > (before.change if before is not None else 0):
+            after = _followed(circuit, report, beat, now)
+            if after is not circuit:
+                circuits[report.service] = after
+                changed.append(after)
+    while len(seen) > 10 * MAX_SERVICES:
+        del seen[next(iter(seen))]
+    if changed or len(circuits) != len(services.circuits):  # else the very same, so that nobody stores it again
+        services = services._replace(circuits=MappingProxyType(circuits))
+    return services._replace(seen=MappingProxyType(seen)), changed
+
+
+def commanded(services: Services, name: str, command: CircuitCommand, actor: str, now: datetime) -> Services | None:
+    """The services after a person's ``command``; None where it changes nothing.
+
+    Raises:
+        KeyError: no agent has reported such a service, and it is not to be isolated.
+    """
+    circuit = services.circuits.get(name)
+    if circuit is None:
+        if command != "isolate":
+            raise KeyError(name)
+        circuit = ServiceCircuit(name=name, state="CLOSED", since=now, because="")
+    match command:
+        case "isolate":
+            after = _changed(circuit, "ISOLATED", f"isolated by {actor}", now)
+        case "release":
+            after = _changed(circuit, "HALF_OPEN", f"released by {actor}", now) if circuit.state == "ISOLATED" else circuit
+        case "reset":
+            after = _changed(circuit, "CLOSED", f"closed by {actor}", now)
+    if after is circuit or (after.state, circuit.state) == ("CLOSED", "CLOSED"):
+        return None
+    return services._replace(circuits=MappingProxyType({**services.circuits, name: after}))
+
+
+def kept(services: Services) -> list[dict[str, Any]]:
+    """What is to be remembered over a restart: the circuits that are not closed."""
+    found: list[dict[str, Any]] = msgspec.to_builtins([one for one in services.circuits.values() if one.state != "CLOSED"])
+    return found
+
+
+def remembered(stored: Sequence[Any] | None) -> Services:
+    """The services as they were kept."""
+    found = msgspec.convert(stored or [], list[ServiceCircuit])
+    return Services(MappingProxyType({one.name: one for one in found}))
+
+
+def _followed(circuit: ServiceCircuit, report: CircuitReport, beat: Heartbeat, now: datetime) -> ServiceCircuit:
+    if circuit.state == "ISOLATED" or report.state == "ISOLATED" or report.state == "DISABLED":
+        return circuit  # only a person ends an isolation, and what a program isolates, it isolates for itself
+    if report.state == circuit.state == "CLOSED":
+        return circuit
+    until = now + timedelta(seconds=report.retry_after_s) if report.retry_after_s is not None else None
+    after = _changed(circuit, report.state, report.because, now)
+    return replace(
+        after, agent=beat.agent, pid=beat.pid, until=until if report.state == "OPEN" else None, counts=report.counts
+    )
+
+
+def _changed(circuit: ServiceCircuit, state: CircuitName, because: str, now: datetime) -> ServiceCircuit:
+    # By the time of day, so that after a restart nobody takes a change for one that was followed already.
+    version = max(circuit.version + 1, int(now.timestamp() * 1000))
+    return ServiceCircuit(name=circuit.name, state=state, since=now, because=because, version=version)
+
+
+def _numbers(report: CircuitReport) -> dict[str, float]:
+    numbers = {"calls": report.calls, "failures": report.failures, "rejected": report.rejected, "p95_ms": report.p95_ms}
+    return {name: value for name, value in numbers.items() if value is not None}
+
