@@ -3,6 +3,7 @@
 ``connect`` links an agent to the WinClaw of this machine; everything else works alone, too.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from resilience.classification import ErrorClassifier
@@ -11,12 +12,56 @@ from resilience.degradation import DegradationLevel
 from resilience.errors import *  # noqa: F403 -- the taxonomy, whole; its __all__ lists it
 from resilience.errors import __all__ as _taxonomy
 from resilience.gate import FeatureDisabledError
+from resilience.refusals import RefusedError
 
 if TYPE_CHECKING:
+    from resilience.bulkhead import Bulkhead, BulkheadFullError, BulkheadRegistry, BulkheadTimeoutError
+    from resilience.circuit import (
+        CIRCUIT_CONFIGS,
+        CircuitBreaker,
+        CircuitBreakerConfig,
+        CircuitBreakerOpenError,
+        CircuitBreakerRegistry,
+        CircuitMetrics,
+        CircuitState,
+    )
     from resilience.client import connect
+    from resilience.executor import Resilience, ResilientAgentExecutor
+    from resilience.retrying import (
+        RETRY_STRATEGIES,
+        RetryConfig,
+        RetryContext,
+        RetryExecutor,
+        RetryExhaustedError,
+        retry,
+    )
 
 __version__ = "0.1.0"
+# What is fetched when it is first asked for: whoever only reports errors pays for none of it.
+_LATER = {
+    "bulkhead": "Bulkhead BulkheadFullError BulkheadRegistry BulkheadTimeoutError",
+    "circuit": (
+        "CIRCUIT_CONFIGS CircuitBreaker CircuitBreakerConfig CircuitBreakerOpenError CircuitBreakerRegistry "
+        "CircuitMetrics CircuitState"
+    ),
+    "client": "connect",
+    "executor": "Resilience ResilientAgentExecutor",
+    "retrying": "RETRY_STRATEGIES RetryConfig RetryContext RetryExecutor RetryExhaustedError retry",
+}
+_WHERE = {name: module for module, names in _LATER.items() for name in names.split()}
 __all__ = [  # noqa: PLE0604 -- _taxonomy is a list of names
+    "CIRCUIT_CONFIGS",
+    "RETRY_STRATEGIES",
+    "Bulkhead",
+    "BulkheadFullError",
+    "BulkheadRegistry",
+    "BulkheadTimeoutError",
+    "CircuitBreaker",
+    "CircuitBreakerConfig",
+    "CircuitBreakerOpenError",
+    "CircuitBreakerRegistry",
+    "CircuitMetrics",
+    "CircuitState",
     "DegradationLevel",
     "ErrorClassifier",
     "ErrorContext",
@@ -24,15 +69,23 @@ __all__ = [  # noqa: PLE0604 -- _taxonomy is a list of names
     "ErrorSeverity",
     "FeatureDisabledError",
     "RecoveryStrategy",
+    "RefusedError",
+    "Resilience",
+    "ResilientAgentExecutor",
+    "RetryConfig",
+    "RetryContext",
+    "RetryExecutor",
+    "RetryExhaustedError",
     "connect",
+    "retry",
     *_taxonomy,
 ]
 
 
 def __getattr__(name: str) -> Any:
-    """``connect`` on first use: what talks HTTP is half of the cost of importing this package."""
-    if name == "connect":
-        from resilience.client import connect  # noqa: PLC0415
-
-        return connect
+    """What stands in ``_LATER``, on first use."""
+    if name in _WHERE:
+        found = getattr(import_module(f"resilience.{_WHERE[name]}"), name)
+        globals()[name] = found
+        return found
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -26,7 +26,7 @@ from resilience.spool import Spool
 
 if TYPE_CHECKING:
     from resilience.executor import Fallback, Resilience
-    from resilience.retry import RetryConfig
+    from resilience.retrying import RetryConfig
     from resilience.shared_circuits import SharedCircuits
 
 P = ParamSpec("P")

@@ -18,8 +18,8 @@ from resilience.clock import Clock, SystemClock
 from resilience.context import ErrorContext
 from resilience.pipeline import Pipeline, Report, operation_of
 from resilience.refusals import RefusedError
-from resilience.retry import RETRY_STRATEGIES, RetryConfig, RetryExecutor, strategy_named
 from resilience.retry_budget import Budget
+from resilience.retrying import RETRY_STRATEGIES, RetryConfig, RetryExecutor, strategy_named
 from resilience.settings import Service, Settings
 from resilience.wrapping import is_async
 

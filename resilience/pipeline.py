@@ -20,7 +20,7 @@ from resilience.circuit import SAMPLE, CircuitBreaker
 from resilience.clock import Clock
 from resilience.context import ErrorContext
 from resilience.refusals import RefusedError
-from resilience.retry import Attempt, RetryContext, RetryExecutor, RetryExhaustedError
+from resilience.retrying import Attempt, RetryContext, RetryExecutor, RetryExhaustedError
 from resilience.wrapping import is_async
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ ROOMS: Final = {
     "words": "clock context errors events home sections policies",
     "decisions": (
         "blame bulkhead circuit circuit_states classification degradation evidence executor gate hedging known_errors listeners pipeline presence "
-        "redaction refusals retry retry_budget services settings sliding_window timeouts wrapping"
+        "redaction refusals retry_budget retrying services settings sliding_window timeouts wrapping"
     ),
     "adapters": (
         "config config_check config_nodes config_problems config_values "

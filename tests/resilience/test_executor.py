@@ -15,7 +15,7 @@ from resilience.circuit import CircuitBreakerConfig, CircuitBreakerOpenError, Ci
 from resilience.executor import Resilience, ResilientAgentExecutor
 from resilience.gate import FeatureDisabledError
 from resilience.policies import BulkheadLimits, RetryStrategy
-from resilience.retry import RetryConfig
+from resilience.retrying import RetryConfig
 from resilience.settings import Bulkheads, CircuitBreakers, Retry, Service, Settings
 from resilience.testing import FakeClock
 

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from resilience import ErrorClassifier
 from resilience import errors as e
 from resilience.policies import RetryBudget, RetryStrategy
-from resilience.retry import (
+from resilience.retry_budget import Budget
+from resilience.retrying import (
     RETRY_STRATEGIES,
     RetryConfig,
     RetryExecutor,
@@ -26,7 +27,6 @@ from resilience.retry import (
     strategy_for,
     strategy_named,
 )
-from resilience.retry_budget import Budget
 from resilience.testing import FakeClock, immediate_retries
 
 
