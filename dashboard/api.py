@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from typing import Any, Final
 
 import msgspec
@@ -83,6 +84,15 @@ def json_api(core: Core, access: Access) -> Blueprint:
             ) from None  # fmt: skip
         return jsonify(state=core.view())
 
+    @api.post("/circuits/<path:service>/<command>")
+    def circuit(service: str, command: str) -> Response:
+        actor = "command line" if g.identity == "operator" else "dashboard"
+        try:
+            ordered(core, service, command, actor).result(_COMMIT_S)
+        except KeyError as error:
+            raise Problem(404, "No such circuit", f"No agent has told of a service {service!r}.", field="service") from error
+        return jsonify(state=core.view())
+
     @api.post("/login-links")
     def login_links() -> Response:
         return jsonify(url=access.login_link())
@@ -93,6 +103,19 @@ def json_api(core: Core, access: Access) -> Blueprint:
         return jsonify(done=True)
 
     return api
+
+
+def ordered(core: Core, service: str, command: str, actor: str) -> Future[list[int]]:
+    """Hands a command for a circuit to the core.
+
+    Raises:
+        Problem: 422, there is no such command.
+    """
+    match command:
+        case "isolate" | "release" | "reset":
+            return core.switch_circuit(service[:200], command, actor=actor, origin=request.remote_addr or "")
+        case _:
+            raise Problem(422, "No such command", "It is isolate, release or reset.", field="command")
 
 
 def leaving_preview(state: State, chosen: DegradationLevel | None) -> dict[str, Any]:

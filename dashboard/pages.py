@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from dashboard import present
 from dashboard.access import Access
-from dashboard.api import error_filter, leaving_preview
+from dashboard.api import error_filter, leaving_preview, ordered
 from dashboard.problems import Problem
 from resilience.clock import as_text
 from resilience.context import ErrorSeverity
@@ -60,6 +60,7 @@ def pages(core: Core, access: Access, machine: Callable[[], Mapping[str, float]]
         return render_template(
             "overview.html",
             agents=present.agents(core.view()["agents"]),
+            services=[present.circuit(one) for one in core.view()["services"]],
             feed=present.feed(views, first_ids),
             last=newest[-1].id if newest else 0,
             groups=groups,
@@ -191,6 +192,20 @@ def pages(core: Core, access: Access, machine: Callable[[], Mapping[str, float]]
         except TimeoutError:
             return _message("The disk does not answer", "It may or may not have worked: look at the level above.", 503)
         return _see("/")
+
+    @site.get("/circuits")
+    def circuits() -> str:
+        return render_template("circuits.html", services=[present.circuit(one) for one in core.view()["services"]])
+
+    @site.post("/circuits/<path:service>/<command>")
+    def switch_circuit(service: str, command: str) -> Response | tuple[str, int]:
+        try:
+            ordered(core, service, command, actor="dashboard").result(_COMMIT_S)
+        except (CoreBusyError, JournalError) as error:
+            return _message("That could not be stored", f"{error}. Try again in a moment.", 503)
+        except KeyError:
+            return _message("No such circuit", f"No agent has told of a service {service!r}.", 404)
+        return _see("/circuits")
 
     @site.post("/logout-everywhere")
     def logout_everywhere() -> Response:

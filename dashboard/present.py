@@ -102,6 +102,34 @@ def _agent(view: Mapping[str, Any]) -> dict[str, Any]:
     return {**view, "word": word, "tone": tone, "shape": SHAPES[tone]}
 
 
+_CIRCUITS: Final = {
+    "CLOSED": ("ok", "dot", "closed"), "OPEN": ("bad", "sq", "open"), "HALF_OPEN": ("warn", "tri", "half-open"),
+    "ISOLATED": ("safe", "shield", "isolated"),
+}  # fmt: skip
+_COMMANDS: Final = {
+    "isolate": ("Isolate", "Refuses every call to it, of every agent, until you release it"),
+    "release": ("Release", "Ends the isolation; a few calls then find out whether it answers"),
+    "reset": ("Close", "Allows every call to it again, at once"),
+}
+
+
+def circuit(view: Mapping[str, Any]) -> dict[str, Any]:
+    """One service's circuit: its state in a word, why it is so, and what can be done."""
+    state = str(view["circuit"])
+    tone, shape, word = _CIRCUITS[state]
+    said = [str(view["because"])]
+    if view["agent"]:
+        said.append(f"seen by {view['agent']}")
+    if state == "OPEN" and view["retry_after_s"]:
+        said.append(f"to be probed in {view['retry_after_s']:.0f} s")
+    can = {"CLOSED": ("isolate",), "ISOLATED": ("release",)}.get(state, ("reset", "isolate"))
+    p95 = view["p95_ms"]
+    return {
+        **view, "tone": tone, "shape": shape, "word": word, "why": " · ".join(part for part in said if part),
+        "p95": "" if p95 is None else f"{p95:.0f} ms", "commands": [(name, *_COMMANDS[name]) for name in can],
+    }  # fmt: skip
+
+
 def line(event: Mapping[str, Any]) -> dict[str, str]:
     """One event as a line of the feed: ``text``, ``detail``, ``tone``, ``shape``, ``href``."""
     (tone, shape), text, detail = _said(event)
@@ -120,6 +148,14 @@ def _said(event: Mapping[str, Any]) -> tuple[tuple[str, str], str, str]:
             to = str(event["to"])
             look = _LEVELS[DegradationLevel[to].value] if to in DegradationLevel.__members__ else _mark("info")
             return look, f"{level_title(str(event['from']))} → {level_title(to)}", str(event["cause"])
+        case "circuit.opened" | "circuit.half_open" | "circuit.closed" | "circuit.isolated":
+            name = {"circuit.opened": "OPEN"}.get(str(event["type"]), str(event["type"]).partition(".")[2].upper())
+            tone, shape, word = _CIRCUITS[name]
+            detail = " · ".join(str(part) for part in ("circuit", event.get("because"), event.get("agent")) if part)
+            return (tone, shape), f"{component} is {word}", detail
+        case "command" if component != "level":
+            what = {"reset": "closed", "isolate": "isolated", "release": "released"}.get(str(event["asked"]), event["asked"])
+            return _mark("info"), f"{_actor(event)} {what} {component}", f"command from {event['origin']}"
         case "command":
             return _mark("info"), f"{_actor(event)} chose {level_title(str(event['asked']))}", f"command from {event['origin']}"
         case "agent.connected":

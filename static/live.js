@@ -223,7 +223,7 @@ function showLevel(band) {
 
 function takeState(state) {
   const before = shown;
-  shown = JSON.stringify([state.band, state.notices, state.agents.map(({ name, alive, pid }) => [name, alive, pid])]);
+  shown = JSON.stringify([state.band, state.notices, state.services.map(({ name, circuit, version }) => [name, circuit, version]), state.agents.map(({ name, alive, pid }) => [name, alive, pid])]);
   if (shown === before) return;
   showLevel(state.band);
   if (before) stateListener(state);

@@ -113,5 +113,5 @@ onEvents((events, gap) => {
   errors.forEach(count);
   draw();
 });
-onState(() => refresh("needs", "agents", "mode"));
+onState(() => refresh("needs", "agents", "services", "mode"));
 setInterval(() => { if (!document.hidden) refresh("machine"); }, 30000);
