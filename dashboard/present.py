@@ -126,7 +126,7 @@ def circuit(view: Mapping[str, Any]) -> dict[str, Any]:
     p95 = view["p95_ms"]
     return {
         **view, "tone": tone, "shape": shape, "word": word, "why": " · ".join(part for part in said if part),
-        "p95": "" if p95 is None else f"{p95:.0f} ms", "commands": [(name, *_COMMANDS[name]) for name in can],
+        "p95": "" if p95 is None else f"{p95:.0f} ms" if p95 >= 1 else "< 1 ms", "commands": [(name, *_COMMANDS[name]) for name in can],
     }  # fmt: skip
 
 

@@ -100,7 +100,7 @@ def heard(services: Services, beat: Heartbeat, now: datetime) -> tuple[Services,
             if len(circuits) >= MAX_SERVICES:
                 continue
             circuit = circuits[report.service] = ServiceCircuit(
-                name=report.service, state="CLOSED", since=now, because="no call has failed yet"
+                name=report.service, state="CLOSED", since=now, because="it has not opened yet"
             )
         if report.change > (before.change if before is not None else 0):
             after = _followed(circuit, report, beat, now)

@@ -1,0 +1,53 @@
+"""The circuits page in a real browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import resilience
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+    from tray.app import Running
+
+
+def fail() -> None:
+    raise ConnectionRefusedError(111, "refused")
+
+
+def test_a_circuit_opens_on_the_open_page_and_is_commanded_there(page: Page, winclaw: Running, tmp_path: Path) -> None:
+    page.get_by_role("link", name="Circuits").click()
+    page.get_by_text("No agent has protected a call yet").wait_for()
+    agent = resilience.connect("night-runner", folder=tmp_path / "home")
+    call = agent.protect("gpt-5.2", retry="none")(fail)
+    for _ in range(3):
+        with pytest.raises(ConnectionRefusedError):
+            call()
+    row = page.get_by_role("row", name="gpt-5.2")
+    row.get_by_text("3 calls in a row failed · seen by night-runner").wait_for()
+    assert "open" in (row.text_content() or "")
+    row.get_by_role("button", name="Isolate gpt-5.2").click()
+    page.get_by_role("row", name="gpt-5.2").get_by_text("isolated by dashboard").wait_for()
+    page.get_by_role("button", name="Release gpt-5.2").click()
+    page.get_by_role("button", name="Close gpt-5.2").click()
+    page.get_by_text("closed by dashboard").wait_for()
+    page.get_by_role("link", name="Overview").click()
+    page.get_by_text("1 of 1 answer").wait_for()
+    agent.close()
+
+
+def test_nothing_sticks_out_at_320_pixels(page: Page, winclaw: Running, tmp_path: Path) -> None:
+    agent = resilience.connect("x", folder=tmp_path / "home")
+    for name in ("a-service-with-a-rather-long-name-that-somebody-chose", "gpt-5.2"):
+        call = agent.protect(name, retry="none")(fail)
+        with pytest.raises(ConnectionRefusedError):
+            call()
+    page.set_viewport_size({"width": 320, "height": 700})
+    page.goto(f"{winclaw.url}/circuits")
+    page.get_by_text("gpt-5.2").first.wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
+    agent.close()
