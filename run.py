@@ -49,7 +49,7 @@ def main(arguments: list[str]) -> int:
         if arguments[:1] == ["test"]:
             return test(arguments[1:])
         if arguments[:1] == ["bench"]:
-            install({"app", "test"})
+            install({"app", "test", "bench"})
             return call(python(), "-m", "pytest", "tests/benchmarks", "-m", "benchmark", "-s", *arguments[1:], cwd=ROOT)
         install({"app"})
         return become(str(script("winclaw")), *(arguments or ["run"]))

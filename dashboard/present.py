@@ -123,10 +123,10 @@ def circuit(view: Mapping[str, Any]) -> dict[str, Any]:
     if state == "OPEN" and view["retry_after_s"]:
         said.append(f"to be probed in {view['retry_after_s']:.0f} s")
     can = {"CLOSED": ("isolate",), "ISOLATED": ("release",)}.get(state, ("reset", "isolate"))
-    p95 = view["p95_ms"]
+    p95 = "" if view["p95_ms"] is None else f"{view['p95_ms']:.0f} ms" if view["p95_ms"] >= 1 else "< 1 ms"
     return {
         **view, "tone": tone, "shape": shape, "word": word, "why": " · ".join(part for part in said if part),
-        "p95": "" if p95 is None else f"{p95:.0f} ms" if p95 >= 1 else "< 1 ms", "commands": [(name, *_COMMANDS[name]) for name in can],
+        "p95": p95, "commands": [(name, *_COMMANDS[name]) for name in can],
     }  # fmt: skip
 
 

@@ -48,6 +48,7 @@ R = TypeVar("R")
 _BUSY_S: Final = 0.1  # with longer between two calls, each is timed; of busier traffic, one in so many:
 SAMPLE: Final = 127
 _KEPT: Final = 100
+_OPEN: Final = CircuitState.OPEN  # looking a member up costs as much as making a call
 
 
 class Permit:
@@ -108,6 +109,7 @@ class CircuitBreaker:
         self._windows: deque[CallWindow] = deque()  # of epochs that are over, in which calls may still be under way
         self._counted = self._failed = self._slow = self._uncounted = 0
         self._rejections = Tally()
+        self._count_rejection = self._rejections.tick
         self._failed_at: datetime | None = None
         self._succeeded_at: datetime | None = None
         self._succeeded = 0
@@ -228,12 +230,10 @@ class CircuitBreaker:
         now_s = self._now_s()
         phase = self._phase
         if type(phase) is Open and now_s < phase.until_s and self._enforces:  # while a service is down, this is every call
-            self._rejections.tick()
+            self._count_rejection()
             if self.on_reject is not None:
                 tell(self.on_reject, self.name)
-            raise CircuitBreakerOpenError(
-                self.name, CircuitState.OPEN, phase.because, phase.counts, phase.until_s - now_s
-            )
+            raise CircuitBreakerOpenError(self.name, _OPEN, phase.because, phase.counts, phase.until_s - now_s)
         with self._lock:
             self._let_time_pass(now_s)
             phase = self._phase

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 _CONTEXT_FIELDS: Final = frozenset({"component", "operation", "user_id", "session_id", "retry_count", "critical"})
 _T = TypeVar("_T")
+_MAX_KNOWN: Final = 1000
+_SHOWS_MORE: Final = (OSError, ImportError, SyntaxError, UnicodeError, StopIteration, SystemExit, BaseExceptionGroup, NameError)
+"""Classes of the language whose instances have attributes of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +71,13 @@ class ErrorClassifier:
         self._critical_components, self._llm_services = critical_components, llm_services
         self._configured = [(rule, _class_of(rule)) for rule in rules]
         self._rules: list[Rule] = []
+        self._by_class: dict[tuple[type[BaseException], str], Verdict] = {}
         self._clock = clock or SystemClock()
 
     def add_rule(self, rule: _AnyRule) -> _AnyRule:
         """Has ``rule`` asked after those added before; usable as a decorator. One that raises is passed over."""
         self._rules.append(rule)
+        self._by_class.clear()
         return rule
 
     def classify(self, error: BaseException, context: Mapping[str, Any] | None = None) -> ErrorContext:
@@ -103,6 +108,19 @@ class ErrorClassifier:
 
     def verdict(self, error: BaseException, component: str = "unknown") -> Verdict:
         """The judgement alone, for those who decide what to do next; it never raises either."""
+        try:
+            if _is_its_class_alone(error):
+                known_one = self._by_class.get((type(error), component))
+                if known_one is None:
+                    if len(self._by_class) > _MAX_KNOWN:
+                        self._by_class.clear()
+                    known_one = self._by_class[type(error), component] = self._verdict(error, component)
+                return known_one
+            return self._verdict(error, component)
+        except Exception as fault:  # as in classify
+            return self._guess(fault)
+
+    def _verdict(self, error: BaseException, component: str) -> Verdict:
         try:
             evidence = of_exception(error, component, self._clock.now())
             return self._judge(evidence, component in self._critical_components, error)
@@ -206,6 +224,17 @@ class ErrorClassifier:
         usual = known.class_of_status(decided.status)
         fits = usual is None or usual.is_transient == chosen.is_transient
         return self._http_severity[decided.status] if fits else None
+
+
+def _is_its_class_alone(error: BaseException) -> bool:
+    """Whether an error shows nothing but its class, so that the next of this class is judged the same."""
+    return (
+        not error.__dict__
+        and error.__cause__ is None
+        and error.__context__ is None
+        and not isinstance(error, _SHOWS_MORE)
+        and not getattr(type(error), "__slots__", None)
+    )
 
 
 def _class_of(rule: ClassificationRule) -> type[e.WinClawError] | None:

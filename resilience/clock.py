@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
-from typing import Protocol
+from types import ModuleType
+from typing import Any, Protocol
 
 # State of the module, against the house rule: code under test was decorated when it was imported, with the real clock,
 # and a test has no other way to reach it. A number, so that blocks may be nested; they say 1 and take it back.
@@ -42,15 +44,19 @@ class SystemClock:
     def now(self) -> datetime:
         return datetime.now(UTC)
 
-    async def asleep(self, seconds: float) -> None:
-        import asyncio  # noqa: PLC0415 -- who calls this has it; other agents need not pay for it
-
-        await asyncio.sleep(seconds)
+    def asleep(self, seconds: float) -> Coroutine[Any, Any, None]:
+        waiting: Coroutine[Any, Any, None] = _asyncio().sleep(seconds)
+        return waiting
 
     def call_later(self, seconds: float, callback: Callable[..., object], *args: object) -> object:
-        import asyncio  # noqa: PLC0415 -- as above
+        return _asyncio().get_running_loop().call_later(seconds, callback, *args)
 
-        return asyncio.get_running_loop().call_later(seconds, callback, *args)
+
+@functools.cache
+def _asyncio() -> ModuleType:
+    import asyncio  # noqa: PLC0415 -- who comes here has it; synchronous agents need not pay for it
+
+    return asyncio
 
 
 def as_text(at: datetime) -> str:

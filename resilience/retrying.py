@@ -13,7 +13,7 @@ import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Final, NoReturn, ParamSpec, TypeVar, cast, overload
+from typing import Any, Final, NamedTuple, NoReturn, ParamSpec, TypeVar, cast, overload
 
 from msgspec.structs import asdict, replace
 
@@ -116,8 +116,7 @@ class RetryExhaustedError(e.WinClawError):
         return type(self), (self.because, self.attempts)
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """A try that failed: with an error, or with a result that is none."""
 
     error: Exception | None
@@ -263,7 +262,7 @@ class RetryExecutor:
             if pause_s is None:
                 self._give_up(context, failed)
             self._announce(context, failed, pause_s)
-            if not waits_are_immediate():
+            if pause_s and not waits_are_immediate():
                 self.clock.sleep(pause_s)
             try:
                 result = call()
@@ -315,10 +314,11 @@ class RetryExecutor:
             if not self._is_worth_it(failed.error, verdict):
                 context.because = f"trying again does not mend it ({verdict.reason})"
                 return None
-        if context.attempt > strategy.max_retries:
+        tried = len(context.attempts)
+        if tried > strategy.max_retries:
             context.because = f"{strategy.max_retries} retries are all it gets"
             return None
-        pause_s = max(pause_seconds(strategy, context.attempt, self._dice), retry_after_s or 0.0)
+        pause_s = max(pause_seconds(strategy, tried, self._dice), retry_after_s or 0.0)
         context.because = self._no_time_for(pause_s, strategy, context)
         if context.because:
             return None
@@ -340,18 +340,17 @@ class RetryExecutor:
         config = self.config
         if config is None:
             return True  # strategy_for has decided
-        named = tuple(kind for kind in config.retryable_exceptions if kind is not Exception)
-        if isinstance(error, named) or issubclass(verdict.error_class, named):
+        named = _named_in(config.retryable_exceptions)
+        if named and (isinstance(error, named) or issubclass(verdict.error_class, named)):
             return config.should_retry is None or _asked(config.should_retry, error)
-        if isinstance(error, NEVER_AGAIN) or issubclass(verdict.error_class, NEVER_AGAIN):
+        if _is_hopeless(type(error)) or _is_hopeless(verdict.error_class):  # type: ignore[arg-type]
             return False
         if config.should_retry is not None and not _asked(config.should_retry, error):
             return False
         return Exception in config.retryable_exceptions
 
     def _names(self, error: Exception) -> bool:
-        named = () if self.config is None else self.config.retryable_exceptions
-        return isinstance(error, tuple(kind for kind in named if kind is not Exception))
+        return self.config is not None and isinstance(error, _named_in(self.config.retryable_exceptions))
 
     def _verdict(self, error: Exception) -> Verdict:
         if self._classifier is None:
@@ -362,7 +361,8 @@ class RetryExecutor:
         return self.config is not None and self.config.should_retry_result is not None and self.config.should_retry_result(result)
 
     def _announce(self, context: RetryContext, failed: Attempt, pause_s: float) -> None:
-        _log.info("%s: try %d failed; the next one in %.2f s", self.name, context.attempt, pause_s)
+        if _log.isEnabledFor(logging.INFO):
+            _log.info("%s: try %d failed; the next one in %.2f s", self.name, context.attempt, pause_s)
         if self.config is not None and self.config.on_retry is not None and failed.error is not None:
             tell(self.config.on_retry, failed.error, context.attempt, pause_s)
 
@@ -373,6 +373,17 @@ class RetryExecutor:
         if context.attempt == 1 and failed.error is not None:
             raise failed.error
         raise RetryExhaustedError(context.because, tuple(context.attempts)) from failed.error
+
+
+@functools.lru_cache(256)
+def _named_in(retryable: tuple[type[BaseException], ...]) -> tuple[type[BaseException], ...]:
+    """The classes that are named; ``Exception`` names none."""
+    return tuple(kind for kind in retryable if kind is not Exception)
+
+
+@functools.lru_cache(1024)
+def _is_hopeless(kind: Any) -> bool:
+    return issubclass(kind, NEVER_AGAIN)
 
 
 def _asked(predicate: Callable[[Exception], bool], error: Exception) -> bool:
