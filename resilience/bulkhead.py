@@ -17,7 +17,7 @@ from resilience.clock import Clock, SystemClock
 from resilience.policies import BulkheadLimits
 from resilience.refusals import RefusedError
 from resilience.sliding_window import Tally
-from resilience.wrapping import is_async
+from resilience.wrapping import is_async, refuse_generators
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -99,7 +99,7 @@ class Bulkhead:
             max_concurrent=max_concurrent, max_queue=max_queue, timeout_seconds=timeout_seconds
         ).sound()
         self._clock = clock or SystemClock()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a coroutine that the garbage collector ends may leave while its thread is in here
         self._slots: list[None] = [None] * max_concurrent
         self._waiting: OrderedDict[_Waiter, None] = OrderedDict()
         self._owed = 0  # slots to be taken out of use, as soon as they come free
@@ -110,6 +110,7 @@ class Bulkhead:
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         """``function``, with a slot for each call; coroutine functions stay coroutine functions."""
+        refuse_generators(function)
         bulkhead, waiting = self, self._waiting
         take, give, accepted = self._slots.pop, self._slots.append, self._accepted.tick
         if is_async(function):
@@ -190,7 +191,13 @@ class Bulkhead:
         return True
 
     def leave(self) -> None:
-        """Gives a slot back."""
+        """Gives a slot back.
+
+        Raises:
+            RuntimeError: nobody is inside who could leave.
+        """
+        if len(self._slots) >= self.limits.max_concurrent + self._owed:
+            raise RuntimeError(f"the bulkhead {self.name!r} was left more often than entered")
         self._slots.append(None)
         if self._waiting or self._owed:  # looked at after the slot is there, so that nobody waits beside a free one
             self.serve()
@@ -231,6 +238,8 @@ class Bulkhead:
         waiter = self._stand_in_line(lambda: loop.call_soon_threadsafe(_finish, turn))
         timer: Any = None
         if not waiter.has_slot:
+            if not self.limits.timeout_seconds:
+                self._take(waiter)
             timer = self._clock.call_later(self.limits.timeout_seconds, _finish, turn)
         try:
             await turn
@@ -309,8 +318,7 @@ class Bulkhead:
         """Ends a wait that somebody interrupted; a slot that it got in the same moment goes to the next."""
         with self._lock:
             if not waiter.has_slot:
-                del self._waiting[waiter]
-                self._left += 1
+                self._left += self._waiting.pop(waiter, self) is None
                 return
         self.leave()
 
@@ -322,11 +330,15 @@ class Bulkhead:
                 self._owed -= 1
             while self._waiting and self._slots:
                 self._slots.pop()
+                if not self._waiting:  # served in between, from a coroutine that was ended
+                    self._slots.append(None)
+                    return
                 waiter, _ = self._waiting.popitem(last=False)
                 waiter.has_slot = True
                 try:
                     waiter.wake()
                 except RuntimeError:  # its event loop is closed: nobody will ever use it
+                    waiter.has_slot = False
                     self._left += 1
                     self._slots.append(None)
                 else:

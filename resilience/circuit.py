@@ -36,7 +36,7 @@ from resilience.clock import Clock, SystemClock
 from resilience.listeners import tell
 from resilience.policies import CIRCUIT_CONFIGS, CircuitBreakerConfig
 from resilience.sliding_window import CallWindow, Counts, Tally
-from resilience.wrapping import is_async
+from resilience.wrapping import is_async, refuse_generators
 
 __all__ = [
     "CIRCUIT_CONFIGS", "CircuitBreaker", "CircuitBreakerConfig", "CircuitBreakerOpenError", "CircuitBreakerRegistry",
@@ -102,7 +102,7 @@ class CircuitBreaker:
         self._listeners: tuple[Callable[[Transition], Any], ...] = ()
         if on_state_change is not None:
             self.listen(lambda change: on_state_change(name, change.old, change.new))
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a coroutine that the garbage collector ends may give back while its thread is in here
         self._news: deque[Transition] = deque()
         self._history: deque[Transition] = deque(maxlen=_KEPT)
         self._latencies_ms: deque[float] = deque(maxlen=_KEPT)
@@ -122,6 +122,7 @@ class CircuitBreaker:
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         """``function``, guarded; coroutine functions stay coroutine functions."""
+        refuse_generators(function)
         breaker, failed_result = self, self._is_failure_result
         if failed_result is not None:
             return self._guarding_results(function, failed_result)

@@ -25,7 +25,7 @@ from resilience.listeners import tell
 from resilience.policies import RETRY_POLICIES, RetryStrategy
 from resilience.refusals import RefusedError
 from resilience.retry_budget import Budget
-from resilience.wrapping import is_async
+from resilience.wrapping import is_async, refuse_generators
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -211,6 +211,7 @@ class RetryExecutor:
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         """``function``, tried again when it fails; coroutine functions stay coroutine functions."""
+        refuse_generators(function)
         executor = self
         plain = self.budget is None and (
             self.config is None or (self.config.should_retry_result, self.config.total_seconds) == (None, None)

@@ -13,3 +13,14 @@ def is_async(function: Callable[..., Any]) -> bool:
     while isinstance(function, functools.partial):
         function = function.func
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
+
+
+def refuse_generators(function: Callable[..., Any]) -> None:
+    """For policies that see a call only: what a generator does, it does after the call.
+
+    Raises:
+        TypeError: it is one.
+    """
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        name = getattr(function, "__qualname__", function)
+        raise TypeError(f"{name} is a generator: it works after the call; asynchronous ones go through Resilience.protect")

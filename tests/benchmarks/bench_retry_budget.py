@@ -32,7 +32,7 @@ def simulate(budget: RetryBudget | None, seed: int = 1) -> list[int]:
     executor = RetryExecutor(EAGER, name="gpt-5.2", budget=shared, clock=clock, dice=dice.random)
     load, answered = [0] * END_S, [0] * END_S
     waiting: list[tuple[float, int, RetryContext | None]] = [
-        (dice.uniform(0, EVERY_S), client, None) for client in range(CLIENTS)
+        (dice.expovariate(1 / EVERY_S), client, None) for client in range(CLIENTS)
     ]
     heapq.heapify(waiting)
     error = ServiceUnavailableError("busy")

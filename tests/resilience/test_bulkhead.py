@@ -6,6 +6,7 @@ import asyncio
 import pickle
 import threading
 from collections import deque
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -178,6 +179,47 @@ def test_without_time_nobody_waits() -> None:
     with bulkhead, pytest.raises(BulkheadTimeoutError):
         bulkhead.enter()
     assert state(bulkhead) == (0, 0, 1)
+
+
+def test_without_time_no_task_waits(clock: FakeClock) -> None:
+    bulkhead = Bulkhead("x", 1, 5, timeout_seconds=0, clock=clock)
+    with bulkhead, pytest.raises(BulkheadTimeoutError):
+        asyncio.run(bulkhead.aenter())
+    assert state(bulkhead) == (0, 0, 1)
+
+
+def test_leaving_more_often_than_entering_invents_no_slot() -> None:
+    bulkhead = Bulkhead("x", 2)
+    with pytest.raises(RuntimeError, match="left more often than entered"):
+        bulkhead.leave()
+    assert state(bulkhead) == (0, 0, 2)
+
+
+def test_a_coroutine_that_the_garbage_collector_ends_gives_its_slot_back() -> None:
+    """Wherever it strikes: also while the same thread is inside the bulkhead's lock."""
+    bulkhead = Bulkhead("x", 1)
+
+    class Forever:
+        def __await__(self) -> Iterator[None]:
+            yield
+
+    async def hang() -> None:
+        async with bulkhead:
+            await Forever()
+
+    coroutine = hang()
+    coroutine.send(None)
+    with bulkhead._lock:
+        coroutine.close()
+    assert state(bulkhead) == (0, 0, 1)
+
+
+def test_a_generator_is_refused() -> None:
+    def items() -> Any:
+        yield 1
+
+    with pytest.raises(TypeError, match="is a generator"):
+        Bulkhead("x")(items)
 
 
 def test_it_grows_and_those_who_wait_get_in(clock: FakeClock) -> None:
