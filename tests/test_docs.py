@@ -8,8 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from resilience.errors import TAXONOMY
 from resilience.events import EventType, Report
+from resilience.policies import BulkheadLimits, CircuitBreakerConfig, RetryBudget, RetryStrategy
+from resilience.sections import Section
 from resilience.testing import Faults
 
 ROOT = Path(__file__).parent.parent
@@ -52,3 +56,35 @@ def test_every_way_to_order_a_fault_is_documented() -> None:
     text = (DOCS / "testing.md").read_text("utf-8")
     orders = [name for name in vars(Faults) if not name.startswith("_") and name != "script"]
     assert [name for name in orders if f"{name}(" not in text and f".{name}" not in text] == []
+
+
+@pytest.mark.parametrize("page", sorted((DOCS / "policies").glob("*.md")), ids=lambda page: page.stem)
+def test_the_examples_of_the_policies_run(page: Path, tmp_path: Path) -> None:
+    code = "\n".join(re.findall(r"^```python\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL))
+    assert code
+    subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], cwd=tmp_path, check=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "WINCLAW_HOME": str(tmp_path)},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("page", "policy"),
+    [
+        ("circuit-breaker", CircuitBreakerConfig()), ("retry", RetryStrategy()), ("retry", RetryBudget()),
+        ("bulkhead", BulkheadLimits()),
+    ],
+)  # fmt: skip
+def test_every_setting_of_a_policy_stands_on_its_page_with_its_default(page: str, policy: Section) -> None:
+    text = (DOCS / "policies" / f"{page}.md").read_text("utf-8")
+    for name in policy.__struct_fields__:
+        value = getattr(policy, name)
+        shown = "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+        shown = shown.lower() if isinstance(value, bool) else shown
+        assert re.search(rf"^\| `{name}` \| `?{re.escape(shown)}(\.0)?`? \|", text, re.MULTILINE), (name, shown)
+
+
+def test_every_link_between_pages_leads_somewhere() -> None:
+    for page in [ROOT / "README.md", *DOCS.rglob("*.md")]:
+        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text("utf-8")):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"
