@@ -101,7 +101,7 @@ class RetryExhaustedError(e.WinClawError):
         attempts: each try that failed, the first one first. because: why there was no further one.
     """
 
-    kind = "refused.retry_exhausted"
+    kind = "retry_exhausted"
 
     def __init__(self, because: str, attempts: tuple[Attempt, ...]) -> None:
         super().__init__(f"{len(attempts)} tries failed, and there is no further one: {because}")
