@@ -230,7 +230,10 @@ class RetryExecutor:
                 except Exception as error:
                     failed = Attempt(error)
                 call = functools.partial(asynchronous, *args, **kwargs)
-                return await executor.go_on_async(call, RetryContext(deadline_s), failed)
+                try:
+                    return await executor.go_on_async(call, RetryContext(deadline_s), failed)
+                finally:
+                    del failed
 
             return cast("Callable[P, R]", again_async)
 
@@ -244,7 +247,10 @@ class RetryExecutor:
                 failed = Attempt(None, result=result)
             except Exception as error:
                 failed = Attempt(error)
-            return executor.go_on(functools.partial(function, *args, **kwargs), RetryContext(deadline_s), failed)
+            try:
+                return executor.go_on(functools.partial(function, *args, **kwargs), RetryContext(deadline_s), failed)
+            finally:
+                del failed
 
         return again
 
@@ -261,7 +267,10 @@ class RetryExecutor:
         while True:
             pause_s = self.next_pause(context, failed)
             if pause_s is None:
-                self._give_up(context, failed)
+                try:
+                    self._give_up(context, failed)
+                finally:
+                    del context, failed  # an error whose traceback leads to itself is kept until the garbage is collected
             self._announce(context, failed, pause_s)
             if pause_s and not waits_are_immediate():
                 self.clock.sleep(pause_s)
@@ -279,7 +288,10 @@ class RetryExecutor:
         while True:
             pause_s = self.next_pause(context, failed)
             if pause_s is None:
-                self._give_up(context, failed)
+                try:
+                    self._give_up(context, failed)
+                finally:
+                    del context, failed  # an error whose traceback leads to itself is kept until the garbage is collected
             self._announce(context, failed, pause_s)
             if not waits_are_immediate():
                 await self.clock.asleep(pause_s)
@@ -371,9 +383,12 @@ class RetryExecutor:
         """Raises the error itself if it was not tried again, else all of them in one."""
         if failed.error is not None and self.config is not None and self.config.on_give_up is not None:
             tell(self.config.on_give_up, failed.error)
-        if context.attempt == 1 and failed.error is not None:
-            raise failed.error
-        raise RetryExhaustedError(context.because, tuple(context.attempts)) from failed.error
+        try:
+            if context.attempt == 1 and failed.error is not None:
+                raise failed.error
+            raise RetryExhaustedError(context.because, tuple(context.attempts)) from failed.error
+        finally:
+            del context, failed
 
 
 @functools.lru_cache(256)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import pickle
 import random
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -381,6 +384,29 @@ def test_a_decorated_function_keeps_its_name_and_signature(clock: FakeClock) -> 
         return 3 * n
 
     assert (double(2), double.__name__, double.__doc__, asyncio.run(triple(2))) == (4, "double", "Twice.", 6)
+
+
+@pytest.mark.parametrize("retries", [0, 2])
+def test_an_error_is_gone_when_its_caller_has_dropped_it(clock: FakeClock, retries: int) -> None:
+    """Its traceback does not lead back to it, so that it and all it holds wait for no garbage collector."""
+
+    known: list[weakref.ref[Exception]] = []
+
+    class Lost(Exception):
+        def __init__(self) -> None:
+            known.append(weakref.ref(self))
+
+    def fail() -> None:
+        raise Lost
+
+    gc.collect()
+    gc.disable()
+    try:
+        with contextlib.suppress(Lost, RetryExhaustedError):
+            RetryExecutor(RetryConfig(max_retries=retries, jitter=False), clock=clock).execute(fail)
+        assert [one() for one in known] == [None] * (retries + 1)
+    finally:
+        gc.enable()
 
 
 # The budget
