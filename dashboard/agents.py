@@ -22,18 +22,17 @@ _MAX_WAITING_AGENTS: Final = 100
 T = TypeVar("T")
 
 
-def agents_api(core: Core, policy: Mapping[str, Any]) -> Blueprint:
+def agents_api(core: Core, policy: Callable[[], Mapping[str, Any]]) -> Blueprint:
     """Routes under ``/api/v1`` for agents.
 
     Args:
-        policy: what agents are told with the state: ``gates`` (which feature flag each service needs), ``heartbeat_s``,
+        policy: gives what agents are told with the state: ``gates`` (which feature flag each service needs), ``heartbeat_s``,
             ``settings`` (the policies of calls), and ``settings_id``, by which an agent says that it has them.
     """
     api = Blueprint("agents", __name__, url_prefix="/api/v1")
     one, many = msgspec.json.Decoder(Report), msgspec.json.Decoder(list[Report])
     heartbeat = msgspec.json.Decoder(Heartbeat)
     waiting: set[object] = set()
-    without_settings = {name: value for name, value in policy.items() if name != "settings"}
 
     @api.post("/errors")
     def errors() -> Response:
@@ -56,7 +55,7 @@ def agents_api(core: Core, policy: Mapping[str, Any]) -> Blueprint:
     @api.post("/heartbeats")
     def heartbeats() -> Response:
         core.beat(_decoded(heartbeat.decode, _body())).result(_COMMIT_S)
-        return jsonify(state=core.view(), policy=without_settings)
+        return jsonify(state=core.view(), policy=_without_settings(policy()))
 
     @api.get("/agents/<name>/orders")
     def orders(name: str) -> Response:
@@ -70,10 +69,16 @@ def agents_api(core: Core, policy: Mapping[str, Any]) -> Blueprint:
             state = core.wait_for_change(known, wait_s) if wait_s > 0 else core.state
         finally:
             waiting.discard(me)
-        told = without_settings if request.args.get("settings") == policy["settings_id"] else policy
+        told = policy()
+        if request.args.get("settings") == told["settings_id"]:
+            told = _without_settings(told)
         return jsonify(agent=name, state=state.view(core.clock.now()), policy=told, orders=[])
 
     return api
+
+
+def _without_settings(policy: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in policy.items() if name != "settings"}
 
 
 def _body() -> bytes:

@@ -31,14 +31,14 @@ def create_app(
     core: Core,
     access: Access,
     *,
-    policy: Mapping[str, Any],
+    policy: Callable[[], Mapping[str, Any]],
     machine: Callable[[], Mapping[str, float]],
     version: str,
 ) -> tuple[Flask, Stream]:
     """The dashboard's WSGI application, guarded, and its live stream (not yet started).
 
     Args:
-        policy: what agents are told with the state. machine: this machine's numbers for the overview.
+        policy: gives what agents are told with the state. machine: this machine's numbers for the overview.
     """
     files = _files()
     app = Flask("dashboard", static_folder=files / "static", template_folder=files / "templates")

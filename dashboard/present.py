@@ -168,6 +168,11 @@ def _said(event: Mapping[str, Any]) -> tuple[tuple[str, str], str, str]:
             return _mark("ok"), "WinClaw started", f"version {event.get('version', '')}"
         case "app.stopped":
             return _mark("off"), "WinClaw was stopped", f"version {event.get('version', '')}"
+        case "config.changed":
+            later = ", ".join(map(str, event.get("from_next_start", [])))
+            said = f"{', '.join(map(str, event.get('changed', []))) or 'nothing'} changed"
+            said = f"{said}; {later} from the next start on" if later else said
+            return _mark("info"), "Another configuration is in force", said
         case "config.refused":
             problems = " · ".join(map(str, event.get("problems", [])[:2]))
             return _mark("warn"), f"The configuration has errors; {event.get('instead', 'another one is')} in force", problems

@@ -61,6 +61,7 @@ class State(Struct, frozen=True, kw_only=True):
     agents: Agents = NOBODY
     services: Services = Services()
     notices: tuple[Notice, ...] = ()
+    settings_id: str = ""
     version: int = 0
 
     def view(self, now: datetime) -> dict[str, Any]:
@@ -111,6 +112,11 @@ class _Switch(Struct, frozen=True):
     origin: str
 
 
+class _Config(Struct, frozen=True):
+    settings_id: str
+    notice: Notice | None
+
+
 class _Announcement(Struct, frozen=True):
     type: EventType
     component: str
@@ -121,7 +127,7 @@ class _Look(Struct, frozen=True):
     """A look at the clock."""
 
 
-_Input = _Errors | _Choice | _Switch | _Announcement | Heartbeat | _Look
+_Input = _Errors | _Choice | _Switch | _Config | _Announcement | Heartbeat | _Look
 Subscriber = Callable[[tuple[Event, ...], State], None]
 
 
@@ -210,6 +216,10 @@ class Core:
             actor, origin: as for ``set_level``. The future raises KeyError if no agent has such a service.
         """
         return self._submit(_Switch(service, command, actor, origin))
+
+    def configure(self, settings_id: str, notice: Notice | None) -> Future[list[int]]:
+        """Says that other settings are in force, so that agents ask for them; ``notice``: or why they are not."""
+        return self._submit(_Config(settings_id, notice))
 
     def announce(self, type: EventType, component: str, **body: Any) -> Future[list[int]]:  # noqa: A002 -- the field's name
         """Journals and publishes an event of the program's own life."""
@@ -364,6 +374,10 @@ class Core:
                     change = {"from": standing.level.name, "to": chosen.level.name, "cause": chosen.cause}
                     said.append(self._event(EventType.LEVEL_CHANGED, "level", **change))
                 return replace(state, standing=chosen), said
+            case _Config(settings_id, notice):
+                others = tuple(one for one in self._notices if one.name != "config")
+                self._notices = (*others, notice) if notice is not None else others
+                return replace(state, settings_id=settings_id), []
             case _Announcement(kind, component, body):
                 return state, [self._event(kind, component, **body)]
             case _Look():
@@ -456,7 +470,8 @@ class Core:
 def _shown(state: State) -> tuple[Any, ...]:
     """What of the state is worth telling when it changes: not every heartbeat is."""
     circuits = [(one.name, one.state, one.version) for one in state.services.circuits.values()]
-    return state.standing, state.notices, circuits, [(agent.name, agent.alive, agent.pid) for agent in state.agents.values()]
+    agents = [(agent.name, agent.alive, agent.pid) for agent in state.agents.values()]
+    return state.standing, state.notices, state.settings_id, circuits, agents
 
 
 def damage_notice(journal: Journal) -> Notice:

@@ -95,6 +95,7 @@ class EventType(StrEnum):
     APP_STARTED = "app.started"
     APP_STOPPED = "app.stopped"
     CONFIG_REFUSED = "config.refused"
+    CONFIG_CHANGED = "config.changed"
     JOURNAL_SET_ASIDE = "journal.set_aside"
 
 

@@ -34,7 +34,8 @@ from resilience.history import History
 from resilience.journal import Journal
 from resilience.log import EventLog
 from resilience.redaction import Redactor
-from resilience.settings import Settings, call_policies
+from resilience.settings import Settings
+from tray.config_watch import ConfigWatch
 from tray.startup import settings_at_start
 
 _log = logging.getLogger("winclaw.app")
@@ -93,19 +94,17 @@ def running(folder: Path, *, port: int | None = None, clock: Clock | None = None
         core.subscribe(lambda events, _: log.events(events))
         listener = bind(settings.dashboard.port if port is None else port)
         access = Access(folder, listener.getsockname()[1], clock, settings.dashboard.session_hours * 3600)
-        policy = {
-            "gates": {name: service.feature for name, service in settings.services.items()},
-            "heartbeat_s": settings.agents.heartbeat_s,
-            **call_policies(settings),
-        }
+        config = ConfigWatch(folder, startup, core)
         app, stream = create_app(
-            core, access, policy=policy, machine=partial(machine_numbers, journal.path), version=__version__
+            core, access, policy=config.policy, machine=partial(machine_numbers, journal.path), version=__version__
         )
         stream.start()
         stack.callback(stream.stop)
         server = DashboardServer(listener, app)
         server.start()
         stack.callback(server.stop)
+        config.start()
+        stack.callback(config.stop)
         collector = Collector(home.make_private_folder(folder / home.SPOOL), core)
         collector.start()
         stack.callback(collector.stop)

@@ -16,11 +16,12 @@ LAST_GOOD: Final = "error_handling_config.last-good.yaml"
 
 @dataclass(frozen=True, slots=True)
 class Startup:
-    """The settings in force; ``refused`` is why they are not those of the user's file."""
+    """The settings in force; ``refused`` is why they are not those of the user's file, and ``content`` what stands there."""
 
     settings: Settings
     refused: ConfigError | None = None
     instead: str = ""
+    content: bytes | None = None
 
     @property
     def notice(self) -> Notice | None:
@@ -31,21 +32,30 @@ class Startup:
             name="config",
             what=f"The configuration has errors; {self.instead} in force.",
             cause=" · ".join(str(problem) for problem in self.refused.problems[:5]),
-            action=f"Mend {home.CONFIG}, look at it with: winclaw config check, and start WinClaw again.",
+            action=f"Mend {home.CONFIG}, and look at it with: winclaw config check. It is read as soon as it is saved.",
         )
 
 
 def settings_at_start(folder: Path) -> Startup:
     """Reads the configuration in ``folder``, making one on the first run; a bad one never keeps the app from starting."""
-    path = folder / home.CONFIG
-    write_default(path)
+    write_default(folder / home.CONFIG)
+    content: bytes | None = None
     try:
-        content = read(path)
-        settings = parse(content, str(path))
+        content = read(folder / home.CONFIG)
+        return Startup(settings_in(folder, content), content=content)
     except ConfigError as refused:
         try:
-            return Startup(load(folder / LAST_GOOD), refused, "the last good one is")
+            return Startup(load(folder / LAST_GOOD), refused, "the last good one is", content)
         except ConfigError:
-            return Startup(parse(""), refused, "the defaults are")
+            return Startup(parse(""), refused, "the defaults are", content)
+
+
+def settings_in(folder: Path, content: bytes) -> Settings:
+    """The settings in ``content`` of the file in ``folder``, remembered as the last good ones.
+
+    Raises:
+        ConfigError: it cannot be used.
+    """
+    settings = parse(content, str(folder / home.CONFIG))
     home.write_private(folder / LAST_GOOD, content.decode("utf-8-sig"))
-    return Startup(settings)
+    return settings
