@@ -12,9 +12,10 @@ from msgspec import Struct
 from dashboard.access import Access
 from dashboard.problems import Problem
 from resilience.context import ErrorSeverity
-from resilience.core import ConfirmationNeededError, Core, State
+from resilience.core import ConfirmationNeededError, Core
 from resilience.degradation import DegradationLevel
 from resilience.history import MAX_ROWS, ErrorFilter
+from resilience.state import State
 
 _COMMIT_S: Final = 10.0
 

@@ -17,16 +17,16 @@ from resilience.refusals import RefusedError
 if TYPE_CHECKING:
     from resilience.bulkhead import Bulkhead, BulkheadFullError, BulkheadRegistry, BulkheadTimeoutError
     from resilience.circuit import (
-        CIRCUIT_CONFIGS,
         CircuitBreaker,
         CircuitBreakerConfig,
         CircuitBreakerOpenError,
-        CircuitBreakerRegistry,
         CircuitMetrics,
         CircuitState,
     )
+    from resilience.circuit_registry import CircuitBreakerRegistry
     from resilience.client import connect
     from resilience.executor import Resilience, ResilientAgentExecutor
+    from resilience.policies import CIRCUIT_CONFIGS
     from resilience.retrying import (
         RETRY_STRATEGIES,
         RetryConfig,
@@ -41,9 +41,10 @@ __version__ = "0.1.0"
 _LATER = {
     "bulkhead": "Bulkhead BulkheadFullError BulkheadRegistry BulkheadTimeoutError",
     "circuit": (
-        "CIRCUIT_CONFIGS CircuitBreaker CircuitBreakerConfig CircuitBreakerOpenError CircuitBreakerRegistry "
-        "CircuitMetrics CircuitState"
+        "CircuitBreaker CircuitBreakerConfig CircuitBreakerOpenError CircuitMetrics CircuitState"
     ),
+    "circuit_registry": "CircuitBreakerRegistry",
+    "policies": "CIRCUIT_CONFIGS",
     "client": "connect",
     "executor": "Resilience ResilientAgentExecutor",
     "retrying": "RETRY_STRATEGIES RetryConfig RetryContext RetryExecutor RetryExhaustedError retry",

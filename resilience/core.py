@@ -22,14 +22,15 @@ from msgspec.structs import replace
 
 from resilience.classification import ErrorClassifier
 from resilience.clock import Clock, as_text
-from resilience.degradation import FEATURES, DegradationLevel, Standing, at_first, choose
+from resilience.degradation import DegradationLevel, Standing, at_first, choose
 from resilience.events import Event, EventType, Heartbeat, Report
 from resilience.history import History, error_event
 from resilience.intake import record_of
 from resilience.journal import ErrorRecord, EventRecord, Journal, JournalError, Record, is_damage
-from resilience.presence import NOBODY, Agents, beaten, fallen_silent
+from resilience.presence import beaten, fallen_silent
 from resilience.redaction import Redactor
-from resilience.services import CircuitCommand, ServiceCircuit, Services, commanded, heard, kept, remembered
+from resilience.services import CircuitCommand, ServiceCircuit, commanded, heard, kept, remembered
+from resilience.state import Notice, State
 
 MAX_WAITING: Final = 10_000
 """Inputs that may wait for the journal; further ones are refused, so that a slow disk cannot fill the memory."""
@@ -43,45 +44,6 @@ _CIRCUIT_EVENTS: Final = {
 }  # fmt: skip
 
 _log = logging.getLogger("winclaw.core")
-
-
-class Notice(Struct, frozen=True, kw_only=True):
-    """Something that is wrong with WinClaw itself and waits for its user: what, why, and what to do."""
-
-    name: str
-    what: str
-    cause: str
-    action: str
-
-
-class State(Struct, frozen=True, kw_only=True):
-    """What the core knows, whole; a new one replaces it, nothing changes inside. ``version`` grows with each."""
-
-    standing: Standing
-    agents: Agents = NOBODY
-    services: Services = Services()
-    notices: tuple[Notice, ...] = ()
-    settings_id: str = ""
-    version: int = 0
-
-    def view(self, now: datetime) -> dict[str, Any]:
-        """The state as the API gives it at ``now``."""
-        standing = self.standing
-        return {
-            "level": standing.level.name,
-            "number": standing.level.value,
-            "since": standing.since.isoformat(),
-            "cause": standing.cause,
-            "pinned": standing.pinned,
-            "latched": standing.latched,
-            "features": dict(FEATURES[standing.level]),
-            "services": self.services.view(now),
-            "isolated": [one.name for one in self.services.circuits.values() if one.state == "ISOLATED"],
-            "agents": [agent.view() for agent in self.agents.values()],
-            "notices": [msgspec.to_builtins(notice) for notice in self.notices],
-            "needs_you": len(self.notices),
-            "version": self.version,
-        }
 
 
 class CoreBusyError(Exception):

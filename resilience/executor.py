@@ -12,7 +12,8 @@ from weakref import WeakKeyDictionary
 from msgspec.structs import asdict
 
 from resilience.bulkhead import Bulkhead, BulkheadRegistry
-from resilience.circuit import CircuitBreaker, CircuitBreakerRegistry
+from resilience.circuit import CircuitBreaker
+from resilience.circuit_registry import CircuitBreakerRegistry
 from resilience.classification import ErrorClassifier
 from resilience.clock import Clock, SystemClock
 from resilience.context import ErrorContext

@@ -6,7 +6,8 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from resilience.circuit import CircuitBreaker, CircuitBreakerRegistry, CircuitState, Transition
+from resilience.circuit import CircuitBreaker, CircuitState, Transition
+from resilience.circuit_registry import CircuitBreakerRegistry
 
 _MOST = 200
 

@@ -18,8 +18,8 @@ PACKAGES: Final = ("resilience", "dashboard", "tray")
 ROOMS: Final = {
     "words": "clock context errors events home sections policies",
     "decisions": (
-        "blame bulkhead circuit circuit_states classification degradation evidence executor gate hedging known_errors listeners pipeline presence "
-        "redaction refusals retry_budget retrying services settings sliding_window timeouts wrapping"
+        "blame bulkhead circuit circuit_registry circuit_states classification degradation evidence executor gate hedging known_errors listeners pipeline presence "
+        "redaction refusals retry_budget retrying services settings sliding_window state timeouts wrapping"
     ),
     "adapters": (
         "config config_check config_nodes config_problems config_values "

@@ -14,8 +14,8 @@ from typing import Any, Final
 
 import pystray
 
-from resilience.core import State
 from resilience.degradation import DegradationLevel
+from resilience.state import State
 from tray import menu
 from tray.artwork import draw
 from tray.text import MESSAGE_UNITS, TITLE_UNITS, fitted

@@ -6,8 +6,8 @@ from typing import Final
 
 from msgspec import Struct
 
-from resilience.core import State
 from resilience.degradation import DegradationLevel
+from resilience.state import State
 from tray.text import TIP_UNITS, fitted
 
 

@@ -8,8 +8,8 @@ from typing import Final
 
 from resilience import home
 from resilience.config import ConfigError, load, parse, read, write_default
-from resilience.core import Notice
 from resilience.settings import Settings
+from resilience.state import Notice
 
 LAST_GOOD: Final = "error_handling_config.last-good.yaml"
 

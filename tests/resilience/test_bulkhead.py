@@ -57,7 +57,7 @@ def test_so_many_run_and_so_many_wait(clock: FakeClock) -> None:
 
 
 def test_slots_do_not_shrink_with_use() -> None:
-    """Erratum 37: of ten slots one was left."""
+    """In the document's sample: of ten slots one was left."""
     bulkhead = Bulkhead("x", 10)
     for _ in range(100):
         with bulkhead:
@@ -66,7 +66,7 @@ def test_slots_do_not_shrink_with_use() -> None:
 
 
 def test_who_waits_in_vain_frees_nobodys_slot(clock: FakeClock) -> None:
-    """Erratum 37."""
+    """In the document's sample it freed another's."""
     bulkhead = Bulkhead("x", 1, 5, timeout_seconds=10, clock=clock)
 
     async def scene() -> None:
@@ -87,7 +87,7 @@ def test_who_waits_in_vain_frees_nobodys_slot(clock: FakeClock) -> None:
 
 
 def test_a_timeout_of_the_call_itself_stays_what_it_is() -> None:
-    """Erratum 37: it became a BulkheadTimeoutError."""
+    """In the document's sample: it became a BulkheadTimeoutError."""
 
     async def slow() -> None:
         raise TimeoutError("the service's own")
@@ -99,7 +99,7 @@ def test_a_timeout_of_the_call_itself_stays_what_it_is() -> None:
 
 
 def test_who_is_cancelled_while_waiting_gives_the_place_back(clock: FakeClock) -> None:
-    """Erratum 37: the queue shrank for ever."""
+    """In the document's sample: the queue shrank for ever."""
     bulkhead = Bulkhead("x", 1, 1, clock=clock)
 
     async def scene() -> None:
@@ -133,7 +133,7 @@ def test_a_slot_given_to_one_who_is_cancelled_in_the_same_moment_goes_to_the_nex
 
 
 def test_the_free_slots_are_those_that_are_free() -> None:
-    """Erratum 37: it told the taken ones."""
+    """In the document's sample: it told the taken ones."""
     bulkhead = Bulkhead("x", 3)
     bulkhead.enter()
     assert bulkhead.get_metrics()["available_slots"] == 2

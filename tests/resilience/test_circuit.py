@@ -17,14 +17,14 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from resilience import errors as e
 from resilience.circuit import (
-    CIRCUIT_CONFIGS,
     CircuitBreaker,
     CircuitBreakerConfig,
     CircuitBreakerOpenError,
-    CircuitBreakerRegistry,
     CircuitState,
     Permit,
 )
+from resilience.circuit_registry import CircuitBreakerRegistry
+from resilience.policies import CIRCUIT_CONFIGS
 from resilience.testing import FakeClock
 
 CLOSED, OPEN, HALF_OPEN = CircuitState.CLOSED, CircuitState.OPEN, CircuitState.HALF_OPEN
@@ -171,7 +171,7 @@ def test_a_result_can_be_a_failure(clock: FakeClock) -> None:
     ids=lambda one: type(one).__name__,
 )  # fmt: skip
 def test_a_callers_mistake_does_not_open_a_circuit(breaker: CircuitBreaker, mistake: Exception) -> None:
-    """Erratum 16: every exception tripped it."""
+    """In the document's sample: every exception tripped it."""
     for _ in range(20):
         with pytest.raises(type(mistake)):
             breaker.call(fail, mistake)
@@ -218,7 +218,7 @@ def half_open(breaker: CircuitBreaker, clock: FakeClock) -> None:
 
 
 def test_half_open_is_not_closed_by_the_clock(breaker: CircuitBreaker, clock: FakeClock) -> None:
-    """Erratum 8: it closed after 60 s with its probe still hanging."""
+    """In the document's sample: it closed after 60 s with its probe still hanging."""
     half_open(breaker, clock)
     clock.advance(1_000_000)
     assert breaker.state is HALF_OPEN
@@ -227,7 +227,7 @@ def test_half_open_is_not_closed_by_the_clock(breaker: CircuitBreaker, clock: Fa
 def test_a_probe_that_hangs_opens_the_circuit_again_and_gives_its_slot_back(
     breaker: CircuitBreaker, clock: FakeClock
 ) -> None:
-    """Errata 8 and 9."""
+    """In the document's sample it never came back, and kept its slot."""
     half_open(breaker, clock)
     hanging = [breaker.admit(), breaker.admit()]
     happen(breaker, clock, "x")
@@ -241,7 +241,7 @@ def test_a_probe_that_hangs_opens_the_circuit_again_and_gives_its_slot_back(
 
 
 def test_more_successes_than_slots_can_close_it(clock: FakeClock) -> None:
-    """Erratum 9: three successes with two slots locked it up for ever."""
+    """In the document's sample: three successes with two slots locked it up for ever."""
     policy = CircuitBreakerConfig(failure_threshold=3, success_threshold=3, half_open_max_calls=2, timeout_seconds=10)
     breaker = CircuitBreaker("x", policy, clock=clock)
     half_open(breaker, clock)
@@ -249,7 +249,7 @@ def test_more_successes_than_slots_can_close_it(clock: FakeClock) -> None:
 
 
 def test_a_cancelled_probe_gives_its_slot_back_and_does_not_vote(breaker: CircuitBreaker, clock: FakeClock) -> None:
-    """Erratum 10."""
+    """In the document's sample it kept its slot."""
     half_open(breaker, clock)
 
     async def hang() -> None:
@@ -270,7 +270,7 @@ def test_a_cancelled_probe_gives_its_slot_back_and_does_not_vote(breaker: Circui
 
 
 def test_the_window_does_not_survive_closing(clock: FakeClock) -> None:
-    """Erratum 11: one failure reopened it."""
+    """In the document's sample: one failure reopened it."""
     policy = CircuitBreakerConfig(
         failure_threshold=99, error_rate_threshold=0.5, min_calls_for_rate=4, success_threshold=1, timeout_seconds=10
     )
@@ -279,7 +279,7 @@ def test_the_window_does_not_survive_closing(clock: FakeClock) -> None:
 
 
 def test_failures_that_come_late_do_not_prolong_the_open_time(breaker: CircuitBreaker, clock: FakeClock) -> None:
-    """Erratum 12: they did, and announced it again."""
+    """In the document's sample: they did, and announced it again."""
     late = [breaker.admit() for _ in range(5)]
     happen(breaker, clock, "- - - 9")
     for permit in late:
@@ -290,7 +290,7 @@ def test_failures_that_come_late_do_not_prolong_the_open_time(breaker: CircuitBr
 
 
 def test_calls_admitted_before_it_opened_are_no_probes(breaker: CircuitBreaker, clock: FakeClock) -> None:
-    """Erratum 12."""
+    """In the document's sample they were."""
     early = [breaker.admit() for _ in range(5)]
     half_open(breaker, clock)
     for permit in early:
@@ -308,12 +308,12 @@ def test_a_late_success_breaks_no_run_of_failures(breaker: CircuitBreaker, clock
 
 
 def test_a_success_ends_a_run_of_failures(breaker: CircuitBreaker, clock: FakeClock) -> None:
-    """Erratum 13: it only took one off, so F F S F F tripped a threshold of three."""
+    """In the document's sample: it only took one off, so F F S F F tripped a threshold of three."""
     assert happen(breaker, clock, "- - + - -")[-1] == "CLOSED"
 
 
 def test_one_failure_is_one_transition(clock: FakeClock) -> None:
-    """Erratum 13: when the run and the rate were both reached, it opened twice."""
+    """In the document's sample: when the run and the rate were both reached, it opened twice."""
     policy = CircuitBreakerConfig(failure_threshold=3, min_calls_for_rate=3, error_rate_threshold=0.1)
     breaker = CircuitBreaker("x", policy, clock=clock)
     happen(breaker, clock, "- - -")
@@ -321,7 +321,7 @@ def test_one_failure_is_one_transition(clock: FakeClock) -> None:
 
 
 def test_listeners_cannot_break_or_deadlock_a_call(clock: FakeClock) -> None:
-    """Erratum 14: one that raised failed a good call, one that reset the circuit hung for ever."""
+    """In the document's sample: one that raised failed a good call, one that reset the circuit hung for ever."""
     seen: list[tuple[str, str, str]] = []
 
     def listen(name: str, old: CircuitState, new: CircuitState) -> None:
@@ -361,7 +361,7 @@ def test_an_asynchronous_listener_is_a_task_of_its_own(clock: FakeClock) -> None
 
 
 def test_is_open_ends_with_the_open_time(breaker: CircuitBreaker, clock: FakeClock) -> None:
-    """Erratum 15: it stayed true until somebody called."""
+    """In the document's sample: it stayed true until somebody called."""
     happen(breaker, clock, "- - -")
     assert (breaker.is_open, breaker.is_closed) == (True, False)
     clock.advance(10)
@@ -369,7 +369,7 @@ def test_is_open_ends_with_the_open_time(breaker: CircuitBreaker, clock: FakeClo
 
 
 def test_the_history_is_bounded(breaker: CircuitBreaker) -> None:
-    """Erratum 15."""
+    """In the document's sample it grew for ever."""
     for _ in range(500):
         breaker.isolate()
         breaker.reset()
@@ -377,7 +377,7 @@ def test_the_history_is_bounded(breaker: CircuitBreaker) -> None:
 
 
 def test_it_serves_several_event_loops(breaker: CircuitBreaker) -> None:
-    """Erratum 15: its lock belonged to the first."""
+    """In the document's sample: its lock belonged to the first."""
 
     async def answer() -> int:
         return 1
@@ -556,7 +556,7 @@ def test_metrics_count_every_call_once(breaker: CircuitBreaker, clock: FakeClock
 
 
 def test_the_error_rate_is_that_of_the_window(breaker: CircuitBreaker, clock: FakeClock) -> None:
-    """Erratum 15: it was for life."""
+    """In the document's sample: it was for life."""
     happen(breaker, clock, "- - + +")
     assert breaker.metrics.error_rate == 0.5
     happen(breaker, clock, " ".join("+" * 100))
@@ -819,7 +819,7 @@ def test_a_registry_knows_the_documents_services(clock: FakeClock) -> None:
 
 
 def test_another_policy_for_a_known_name_is_not_ignored(clock: FakeClock) -> None:
-    """Erratum 15: the second was dropped in silence."""
+    """In the document's sample: the second was dropped in silence."""
     registry = CircuitBreakerRegistry(clock=clock)
     registry.get_or_create("x", SMALL)
     registry.get_or_create("x", SMALL)

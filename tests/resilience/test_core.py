@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from resilience.classification import ErrorClassifier
-from resilience.core import ConfirmationNeededError, Core, CoreBusyError, State
+from resilience.core import ConfirmationNeededError, Core, CoreBusyError
 from resilience.degradation import DegradationLevel
 from resilience.events import Event, EventType, Heartbeat, Report
 from resilience.history import ErrorFilter, History
 from resilience.journal import Journal, JournalError, Record, Written
 from resilience.redaction import Redactor
+from resilience.state import State
 from resilience.testing import FakeClock
 
 SAFE = DegradationLevel.SAFE_MODE

@@ -99,7 +99,7 @@ def test_a_good_call_is_just_made(resilience: Resilience, reports: Reports, call
 def test_what_passes_by_itself_is_tried_again_through_circuit_and_bulkhead(
     resilience: Resilience, reports: Reports, call: Callable[..., Any]
 ) -> None:
-    """Erratum 45: the circuit was looked up and never used."""
+    """In the document's sample: the circuit was looked up and never used."""
     assert call(resilience.protect("gmail_api", retry=QUICK), Backend(REFUSED, REFUSED, 7)) == 7
     metrics = resilience.circuits.get_or_create("gmail_api").metrics
     assert (metrics.total_calls, metrics.failed_calls) == (3, 2)
@@ -120,7 +120,7 @@ def test_the_original_error_comes_out_reported_once_and_explained(
 
 
 def test_the_number_of_calls_is_bounded(resilience: Resilience, call: Callable[..., Any]) -> None:
-    """Erratum 46: healing recursed, 979 calls were made."""
+    """In the document's sample: healing recursed, 979 calls were made."""
     service = Backend(REFUSED)
     with pytest.raises(ConnectionRefusedError):
         call(resilience.protect("gmail_api", retry=QUICK), service)
@@ -138,7 +138,7 @@ def test_an_open_circuit_refuses_and_the_call_is_not_made(
 
 
 def test_with_a_fallback_an_open_circuit_still_makes_no_call(resilience: Resilience, call: Callable[..., Any]) -> None:
-    """Erratum 45: with a fallback the real call was made."""
+    """In the document's sample: with a fallback the real call was made."""
     resilience.circuits.get_or_create("gpt-5.2").isolate("tests")
     service = Backend(7)
     assert call(resilience.protect("gpt-5.2", fallback=lambda: "canned"), service) == "canned"
@@ -193,7 +193,7 @@ def test_a_fallback_may_be_asynchronous_for_what_is(resilience: Resilience, cloc
 
 
 def test_a_refused_feature_is_an_error_and_no_dictionary(clock: FakeClock, call: Callable[..., Any]) -> None:
-    """Erratum 47."""
+    """In the document's sample the caller took a dictionary for the result."""
     allowed = [False]
 
     def refuses(service: str, read_only: bool) -> Callable[[], FeatureDisabledError] | None:
@@ -214,7 +214,7 @@ def test_a_refused_feature_is_an_error_and_no_dictionary(clock: FakeClock, call:
 
 
 def test_an_unknown_strategy_is_an_error_at_once(resilience: Resilience) -> None:
-    """Erratum 48."""
+    """In the document's sample it retried everything."""
     with pytest.raises(ValueError, match="no retry strategy 'aggresive'"):
         resilience.protect("gpt-5.2", retry="aggresive")
 

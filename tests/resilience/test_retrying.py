@@ -84,7 +84,7 @@ def run(request: pytest.FixtureRequest, clock: FakeClock) -> Callable[..., Any]:
 
 
 def test_retries_are_counted_after_the_first_call(clock: FakeClock, run: Callable[..., Any]) -> None:
-    """Erratum 18: max_retries=N made N calls."""
+    """In the document's sample: max_retries=N made N calls."""
     call = Flaky(clock, REFUSED)
     with pytest.raises(RetryExhaustedError) as exhausted:
         run(RetryExecutor(PLAIN, clock=clock), call)
@@ -94,7 +94,7 @@ def test_retries_are_counted_after_the_first_call(clock: FakeClock, run: Callabl
 
 
 def test_no_retries_are_a_plain_call_with_a_plain_error(clock: FakeClock, run: Callable[..., Any]) -> None:
-    """Erratum 18: zero still wrapped it."""
+    """In the document's sample: zero still wrapped it."""
     call = Flaky(clock, REFUSED)
     with pytest.raises(ConnectionRefusedError) as plain:
         run(RetryExecutor(RetryConfig(max_retries=0), clock=clock), call)
@@ -115,7 +115,7 @@ def test_what_goes_well_at_once_waits_for_nothing(clock: FakeClock) -> None:
 
 
 def test_the_first_pause_is_the_base_delay(clock: FakeClock) -> None:
-    """Erratum 19: it was twice as long."""
+    """In the document's sample: it was twice as long."""
     call = Flaky(clock, REFUSED)
     with pytest.raises(RetryExhaustedError):
         RetryExecutor(PLAIN, clock=clock).execute(call)
@@ -135,7 +135,7 @@ POLICIES = st.builds(
 
 @given(POLICIES, st.integers(1, 1000), st.floats(0, 1, exclude_max=True))
 def test_no_pause_is_longer_than_the_longest(policy: RetryStrategy, number: int, die: float) -> None:
-    """Erratum 20: jitter came after the cap."""
+    """In the document's sample: jitter came after the cap."""
     assert 0 <= pause_seconds(policy, number, lambda: die) <= policy.max_delay
 
 
@@ -152,7 +152,7 @@ def test_jitter_comes_in_three_kinds(kind: Any, low: float, high: float) -> None
 
 
 def test_a_service_that_asks_for_time_gets_it(clock: FakeClock, run: Callable[..., Any]) -> None:
-    """Erratum 22."""
+    """In the document's sample Retry-After was ignored."""
     call = Flaky(clock, e.RateLimitError("slow down", retry_after_s=20), 7)
     assert run(RetryExecutor(PLAIN, clock=clock), call) == 7
     assert call.at == [0, 20]
@@ -175,7 +175,7 @@ def test_a_service_may_ask_for_time_up_to_the_deadline(clock: FakeClock) -> None
 
 
 def test_no_try_begins_after_the_deadline(clock: FakeClock, run: Callable[..., Any]) -> None:
-    """Erratum 22: there was none."""
+    """In the document's sample: there was none."""
     call = Flaky(clock, REFUSED)
     with pytest.raises(RetryExhaustedError, match="after its time is up"):
         run(RetryExecutor(RetryConfig(max_retries=99, base_delay=4, jitter=False, total_seconds=13), clock=clock), call)
@@ -215,7 +215,7 @@ def test_pauses_can_be_made_immediate() -> None:
 def test_what_trying_again_cannot_mend_is_not_tried_again(
     clock: FakeClock, run: Callable[..., Any], error: Exception
 ) -> None:
-    """Erratum 21: a should_retry of one's own went past the list of what must never be tried again."""
+    """In the document's sample: a should_retry of one's own went past the list of what must never be tried again."""
     call = Flaky(clock, error)
     for config in (PLAIN, RetryConfig(should_retry=lambda _: True), None):
         with pytest.raises(type(error)):
@@ -328,7 +328,7 @@ def test_the_strategies_are_the_documents(name: str, retries: int, base: float, 
 
 
 def test_an_unknown_strategy_is_an_error() -> None:
-    """Erratum 48: it retried everything."""
+    """In the document's sample: it retried everything."""
     with pytest.raises(ValueError, match="no retry strategy 'netwrok'; there are auto, none, api_rate_limited, database"):
         retry("netwrok")
 
@@ -359,14 +359,14 @@ def test_callbacks_are_told_and_harm_nobody(clock: FakeClock, run: Callable[...,
 
 
 def test_every_argument_of_the_function_is_its_own(clock: FakeClock, run: Callable[..., Any]) -> None:
-    """Erratum 21: a keyword named ``context`` was swallowed."""
+    """In the document's sample: a keyword named ``context`` was swallowed."""
     executor = RetryExecutor(PLAIN, clock=clock)
     expected = ((1,), {"context": 2, "config": 4})
     assert run(executor, Flaky(clock, REFUSED, ...), 1, context=2, config=4) == expected
 
 
 def test_the_error_of_all_tries_does_not_hide_what_it_was(clock: FakeClock) -> None:
-    """Erratum 23: healing saw only that something was exhausted."""
+    """In the document's sample: healing saw only that something was exhausted."""
     with pytest.raises(RetryExhaustedError) as exhausted:
         RetryExecutor(PLAIN, clock=clock).execute(Flaky(clock, TimeoutError(), REFUSED))
     assert ErrorClassifier().verdict(exhausted.value).error_class is e.NetworkTransientError
