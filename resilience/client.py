@@ -7,9 +7,9 @@ import logging
 import os
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from resilience import home
@@ -167,21 +167,15 @@ class Agent:
             return None
         return lambda: FeatureDisabledError(service, feature, state["level"], state["cause"])
 
-    @contextmanager
-    def watch(self, service: str, operation: str = "unknown", *, read_only: bool = False) -> Iterator[None]:
+    def watch(self, service: str, operation: str = "unknown", *, read_only: bool = False) -> Watch:
         """A block whose calls to ``service`` pass its policies as one try; its failure is reported, then raised.
+
+        ``with agent.watch(…):``, or ``async with`` in coroutines, where waiting for a slot must not stop the loop.
 
         Raises:
             RefusedError: a policy does not allow it; the block does not run.
         """
-        try:
-            with self.resilience.pipeline(service, read_only=read_only).passage():
-                yield
-        except RefusedError:
-            raise
-        except Exception as error:
-            self.report(error, service, operation)
-            raise
+        return Watch(self, service, operation, read_only=read_only)
 
     def protect(
         self,
@@ -220,6 +214,41 @@ class Agent:
         if os.getpid() == self._pid:
             self._link.stop()
             self._spool.close()
+
+
+class Watch:
+    """What ``Agent.watch`` gives: one block, entered once."""
+
+    def __init__(self, agent: Agent, service: str, operation: str, *, read_only: bool) -> None:
+        self._agent, self._service, self._operation = agent, service, operation
+        self._pipeline = agent.resilience.pipeline(service, read_only=read_only)
+        self._passage: Any = None
+
+    def __enter__(self) -> None:
+        self._passage = self._pipeline.passage()
+        self._passage.__enter__()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        try:
+            self._passage.__exit__(kind, error, trace)
+        finally:
+            self._ended(error)
+
+    async def __aenter__(self) -> None:
+        self._passage = self._pipeline.passage_async()
+        await self._passage.__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            await self._passage.__aexit__(kind, error, trace)
+        finally:
+            self._ended(error)
+
+    def _ended(self, error: BaseException | None) -> None:
+        if isinstance(error, Exception) and not isinstance(error, RefusedError):
+            self._agent.report(error, self._service, self._operation)
 
 
 def connect(name: str, *, folder: Path | str | None = None, clock: Clock | None = None) -> Agent:

@@ -17,6 +17,8 @@ import resilience
 from resilience.client import Agent, connect
 from resilience.degradation import FEATURES, DegradationLevel
 from resilience.gate import SERVICE_FEATURES, FeatureDisabledError
+from resilience.refusals import RefusedError
+from resilience.testing import immediate_retries
 
 
 class FakeTray:
@@ -178,11 +180,36 @@ def test_coroutines_are_protected_alike(tray: FakeTray, agent: Agent) -> None:
         return f"sent to {to}"
 
     assert asyncio.run(send("me")) == "sent to me"
-    with pytest.raises(ConnectionResetError):
+    with immediate_retries(), pytest.raises(ConnectionResetError) as failure:
         asyncio.run(send("nobody"))
+    assert "tries failed" in failure.value.__notes__[-1]
     assert agent.flush(10)
     assert [report["type"] for report in tray.reports] == ["NetworkTransientError"]
     assert tray.reports[0]["operation"].endswith("send")
+
+
+def test_a_block_is_watched_in_functions_and_in_coroutines(tray: FakeTray, agent: Agent) -> None:
+    def plainly() -> None:
+        with agent.watch("gmail_api", "send"):
+            raise ConnectionResetError("gone")
+
+    async def later() -> None:
+        async with agent.watch("gmail_api", "send"):
+            raise ConnectionResetError("gone")
+
+    with pytest.raises(ConnectionResetError):
+        plainly()
+    with pytest.raises(ConnectionResetError):
+        asyncio.run(later())
+    with agent.watch("gmail_api"):
+        pass
+    assert agent.flush(10)
+    assert [(report["component"], report["operation"]) for report in tray.reports] == [("gmail_api", "send")] * 2
+    metrics = agent.resilience.circuits.get_or_create("gmail_api").metrics
+    assert (metrics.successful_calls, metrics.failed_calls) == (1, 2)
+    agent.resilience.circuits.get_or_create("gmail_api").isolate("tests")
+    with pytest.raises(RefusedError), agent.watch("gmail_api"):
+        raise AssertionError("the block must not run")
 
 
 def test_cancellation_is_no_failure(tray: FakeTray, agent: Agent) -> None:
