@@ -103,6 +103,7 @@ class Bulkhead:
         self._slots: list[None] = [None] * max_concurrent
         self._waiting: OrderedDict[_Waiter, None] = OrderedDict()
         self._owed = 0  # slots to be taken out of use, as soon as they come free
+        self._most = max_concurrent  # slots there are, those included
         self._accepted = Tally()
         self._rejected = self._late = self._left = 0
 
@@ -196,7 +197,7 @@ class Bulkhead:
         Raises:
             RuntimeError: nobody is inside who could leave.
         """
-        if len(self._slots) >= self.limits.max_concurrent + self._owed:
+        if len(self._slots) >= self._most:
             raise RuntimeError(f"the bulkhead {self.name!r} was left more often than entered")
         self._slots.append(None)
         if self._waiting or self._owed:  # looked at after the slot is there, so that nobody waits beside a free one
@@ -273,6 +274,7 @@ class Bulkhead:
             more = new.max_concurrent - self.limits.max_concurrent
             self.limits = new
             self._owed += max(-more, 0)
+            self._most += max(more, 0)
             self._slots.extend([None] * max(more, 0))
             self._serve()
 
@@ -281,7 +283,7 @@ class Bulkhead:
         with self._lock:
             free, accepted = len(self._slots), self._accepted.value
             rejected, late, left, queued = self._rejected, self._late, self._left, len(self._waiting)
-            running = self.limits.max_concurrent + self._owed - free
+            running = self._most - free
         return {
             "name": self.name,
             "max_concurrent": self.limits.max_concurrent,
@@ -328,6 +330,7 @@ class Bulkhead:
             while self._owed and self._slots:
                 self._slots.pop()
                 self._owed -= 1
+                self._most -= 1
             while self._waiting and self._slots:
                 self._slots.pop()
                 if not self._waiting:  # served in between, from a coroutine that was ended
@@ -345,7 +348,7 @@ class Bulkhead:
                     self._accepted.tick()
 
     def _said(self, kind: type[_Refusal], waited_s: float = 0.0) -> _Refusal:
-        running = self.limits.max_concurrent + self._owed - len(self._slots)
+        running = self._most - len(self._slots)
         return kind(
             self.name, running, len(self._waiting), self.limits.max_concurrent, self.limits.max_queue, waited_s
         )

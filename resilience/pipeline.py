@@ -140,20 +140,21 @@ class Pipeline:
 
     def _asynchronous(self, function: Callable[..., Any], operation: str) -> Callable[..., Any]:
         breaker, bulkhead, monotonic = self.breaker, self.bulkhead, self._clock.monotonic
+        try_enter, leave, begin = bulkhead.try_enter, bulkhead.leave, self._limits.begin
 
         async def attempt(args: Any, kwargs: Any, deadline_s: float | None, seconds: float | None, now_s: float) -> Any:
             if self.refusal is not None:
                 raise self.refusal()
             permit = breaker.gate or breaker.admit()
             try:
-                if not bulkhead.try_enter():
+                if not try_enter():
                     await self._in_time(bulkhead.aenter, self._left_s(deadline_s), "found no room")
                     now_s = monotonic()
                 try:
                     if seconds is None:
                         result = await function(*args, **kwargs)
                     else:
-                        limit = self._limits.begin(seconds, now_s)
+                        limit = begin(seconds, now_s)
                         try:
                             result = await function(*args, **kwargs)
                         except BaseException as error:
@@ -164,7 +165,7 @@ class Pipeline:
                         if limit.is_over:
                             limit.finish(None)
                 finally:
-                    bulkhead.leave()
+                    leave()
             except BaseException as error:
                 breaker.failed(permit, error)
                 raise
