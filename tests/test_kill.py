@@ -136,6 +136,27 @@ def test_safe_mode_survives_kill_9_from_the_moment_it_is_answered(program: Progr
     assert (state["level"], state["pinned"]) == ("SAFE_MODE", True)
 
 
+def test_an_open_circuit_survives_kill_9_from_the_moment_it_is_answered(program: Program) -> None:
+    program.start()
+    opened = {"service": "gpt-5.2", "state": "OPEN", "change": 1, "because": "3 calls in a row failed", "retry_after_s": 3600}
+    program.ask("POST", "/api/v1/heartbeats", {"agent": "a", "pid": 1, "circuits": [opened]})
+    program.ask("POST", "/api/v1/circuits/gmail_api/isolate", {}, operator=True)
+    program.kill()
+    program.start()
+    services = {one["name"]: one for one in program.ask("GET", "/api/v1/state")["services"]}
+    assert (services["gpt-5.2"]["circuit"], services["gpt-5.2"]["because"]) == ("OPEN", "3 calls in a row failed")
+    assert services["gmail_api"]["circuit"] == "ISOLATED"
+    late = resilience.connect("late", folder=program.folder)
+    breaker = late.resilience.circuits.get_or_create("gpt-5.2")
+    told = threading.Event()
+    breaker.listen(lambda _: told.set())
+    if not breaker.is_open:
+        assert told.wait(20)
+    with pytest.raises(resilience.CircuitBreakerOpenError, match=r"3 calls in a row failed \(seen by a\)"):
+        late.protect("gpt-5.2")(lambda: 1)()
+    late.close()
+
+
 def test_an_agent_works_alone_and_delivers_when_the_app_comes(program: Program) -> None:
     agent = resilience.connect("early-bird", folder=program.folder)
     agent.report(TimeoutError("before anybody listens"), "gpt-5.2", "ask")

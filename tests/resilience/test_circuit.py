@@ -466,6 +466,18 @@ def test_a_refused_call_is_not_made(breaker: CircuitBreaker) -> None:
     assert made == []
 
 
+def test_each_refusal_is_an_error_of_its_own(breaker: CircuitBreaker) -> None:
+    """One that is raised again and again gathers a traceback without end."""
+    breaker.isolate()
+    raised = []
+    for _ in range(3):
+        with pytest.raises(CircuitBreakerOpenError) as refusal:
+            breaker.call(lambda: None)
+        raised.append((refusal.value, len(refusal.traceback)))
+    assert len({id(error) for error, _ in raised}) == 3
+    assert len({length for _, length in raised}) == 1
+
+
 # Chosen by hand
 
 
@@ -677,6 +689,17 @@ def test_threads_and_loops_lose_no_call() -> None:
     metrics = breaker.metrics
     assert (metrics.total_calls, metrics.failed_calls) == (each * threads, each * threads // 10)
     assert metrics.window.calls == 50
+
+
+def test_callers_do_not_wait_for_each_other(breaker: CircuitBreaker) -> None:
+    """All are inside at the same time, or the barrier breaks."""
+    together = threading.Barrier(5, timeout=10)
+    threads = [threading.Thread(target=breaker.call, args=[together.wait]) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert breaker.metrics.successful_calls == 5
 
 
 def test_threads_together_open_it_once_and_probe_within_the_limit() -> None:

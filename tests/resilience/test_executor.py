@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import threading
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -17,7 +19,7 @@ from resilience.gate import FeatureDisabledError
 from resilience.policies import BulkheadLimits, RetryStrategy
 from resilience.retrying import RetryConfig
 from resilience.settings import Bulkheads, CircuitBreakers, Retry, Service, Settings
-from resilience.testing import FakeClock
+from resilience.testing import FakeClock, Faults, immediate_retries
 
 QUICK = RetryConfig(max_retries=2, base_delay=1, jitter=False)
 
@@ -497,8 +499,6 @@ def test_new_settings_hold_for_what_is_protected_already(clock: FakeClock, call:
 def test_what_is_no_longer_used_is_forgotten(resilience: Resilience) -> None:
     for _ in range(50):
         resilience.protect("gmail_api")(Backend(1).ask)()
-    import gc
-
     gc.collect()
     assert len(resilience._pipelines) == 0
 
@@ -563,3 +563,45 @@ def test_an_error_that_takes_no_attributes_comes_out_all_the_same(resilience: Re
 
     with pytest.raises(Closed):
         call(resilience.protect("gmail_api", retry="none"), Backend(Closed()))
+
+
+def test_threads_and_loops_with_faults_lose_nothing() -> None:
+    """Real time, real threads: whatever happens, each call has one outcome, and in the end nothing is held."""
+    settings = Settings(
+        circuit_breaker=CircuitBreakers(default=CircuitBreakerConfig(failure_threshold=10_000, error_rate_threshold=1.0)),
+        bulkhead=Bulkheads(default=BulkheadLimits(max_concurrent=3, max_queue=1000)),
+    )
+    resilience = Resilience(settings)
+    faults = Faults(seed=7)
+    faults.fail(ConnectionResetError, rate=0.3)
+    protect = resilience.protect("mine", retry=RetryConfig(max_retries=2), timeout_s=60, fallback=lambda _: "fallback")
+    outcomes: list[str] = []
+
+    def answer(n: int) -> str:
+        return f"answer {n % 1}"
+
+    async def answer_later(n: int) -> str:
+        await asyncio.sleep(0)
+        return answer(n)
+
+    plainly, later = protect(faults(answer)), protect(faults(answer_later))
+
+    def sync() -> None:
+        outcomes.extend(plainly(n) for n in range(200))
+
+    async def many() -> None:
+        for _ in range(10):
+            outcomes.extend(await asyncio.gather(*(later(n) for n in range(20))))
+
+    with immediate_retries():
+        threads = [threading.Thread(target=sync if n % 2 else lambda: asyncio.run(many())) for n in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len(outcomes) == 6 * 200
+    assert set(outcomes) == {"answer 0", "fallback"}
+    metrics = resilience.circuits.get_or_create("mine").metrics
+    assert (metrics.total_calls, metrics.failed_calls) == (faults.calls, faults.injected)
+    held = resilience.bulkheads.get_all_metrics()["mine"]
+    assert (held["running"], held["current_queue"], held["accepted_requests"]) == (0, 0, faults.calls)
