@@ -17,11 +17,11 @@ CALLERS_MISTAKES: Final = (
 """What a service answers that is there: to a bad request, or with what nobody can use; and what never reached it."""
 
 
-def is_services_fault(error: Exception, component: str = "unknown") -> bool:
+def is_services_fault(error: Exception, component: str = "unknown", classifier: ErrorClassifier | None = None) -> bool:
     """Whether ``error`` says that the service is unwell; one that nobody knows does."""
     if isinstance(error, e.WinClawError):
         return not isinstance(error, CALLERS_MISTAKES)
-    verdict = _classifier().verdict(error, component)
+    verdict = (classifier or _classifier()).verdict(error, component)
     return not issubclass(verdict.error_class, CALLERS_MISTAKES) and verdict.impact is not ErrorImpact.NONE
 
 

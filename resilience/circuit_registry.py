@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
+from resilience.blame import is_services_fault
 from resilience.circuit import CircuitBreaker
+from resilience.classification import ErrorClassifier
 from resilience.clock import Clock, SystemClock
 from resilience.policies import CircuitBreakerConfig
 
@@ -16,6 +19,7 @@ class CircuitBreakerRegistry:
 
     Args:
         configs: the policy for each service. default: for those that are not among them.
+        classifier: tells whose fault an error is. on_create: called with each new circuit.
     """
 
     def __init__(
@@ -24,10 +28,11 @@ class CircuitBreakerRegistry:
         default: CircuitBreakerConfig | None = None,
         *,
         clock: Clock | None = None,
+        classifier: ErrorClassifier | None = None,
         on_create: Callable[[CircuitBreaker], Any] | None = None,
     ) -> None:
         self._configs, self._default = dict(configs or {}), default or CircuitBreakerConfig()
-        self._clock, self._on_create = clock or SystemClock(), on_create
+        self._clock, self._classifier, self._on_create = clock or SystemClock(), classifier, on_create
         self._breakers: dict[str, CircuitBreaker] = {}
         self._lock = threading.Lock()
 
@@ -41,7 +46,8 @@ class CircuitBreakerRegistry:
             breaker = self._breakers.get(name)
             if breaker is None:
                 chosen = config or self._configs.get(name, self._default)
-                breaker = self._breakers[name] = CircuitBreaker(name, chosen, clock=self._clock)
+                is_failure = partial(is_services_fault, component=name, classifier=self._classifier)
+                breaker = self._breakers[name] = CircuitBreaker(name, chosen, clock=self._clock, is_failure=is_failure)
                 if self._on_create is not None:
                     self._on_create(breaker)
         if config is not None and config != breaker.config:

@@ -64,7 +64,9 @@ class Resilience:
         self.clock = clock or SystemClock()
         self.classifier = classifier or ErrorClassifier(clock=self.clock)
         policies = self.settings.circuit_breaker
-        self.circuits = CircuitBreakerRegistry(policies.services, policies.default, clock=self.clock, on_create=on_circuit)
+        self.circuits = CircuitBreakerRegistry(
+            policies.services, policies.default, clock=self.clock, classifier=self.classifier, on_create=on_circuit
+        )
         self.bulkheads = BulkheadRegistry(clock=self.clock)
         self._report = self._classify if report is None else report
         self._refuses = (lambda *_: None) if refuses is None else refuses

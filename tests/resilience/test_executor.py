@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from resilience import ErrorContext
+from resilience import ErrorClassifier, ErrorContext
 from resilience import errors as e
 from resilience.bulkhead import BulkheadFullError
 from resilience.circuit import CircuitBreakerConfig, CircuitBreakerOpenError, CircuitState
@@ -449,6 +449,24 @@ def test_a_plain_generator_is_refused(resilience: Resilience) -> None:
 
     with pytest.raises(TypeError, match="is a generator; make it asynchronous"):
         resilience.protect("gmail_api")(items)
+
+
+def test_a_rule_of_ones_own_says_whose_fault_it_is_and_whether_to_try_again(clock: FakeClock) -> None:
+    class Busy(Exception):
+        """The service's own word for it."""
+
+    classifier = ErrorClassifier(clock=clock)
+    resilience = Resilience(clock=clock, classifier=classifier)
+    failing = Backend(Busy(), Busy(), 7)
+    with pytest.raises(Busy):
+        resilience.protect("mine")(failing.ask)()
+    classifier.add_rule(lambda evidence: e.ServiceUnavailableError if "Busy" in evidence.names[0] else None)
+    assert resilience.protect("mine")(failing.ask)() == 7
+    classifier.add_rule(lambda _: e.ValidationError)
+    failed = resilience.circuits.get_or_create("mine").metrics.failed_calls
+    with pytest.raises(LookupError):
+        resilience.protect("other")(Backend(LookupError()).ask)()
+    assert (failed, resilience.circuits.get_or_create("other").metrics.failed_calls) == (2, 0)
 
 
 # Settings
