@@ -73,11 +73,14 @@ class Services(NamedTuple):
 
     def view(self, now: datetime) -> list[dict[str, Any]]:
         """The services as the API gives them, with what the agents count: those that are unwell first."""
+        counted: dict[str, list[Mapping[str, float]]] = {}
+        for (_, _, service), one in self.seen.items():
+            counted.setdefault(service, []).append(one.numbers)
         views = []
         for circuit in self.circuits.values():
-            numbers = [one.numbers for (_, _, service), one in self.seen.items() if service == circuit.name]
+            numbers = counted.get(circuit.name, [])
             sums = {key: sum(one.get(key, 0) for one in numbers) for key in ("calls", "failures", "rejected")}
-            worst = max((one["p95_ms"] for one in numbers if one.get("p95_ms") is not None), default=None)
+            worst = max((one["p95_ms"] for one in numbers if "p95_ms" in one), default=None)
             views.append({**circuit.view(now), **sums, "p95_ms": worst})
         return sorted(views, key=lambda view: (view["healthy"], view["name"]))
 
