@@ -315,7 +315,8 @@ class Core:
             case Heartbeat():
                 agents, news = beaten(state.agents, an_input, now, self.clock.monotonic())
                 said = [self._event(news, an_input.agent, pid=an_input.pid)] if news else []
-                services, changed = heard(state.services, an_input, now)
+                told = [replace(one, because=self._redactor.text(one.because)) for one in an_input.circuits]
+                services, changed = heard(state.services, replace(an_input, circuits=tuple(told)), now)
                 said += [self._circuit_event(circuit, now) for circuit in changed]
                 return replace(state, agents=agents, services=services), said
             case _Switch(service, command, actor, origin):

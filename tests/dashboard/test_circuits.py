@@ -118,6 +118,12 @@ def test_a_report_of_a_circuit_that_makes_no_sense_is_refused(call: Caller, circ
     assert call.winclaw.core.state.services.circuits == {}
 
 
+def test_no_secret_comes_in_with_a_reason(call: Caller) -> None:
+    circuit = {"service": "x", "state": "OPEN", "change": 1, "because": "key sk-abcdefghijklmnopqrstu is refused"}
+    assert call("POST", "/api/v1/heartbeats", {"agent": "a", "circuits": [circuit]}, call.agent).status == 200
+    assert call.winclaw.core.view()["services"][0]["because"] == "key [redacted] is refused"
+
+
 def test_an_open_circuit_survives_a_restart(tmp_path: Path) -> None:
     with running(tmp_path / "home", port=0) as first:
         agent = resilience.connect("one", folder=tmp_path / "home")
