@@ -71,6 +71,11 @@ def status(as_json: bool) -> None:
     lost = [agent["name"] for agent in state["agents"] if not agent["alive"]]
     gone = f"; gone: {', '.join(lost)}" if lost else ""
     click.echo(f"Agents: {', '.join(alive) or 'none connected'}{gone}")
+    unwell = [one for one in state["services"] if not one["healthy"]]
+    if state["services"]:
+        click.echo(f"Services: {len(state['services']) - len(unwell)} of {len(state['services'])} answer")
+    for one in unwell:
+        click.echo(f"  {one['name']}: circuit {one['circuit'].lower().replace('_', '-')}, {one['because']}")
     for notice in state["notices"]:
         click.echo(f"Needs you: {notice['what']} {notice['cause']} {notice['action']}")
 

@@ -33,6 +33,13 @@ def test_status_in_words_and_as_json(program: Program) -> None:
     assert json.loads(program.command("status", "--json"))["level"] == "FULL"
 
 
+def test_status_names_the_services_that_do_not_answer(program: Program) -> None:
+    circuits = [{"service": "a", "state": "CLOSED"}, {"service": "b", "state": "OPEN", "change": 1, "because": "it burns"}]
+    program.ask("POST", "/api/v1/heartbeats", {"agent": "x", "circuits": [{**one, "retry_after_s": 60} for one in circuits]})
+    said = program.command("status")
+    assert "Services: 1 of 2 answer\n  b: circuit open, it burns\n" in said
+
+
 def test_safe_mode_on_and_off_with_a_question(program: Program) -> None:
     assert "Safe Mode" in program.command("safe-mode", "on")
     assert program.command("level") == "safe-mode\n"
