@@ -12,7 +12,8 @@ from msgspec import Struct
 from dashboard.access import Access
 from dashboard.problems import Problem
 from resilience.context import ErrorSeverity
-from resilience.core import ConfirmationNeededError, Core
+from resilience.control import ConfirmationNeededError
+from resilience.core import Core
 from resilience.degradation import DegradationLevel
 from resilience.history import MAX_ROWS, ErrorFilter
 from resilience.state import State

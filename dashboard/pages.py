@@ -19,7 +19,8 @@ from dashboard.api import error_filter, leaving_preview, ordered
 from dashboard.problems import Problem
 from resilience.clock import as_text
 from resilience.context import ErrorSeverity
-from resilience.core import ConfirmationNeededError, Core, CoreBusyError
+from resilience.control import ConfirmationNeededError
+from resilience.core import Core, CoreBusyError
 from resilience.degradation import DegradationLevel
 from resilience.events import EventType
 from resilience.history import ErrorFilter

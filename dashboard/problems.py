@@ -9,7 +9,8 @@ from typing import Any
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from resilience.core import ConfirmationNeededError, CoreBusyError
+from resilience.control import ConfirmationNeededError
+from resilience.core import CoreBusyError
 from resilience.journal import JournalError
 
 

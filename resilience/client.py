@@ -6,34 +6,29 @@ import atexit
 import logging
 import os
 import threading
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from resilience import home
 from resilience.classification import ErrorClassifier
-from resilience.clock import Clock, SystemClock, as_text
+from resilience.clock import Clock, SystemClock
 from resilience.context import ErrorContext
-from resilience.degradation import FEATURES, DegradationLevel
-from resilience.evidence import facts
-from resilience.gate import SERVICE_FEATURES, FeatureDisabledError, blocking_feature
+from resilience.enforcement import Enforcement, what_is_held
 from resilience.link import Link
 from resilience.redaction import Redactor
-from resilience.refusals import RefusedError
+from resilience.reporting import as_report
 from resilience.spool import Spool
 
 if TYPE_CHECKING:
     from resilience.executor import Fallback, Resilience
     from resilience.retrying import RetryConfig
     from resilience.shared_circuits import SharedCircuits
+    from resilience.watch import Watch
 
 P = ParamSpec("P")
 R = TypeVar("R")
-_MAX_CAUSES = 10
 _log = logging.getLogger("winclaw.agent")
-_ALONE: Mapping[str, Any] = {"level": "FULL", "cause": "", "features": FEATURES[DegradationLevel.FULL]}
 
 
 class Agent:
@@ -42,8 +37,7 @@ class Agent:
     def __init__(self, name: str, folder: Path, classifier: ErrorClassifier, redactor: Redactor, clock: Clock) -> None:
         self.name = name
         self._folder, self._classifier, self._redactor, self._clock = folder, classifier, redactor, clock
-        self._state: Mapping[str, Any] = _ALONE
-        self._gates: Mapping[str, str | None] = SERVICE_FEATURES
+        self._enforcement = Enforcement(what_is_held(folder))
         self._listeners: list[Callable[[Mapping[str, Any]], None]] = []
         self._policies: tuple[Resilience, SharedCircuits] | None = None
         self._told: Mapping[str, Any] | None = None
@@ -55,7 +49,7 @@ class Agent:
     def _start(self) -> None:
         self._pid = os.getpid()
         self._spool = Spool(home.make_private_folder(self._folder / home.SPOOL))
-        self._link = Link(self.name, self._folder, self._spool, self._clock, self._heard, self._circuits)
+        self._link = Link(self.name, self._folder, self._spool, self._clock, self._heard, self._news, self._untold)
         self._link.start()
 
     def report(
@@ -74,50 +68,33 @@ class Agent:
             with self._starting:
                 if os.getpid() != self._pid:
                     self._start()
-        self._spool.append(self._as_report(error, context))
+        self._spool.append(self._redactor.value(as_report(error, context, self.name, self._clock.now())))
         self._link.wake()
         return context
 
-    def _as_report(self, error: BaseException, context: ErrorContext) -> dict[str, Any]:
-        report = {
-            "type": context.error_type,
-            "message": _cut(context.message, 10_000),
-            "component": _cut(context.component, 200) or "unknown",
-            "operation": _cut(context.operation, 200) or "unknown",
-            "agent": _cut(self.name, 200),
-            "severity": context.severity.name,
-            "at": as_text(context.timestamp),
-            "key": uuid.uuid4().hex,
-            "stack": _cut(context.stack_trace, 110_000),
-            "reason": _cut(context.reason, 10_000),
-            "metadata": {
-                **context.metadata, **_retries(context), **facts(error, self._clock.now()), "exception": _type_name(error),
-            },
-        }
-        cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-        if cause is not None:
-            report["cause"] = _as_cause(cause, 0)
-        clean: dict[str, Any] = self._redactor.value(report)
-        return clean
-
     @property
     def state(self) -> Mapping[str, Any]:
-        """The state that the tray told last; FULL as long as none has spoken."""
-        return self._state
+        """The state that the tray told last; as long as none has spoken FULL, or what a person has pinned."""
+        return self._enforcement.state
+
+    @property
+    def context_limit_tokens(self) -> int | None:
+        """To how many tokens the present level asks to keep a model's context (§5.1); None: no limit."""
+        limit: int | None = self.state.get("context_limit_tokens")
+        return limit
 
     def on_state(self, listener: Callable[[Mapping[str, Any]], None]) -> None:
         """Has ``listener(state)`` called on a thread of ours whenever the tray tells a new state."""
         self._listeners.append(listener)
 
     def _heard(self, answer: dict[str, Any]) -> None:
-        self._gates = answer["policy"]["gates"]
-        self._state = answer["state"]
+        self._enforcement.take(answer["state"], answer["policy"]["gates"])
         with self._making:
             self._told = answer["policy"].get("settings") or self._told
             if self._policies is not None:
                 self._obey(*self._policies)
         for listener in self._listeners:
-            listener(self._state)
+            listener(self.state)
 
     @property
     def resilience(self) -> Resilience:
@@ -129,7 +106,7 @@ class Agent:
 
                 shared = SharedCircuits(self.name, lambda: self._link.beat_soon())
                 made = Resilience(
-                    classifier=self._classifier, report=self._failed, refuses=self._refuses, on_circuit=shared.join,
+                    classifier=self._classifier, report=self._failed, gate=self._enforcement.gate, on_circuit=shared.join,
                     clock=self._clock,
                 )  # fmt: skip
                 self._policies = made, shared
@@ -138,7 +115,7 @@ class Agent:
 
     def _obey(self, policies: Resilience, shared: SharedCircuits) -> None:
         """Takes over what the tray has told last."""
-        shared.follow(self._state.get("services", ()), policies.circuits)
+        shared.follow(self.state.get("services", ()), policies.circuits)
         if self._told is None:
             policies.look_again()
             return
@@ -156,16 +133,9 @@ class Agent:
         Raises:
             FeatureDisabledError: it says which flag is off, at which level, and why.
         """
-        refusal = self._refuses(service, read_only)
-        if refusal is not None:
-            raise refusal()
-
-    def _refuses(self, service: str, read_only: bool) -> Callable[[], FeatureDisabledError] | None:
-        state = self._state
-        feature = blocking_feature(service, state["features"], self._gates, read_only)
-        if feature is None:
-            return None
-        return lambda: FeatureDisabledError(service, feature, state["level"], state["cause"])
+        gate = self._enforcement.gate(service, read_only)
+        if gate is not None:
+            gate("require")
 
     def watch(self, service: str, operation: str = "unknown", *, read_only: bool = False) -> Watch:
         """A block whose calls to ``service`` pass its policies as one try; its failure is reported, then raised.
@@ -175,6 +145,8 @@ class Agent:
         Raises:
             RefusedError: a policy does not allow it; the block does not run.
         """
+        from resilience.watch import Watch  # noqa: PLC0415 -- who only reports needs none of it
+
         return Watch(self, service, operation, read_only=read_only)
 
     def protect(
@@ -200,9 +172,17 @@ class Agent:
     def _failed(self, error: Exception, service: str, operation: str, retries: int) -> ErrorContext:
         return self.report(error, service, operation, retry_count=retries)
 
-    def _circuits(self) -> list[dict[str, Any]]:
+    def _news(self) -> dict[str, Any]:
+        """What there is to tell with a heartbeat."""
         policies = self._policies
-        return [] if policies is None else policies[1].reports(policies[0].circuits)
+        news = {
+            "circuits": [] if policies is None else policies[1].reports(policies[0].circuits),
+            "audit": self._enforcement.take_audit(),
+        }
+        return {name: said for name, said in news.items() if said}
+
+    def _untold(self, news: dict[str, Any]) -> None:
+        self._enforcement.give_back(news.get("audit", []))
 
     def flush(self, timeout_s: float = 5.0) -> bool:
         """Waits until everything reported is acknowledged, at most ``timeout_s``; returns whether it is."""
@@ -214,41 +194,6 @@ class Agent:
         if os.getpid() == self._pid:
             self._link.stop()
             self._spool.close()
-
-
-class Watch:
-    """What ``Agent.watch`` gives: one block, entered once."""
-
-    def __init__(self, agent: Agent, service: str, operation: str, *, read_only: bool) -> None:
-        self._agent, self._service, self._operation = agent, service, operation
-        self._pipeline = agent.resilience.pipeline(service, read_only=read_only)
-        self._passage: Any = None
-
-    def __enter__(self) -> None:
-        self._passage = self._pipeline.passage()
-        self._passage.__enter__()
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        try:
-            self._passage.__exit__(kind, error, trace)
-        finally:
-            self._ended(error)
-
-    async def __aenter__(self) -> None:
-        self._passage = self._pipeline.passage_async()
-        await self._passage.__aenter__()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            await self._passage.__aexit__(kind, error, trace)
-        finally:
-            self._ended(error)
-
-    def _ended(self, error: BaseException | None) -> None:
-        if isinstance(error, Exception) and not isinstance(error, RefusedError):
-            self._agent.report(error, self._service, self._operation)
 
 
 def connect(name: str, *, folder: Path | str | None = None, clock: Clock | None = None) -> Agent:
@@ -268,33 +213,3 @@ def connect(name: str, *, folder: Path | str | None = None, clock: Clock | None 
     chosen_clock = clock or SystemClock()
     chosen_folder = home.make_private_folder(Path(folder) if folder else home.find())
     return Agent(name, chosen_folder, ErrorClassifier(clock=chosen_clock), Redactor(), chosen_clock)
-
-
-def _retries(context: ErrorContext) -> dict[str, Any]:
-    return {"retry_count": context.retry_count} if context.retry_count else {}
-
-
-def _as_cause(error: BaseException, depth: int) -> dict[str, Any]:
-    said: dict[str, Any] = {"type": _type_name(error), "message": _cut(_message(error), 10_000), "metadata": facts(error)}
-    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    if cause is not None and depth < _MAX_CAUSES:
-        said["cause"] = _as_cause(cause, depth + 1)
-    return said
-
-
-def _message(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception as fault:
-        return f"(its message cannot be read: {type(fault).__name__})"
-
-
-def _type_name(error: BaseException) -> str:
-    kind = type(error)
-    return kind.__qualname__ if kind.__module__ == "builtins" else _cut(f"{kind.__module__}.{kind.__qualname__}", 200)
-
-
-def _cut(text: str, limit: int) -> str:
-    """``text`` as UTF-8 can carry it, at most ``limit`` characters long."""
-    clean = text.encode("utf-8", "replace").decode().replace("\0", "\N{SYMBOL FOR NULL}")
-    return clean if len(clean) <= limit else f"{clean[: limit - 30]}… ({len(clean)} characters)"

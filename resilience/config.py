@@ -172,6 +172,9 @@ error_handling:
   degradation:
     auto_degrade: true           # rules may lower the level
     auto_recover: true           # and it rises by itself when all is well again
+    recover_after_s: 30          # one step each time that all has been well for so long
+    window_s: 300                # rules count errors and calls of so long
+    reduced_context_tokens: 4096 # what agents should keep a model's context to, below FULL
     rules:
       - name: llm_failure
         condition: "gpt-5.2.unhealthy"
@@ -233,6 +236,15 @@ error_handling:
   #    feature: allow_network_access   # the flag that must be on for a call; null: none
   #    llm: false
   #    description: The search engine that my agent asks
+
+  # The loops in which your agents work. The fifteen of docs/loops.md are known already; change them or add your own.
+  loops: {}
+  #  my_loop:
+  #    tier: core                # basic: runs down to MINIMAL; core: to LIMITED_EXTERNAL; all: at FULL only
+  #    stuck_after_s: 300        # a run that is silent for longer is stuck
+  #    max_run_s: 3600           # and one that takes longer is late
+  #    max_depth: 3              # so deep it may nest in itself
+  #    description: What my loop does
 
   # How long the journal remembers.
   retention:

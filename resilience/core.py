@@ -8,40 +8,37 @@ answered. One group is being written while the next one gathers, so throughput c
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final
 
 import msgspec
-from msgspec import Struct
 from msgspec.structs import replace
 
 from resilience.classification import ErrorClassifier
 from resilience.clock import Clock, as_text
-from resilience.degradation import DegradationLevel, Standing, at_first, choose
+from resilience.control import Announcement, Choice, Configuration, Control, Errors, Input, Look, Switch, Waiting
+from resilience.degradation import DegradationLevel, Latch, Standing, at_first, held
 from resilience.events import Event, EventType, Heartbeat, Report
+from resilience.health import Count
 from resilience.history import History, error_event
-from resilience.intake import record_of
 from resilience.journal import ErrorRecord, EventRecord, Journal, JournalError, Record, is_damage
-from resilience.presence import beaten, fallen_silent
+from resilience.lives import CRASHES, WITHIN, Lives, begun, ended, is_crash_loop
 from resilience.redaction import Redactor
-from resilience.services import CircuitCommand, ServiceCircuit, commanded, heard, kept, remembered
-from resilience.state import Notice, State
+from resilience.services import CircuitCommand, kept, remembered
+from resilience.settings import Settings
+from resilience.state import Notice, State, with_settings
 
 MAX_WAITING: Final = 10_000
 """Inputs that may wait for the journal; further ones are refused, so that a slow disk cannot fill the memory."""
 _GROUP: Final = 500
 _TICK_S: Final = 1.0
 _FORGET_EVERY_S: Final = 600.0
-
-_CIRCUIT_EVENTS: Final = {
-    "OPEN": EventType.CIRCUIT_OPENED, "HALF_OPEN": EventType.CIRCUIT_HALF_OPEN, "CLOSED": EventType.CIRCUIT_CLOSED,
-    "ISOLATED": EventType.CIRCUIT_ISOLATED,
-}  # fmt: skip
 
 _log = logging.getLogger("winclaw.core")
 
@@ -52,44 +49,6 @@ class CoreBusyError(Exception):
     retry_after_s: Final = 1.0
 
 
-class ConfirmationNeededError(Exception):
-    """Leaving Safe Mode takes a confirmation, and there was none; nothing has changed."""
-
-
-class _Errors(Struct, frozen=True):
-    reports: tuple[Report, ...]
-
-
-class _Choice(Struct, frozen=True):
-    level: DegradationLevel | None
-    actor: str
-    origin: str
-    confirmed: bool
-
-
-class _Switch(Struct, frozen=True):
-    service: str
-    command: CircuitCommand
-    actor: str
-    origin: str
-
-
-class _Config(Struct, frozen=True):
-    settings_id: str
-    notice: Notice | None
-
-
-class _Announcement(Struct, frozen=True):
-    type: EventType
-    component: str
-    body: dict[str, Any]
-
-
-class _Look(Struct, frozen=True):
-    """A look at the clock."""
-
-
-_Input = _Errors | _Choice | _Switch | _Config | _Announcement | Heartbeat | _Look
 Subscriber = Callable[[tuple[Event, ...], State], None]
 
 
@@ -98,8 +57,7 @@ class Core:
 
     Args:
         journal: where things are committed; from now on the core's alone.
-        lost_after_s: an agent whose heartbeat is silent for longer is lost.
-        max_age: how long errors and events are kept. max_size_mb: up to which size of the journal.
+        settings: what is in force at start; see ``configure``.
     """
 
     def __init__(
@@ -110,23 +68,23 @@ class Core:
         redactor: Redactor,
         clock: Clock,
         *,
-        lost_after_s: float = 15.0,
-        max_age: timedelta = timedelta(days=90),
-        max_size_mb: float = 1024,
+        settings: Settings | None = None,
+        settings_id: str = "",
         notices: Sequence[Notice] = (),
     ) -> None:
-        self.history, self.clock, self.max_age = history, clock, max_age
-        self._journal, self._classifier, self._redactor = journal, classifier, redactor
-        self._lost_after_s, self._max_size_mb = lost_after_s, max_size_mb
+        self.history, self.clock = history, clock
+        self._journal, self._control = journal, Control(classifier, redactor, clock)
+        self._lives = begun(msgspec.convert(journal.state("lives") or {}, Lives), clock.now())
         # The version begins at the time of day, so that an agent does not take a restart for what it knows already.
         version = int(clock.now().timestamp() * 1000)
-        self._state = State(
-            standing=_standing_at_start(journal, clock), services=remembered(journal.state("circuits")),
-            notices=tuple(notices), version=version,
+        begin = State(
+            standing=_standing_at_start(journal, self._lives, clock), services=remembered(journal.state("circuits")),
+            notices=tuple(notices), settings_id=settings_id, version=version,
         )  # fmt: skip
+        self._state = _recounted(with_settings(begin, settings or Settings()), history, clock)
         self._notices = self._state.notices
         self._unsaved = True  # whether the journal has yet to learn of the standing
-        self._waiting: deque[tuple[_Input, Future[Any]]] = deque()
+        self._waiting: deque[tuple[Input, Future[Any]]] = deque()
         self._subscribers: tuple[Subscriber, ...] = ()
         self._submitting = threading.Lock()
         self._changed = threading.Condition()
@@ -137,6 +95,11 @@ class Core:
         self._started = threading.Event()
 
     # Asked from other threads.
+
+    @property
+    def max_age(self) -> timedelta:
+        """How long errors and events are kept."""
+        return timedelta(days=self._state.settings.retention.max_age_days)
 
     @property
     def state(self) -> State:
@@ -153,7 +116,7 @@ class Core:
         Raises:
             CoreBusyError: too many inputs are waiting. The future raises JournalError if the disk refuses.
         """
-        return self._submit(_Errors(tuple(reports)))
+        return self._submit(Errors(tuple(reports)))
 
     def beat(self, heartbeat: Heartbeat) -> Future[None]:
         """Takes a heartbeat; it is not journalled, unless the agent arrives or leaves."""
@@ -169,7 +132,7 @@ class Core:
             confirmed: that a person has seen what leaving Safe Mode will do. The future raises
                 ConfirmationNeededError where this is needed and missing.
         """
-        return self._submit(_Choice(level, actor, origin, confirmed))
+        return self._submit(Choice(level, actor, origin, confirmed))
 
     def switch_circuit(self, service: str, command: CircuitCommand, *, actor: str, origin: str) -> Future[list[int]]:
         """Isolates, releases or closes a service's circuit, for all agents of this machine.
@@ -177,15 +140,19 @@ class Core:
         Args:
             actor, origin: as for ``set_level``. The future raises KeyError if no agent has such a service.
         """
-        return self._submit(_Switch(service, command, actor, origin))
+        return self._submit(Switch(service, command, actor, origin))
 
-    def configure(self, settings_id: str, notice: Notice | None) -> Future[list[int]]:
-        """Says that other settings are in force, so that agents ask for them; ``notice``: or why they are not."""
-        return self._submit(_Config(settings_id, notice))
+    def configure(self, settings: Settings | None, settings_id: str, notice: Notice | None) -> Future[list[int]]:
+        """Puts other settings in force: rules and loops here, and agents ask for theirs; or says why not (None)."""
+        return self._submit(Configuration(settings, settings_id, notice))
+
+    def tell_waiting(self, channels: dict[str, int]) -> Future[list[int]]:
+        """Takes in how many messages wait in outboxes, by channel."""
+        return self._submit(Waiting(channels))
 
     def announce(self, type: EventType, component: str, **body: Any) -> Future[list[int]]:  # noqa: A002 -- the field's name
         """Journals and publishes an event of the program's own life."""
-        return self._submit(_Announcement(type, component, body))
+        return self._submit(Announcement(type, component, body))
 
     def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
         """Has ``subscriber(events, state)`` called on the core's thread after each commit; it must not block.
@@ -218,7 +185,7 @@ class Core:
             self._loop.call_soon_threadsafe(self._awake)
             self._thread.join(timeout_s)
 
-    def _submit(self, an_input: _Input) -> Future[Any]:
+    def _submit(self, an_input: Input) -> Future[Any]:
         future: Future[Any] = Future()
         with self._submitting:  # so that nothing slips in behind the last look at what is waiting
             if self._stopping or self._loop is None:
@@ -260,7 +227,7 @@ class Core:
             await asyncio.gather(ticking, return_exceptions=True)
             with self._changed:
                 self._changed.notify_all()
-            await self._loop.run_in_executor(disk, self._journal.close)
+            await self._loop.run_in_executor(disk, self._say_goodbye)
 
     async def _tick(self, disk: ThreadPoolExecutor) -> None:
         assert self._loop is not None
@@ -268,30 +235,40 @@ class Core:
         while True:
             await asyncio.sleep(_TICK_S)
             if not self._waiting:
-                self._waiting.append((_Look(), Future()))
+                self._waiting.append((Look(), Future()))
                 self._awake()
             if self.clock.monotonic() - forgotten_s >= _FORGET_EVERY_S:
                 before = self.clock.now() - self.max_age
                 try:
-                    more = await self._loop.run_in_executor(disk, self._journal.forget, before, self._max_size_mb)
+                    max_mb = self._state.settings.retention.max_size_mb
+                    more = await self._loop.run_in_executor(disk, self._journal.forget, before, max_mb)
                 except Exception:
                     _log.exception("old errors could not be deleted; trying again later")
                     more = False
                 forgotten_s = forgotten_s if more else self.clock.monotonic()
 
-    async def _take(self, group: list[tuple[_Input, Future[Any]]], disk: ThreadPoolExecutor) -> None:
+    def _say_goodbye(self) -> None:
+        try:
+            self._journal.commit([], {"lives": msgspec.to_builtins(ended(self._lives))})
+        except JournalError:
+            _log.exception("the journal could not be told that WinClaw ends as it should")
+        self._journal.close()
+
+    async def _take(self, group: list[tuple[Input, Future[Any]]], disk: ThreadPoolExecutor) -> None:
         """One turn: decide, commit, publish, answer."""
         state = self._state
         records: list[Record] = []
         answers: list[tuple[Future[Any], Exception | slice]] = []
         for an_input, future in group:
             try:
-                state, new = self._decide(state, an_input)
+                state, new = self._decided(state, an_input)
             except Exception as error:  # this input's own fault: the others of the group go on
                 answers.append((future, error))
                 continue
             answers.append((future, slice(len(records), len(records) + len(new))))
             records.extend(new)
+        state, moved = self._control.judge(state)
+        records.extend(moved)
         try:
             ids, events = await self._commit(records, state, disk)
         except JournalError as error:
@@ -306,66 +283,19 @@ class Core:
             else:
                 future.set_result(ids[answer])
 
-    def _decide(self, state: State, an_input: _Input) -> tuple[State, list[Record]]:
-        now = self.clock.now()
-        said: list[Record]
-        match an_input:
-            case _Errors(reports):
-                return state, [record_of(report, self._classifier, self._redactor, now) for report in reports]
-            case Heartbeat():
-                agents, news = beaten(state.agents, an_input, now, self.clock.monotonic())
-                said = [self._event(news, an_input.agent, pid=an_input.pid)] if news else []
-                told = [replace(one, because=self._redactor.text(one.because)) for one in an_input.circuits]
-                services, changed = heard(state.services, replace(an_input, circuits=tuple(told)), now)
-                said += [self._circuit_event(circuit, now) for circuit in changed]
-                return replace(state, agents=agents, services=services), said
-            case _Switch(service, command, actor, origin):
-                after = commanded(state.services, service, command, actor, now)
-                said = [self._event(EventType.COMMAND, service, asked=command, actor=actor, origin=origin)]
-                if after is None:
-                    return state, said
-                return replace(state, services=after), [*said, self._circuit_event(after.circuits[service], now)]
-            case _Choice(level, actor, origin, confirmed):
-                standing = state.standing
-                if standing.level is DegradationLevel.SAFE_MODE is not level and not confirmed:
-                    raise ConfirmationNeededError
-                chosen = choose(standing, level, actor=actor, now=now)
-                said = [
-                    self._event(EventType.COMMAND, "level", asked=level.name if level else "AUTO", actor=actor, origin=origin)
-                ]
-                if chosen.level is not standing.level:
-                    change = {"from": standing.level.name, "to": chosen.level.name, "cause": chosen.cause}
-                    said.append(self._event(EventType.LEVEL_CHANGED, "level", **change))
-                return replace(state, standing=chosen), said
-            case _Config(settings_id, notice):
-                others = tuple(one for one in self._notices if one.name != "config")
-                self._notices = (*others, notice) if notice is not None else others
-                return replace(state, settings_id=settings_id), []
-            case _Announcement(kind, component, body):
-                return state, [self._event(kind, component, **body)]
-            case _Look():
-                agents, lost = fallen_silent(state.agents, self.clock.monotonic(), now, self._lost_after_s)
-                said = [
-                    self._event(EventType.AGENT_LOST, agent.name, pid=agent.pid, last_beat=as_text(agent.beat_at))
-                    for agent in lost
-                ]
-                return replace(state, agents=agents), said
-
-    def _circuit_event(self, circuit: ServiceCircuit, now: datetime) -> EventRecord:
-        said = circuit.view(now)
-        kept_of_it = {name: said[name] for name in ("because", "agent", "retry_after_s", "counts")}
-        return self._event(_CIRCUIT_EVENTS[circuit.state], circuit.name, **kept_of_it)
-
-    def _event(self, kind: EventType, component: str, **body: Any) -> EventRecord:
-        said = self._redactor.value(body)
-        return EventRecord(as_text(self.clock.now()), kind.value, self._redactor.text(component), msgspec.json.encode(said))
+    def _decided(self, state: State, an_input: Input) -> tuple[State, list[Record]]:
+        after, records = self._control.decide(state, an_input)
+        if isinstance(an_input, Configuration):
+            others = tuple(one for one in self._notices if one.name != "config")
+            self._notices = (*others, an_input.notice) if an_input.notice is not None else others
+        return after, records
 
     async def _commit(
         self, records: list[Record], state: State, disk: ThreadPoolExecutor
     ) -> tuple[list[int], tuple[Event, ...]]:
         assert self._loop is not None
         self._unsaved |= state.standing is not self._state.standing
-        to_keep: dict[str, Any] = {"standing": msgspec.to_builtins(state.standing)} if self._unsaved else {}
+        to_keep: dict[str, Any] = self._kept(state) if self._unsaved else {}
         if state.services.circuits is not self._state.services.circuits:
             to_keep["circuits"] = kept(state.services)
         if not records and not to_keep:
@@ -376,7 +306,7 @@ class Core:
             if not is_damage(error.__cause__):
                 raise
             records = [*records, await self._set_aside(disk, error)]
-            to_keep = {"standing": msgspec.to_builtins(state.standing), "circuits": kept(state.services)}
+            to_keep = {**self._kept(state), "circuits": kept(state.services)}
             written = await self._loop.run_in_executor(disk, self._journal.commit, records, to_keep)
         self._unsaved = False
         events = tuple(
@@ -387,6 +317,9 @@ class Core:
         )  # fmt: skip
         return [entry.id for entry in written], events
 
+    def _kept(self, state: State) -> dict[str, Any]:
+        return {"standing": msgspec.to_builtins(state.standing), "lives": msgspec.to_builtins(self._lives)}
+
     async def _set_aside(self, disk: ThreadPoolExecutor, error: JournalError) -> EventRecord:
         """The journal proved damaged in use: puts it aside, begins a new one, and says so."""
         assert self._loop is not None
@@ -395,7 +328,7 @@ class Core:
         notice = damage_notice(self._journal)
         self._notices = (*self._notices, notice)
         _log.error("%s %s", notice.what, error)
-        return self._event(EventType.JOURNAL_SET_ASIDE, "journal", message=notice.what, file=str(self._journal.set_aside))
+        return self._control.event(EventType.JOURNAL_SET_ASIDE, "journal", message=notice.what, file=str(self._journal.set_aside))
 
     def _refused(self, state: State, error: JournalError) -> None:
         """The disk refuses. Nothing is acknowledged, but Safe Mode holds all the same, if only in memory."""
@@ -434,7 +367,8 @@ def _shown(state: State) -> tuple[Any, ...]:
     """What of the state is worth telling when it changes: not every heartbeat is."""
     circuits = [(one.name, one.state, one.version) for one in state.services.circuits.values()]
     agents = [(agent.name, agent.alive, agent.pid) for agent in state.agents.values()]
-    return state.standing, state.notices, state.settings_id, circuits, agents
+    running = [(key, [(one.loop, one.state, one.running) for one in said.loops]) for key, said in state.loops.items()]
+    return state.standing, state.notices, state.settings_id, circuits, agents, running, state.waiting
 
 
 def damage_notice(journal: Journal) -> Notice:
@@ -448,12 +382,28 @@ def damage_notice(journal: Journal) -> Notice:
     )
 
 
-def _standing_at_start(journal: Journal, clock: Clock) -> Standing:
-    """The standing that the journal knows; where a damaged one does not tell any more, Safe Mode, to be safe."""
+def _standing_at_start(journal: Journal, lives: Lives, clock: Clock) -> Standing:
+    """The standing that the journal knows; Safe Mode where a damaged one does not tell, or WinClaw keeps crashing."""
+    now = clock.now()
     known = journal.state("standing")
     if known is None and journal.set_aside is not None:
         known = (journal.salvaged or {}).get("standing")
         if known is None:
             cause = "The journal was damaged, and with it the record of whether Safe Mode was on."
-            return Standing(level=DegradationLevel.SAFE_MODE, since=clock.now(), cause=cause, latched=True)
-    return at_first(clock.now()) if known is None else msgspec.convert(known, Standing)
+            return held(at_first(now), Latch("journal_damage", DegradationLevel.SAFE_MODE, cause, now), now)
+    standing = at_first(now) if known is None else msgspec.convert(known, Standing)
+    quiet = dataclasses.replace(standing.wanted, quiet_since_s=None, rises_at=None)  # another life, another monotonic clock
+    standing = dataclasses.replace(standing, wanted=quiet)
+    if is_crash_loop(lives, standing.wanted.counts_since):
+        cause = f"WinClaw crashed {CRASHES} times in {WITHIN.seconds // 60} minutes."
+        standing = held(standing, Latch("crash_loop", DegradationLevel.SAFE_MODE, cause, now), now)
+    return standing
+
+
+def _recounted(state: State, history: History, clock: Clock) -> State:
+    """The state with the errors counted that the window holds already, so that a restart forgets none."""
+    now, window = clock.now(), timedelta(seconds=state.tally.window_s)
+    since = max(now - window, state.standing.wanted.counts_since or now - window)
+    counts = history.counts_since(as_text(since), state.counted)
+    new = [(name, Count(errors=number)) for name, number in counts.items()]
+    return replace(state, tally=state.tally.with_counts(new, clock.monotonic()))

@@ -69,6 +69,30 @@ class CircuitReport(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     p95_ms: Annotated[float, Meta(ge=0)] | None = None
 
 
+class LoopReport(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One loop of an agent (§5.1): what it is doing, how many runs go on, and how long ago it beat, in seconds.
+
+    ``runs`` and ``beats`` are counted for the life of the process; ``because`` says why it is paused or stuck.
+    """
+
+    loop: Name
+    state: Literal["running", "idle", "paused", "stuck", "late"]
+    running: Annotated[int, Meta(ge=0)] = 0
+    runs: Annotated[int, Meta(ge=0)] = 0
+    beats: Annotated[int, Meta(ge=0)] = 0
+    beat_age_s: Annotated[float, Meta(ge=0)] | None = None
+    because: Text = ""
+
+
+class AuditReport(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an agent tried in Safe Mode since its last heartbeat: calls allowed and calls refused."""
+
+    service: Name
+    operation: Name
+    allowed: Annotated[int, Meta(ge=0)] = 0
+    refused: Annotated[int, Meta(ge=0)] = 0
+
+
 class Heartbeat(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A sign of life of an agent; ``leaving`` says goodbye, so that its silence is no alarm."""
 
@@ -77,6 +101,8 @@ class Heartbeat(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     version: Name | None = None
     leaving: bool = False
     circuits: Annotated[tuple[CircuitReport, ...], Meta(max_length=200)] = ()
+    loops: Annotated[tuple[LoopReport, ...], Meta(max_length=200)] = ()
+    audit: Annotated[tuple[AuditReport, ...], Meta(max_length=200)] = ()
 
 
 class EventType(StrEnum):
@@ -85,6 +111,7 @@ class EventType(StrEnum):
     ERROR = "error"
     LEVEL_CHANGED = "level.changed"
     COMMAND = "command"
+    AUDIT = "audit"
     CIRCUIT_OPENED = "circuit.opened"
     CIRCUIT_HALF_OPEN = "circuit.half_open"
     CIRCUIT_CLOSED = "circuit.closed"

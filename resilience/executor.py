@@ -17,8 +17,7 @@ from resilience.circuit_registry import CircuitBreakerRegistry
 from resilience.classification import ErrorClassifier
 from resilience.clock import Clock, SystemClock
 from resilience.context import ErrorContext
-from resilience.pipeline import Pipeline, Report, operation_of
-from resilience.refusals import RefusedError
+from resilience.pipeline import Gate, Pipeline, Report, operation_of
 from resilience.retry_budget import Budget
 from resilience.retrying import RETRY_STRATEGIES, RetryConfig, RetryExecutor, strategy_named
 from resilience.settings import Service, Settings
@@ -46,8 +45,8 @@ class Resilience:
     Args:
         settings: the policies, as in the configuration (§10.2).
         classifier: how errors are judged. report: told of each call that failed in the end; by default it is only judged.
-        refuses: asked with (service, read_only) whether calls are refused: it gives what makes the error, or None. It is
-            asked again whenever ``look_again`` is called, never by a call.
+        gate: asked with (service, read_only) for what each try has to ask, which raises where it is not allowed; None where
+            every call is. It is asked again whenever ``look_again`` is called, never by a call.
     """
 
     def __init__(
@@ -56,7 +55,7 @@ class Resilience:
         *,
         classifier: ErrorClassifier | None = None,
         report: Report | None = None,
-        refuses: Callable[[str, bool], Callable[[], RefusedError] | None] | None = None,
+        gate: Callable[[str, bool], Gate | None] | None = None,
         on_circuit: Callable[[CircuitBreaker], Any] | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -69,7 +68,7 @@ class Resilience:
         )
         self.bulkheads = BulkheadRegistry(clock=self.clock)
         self._report = self._classify if report is None else report
-        self._refuses = (lambda *_: None) if refuses is None else refuses
+        self._gate = (lambda *_: None) if gate is None else gate
         self._budgets: dict[str, Budget] = {}
         self._pipelines: WeakKeyDictionary[Pipeline, _Asked] = WeakKeyDictionary()
         self._lock = threading.Lock()
@@ -167,7 +166,7 @@ class Resilience:
         self.look_again()
 
     def look_again(self) -> None:
-        """Asks anew what is refused, and takes over what the settings say."""
+        """Asks anew what is allowed, and takes over what the settings say."""
         with self._lock:
             pipelines = list(self._pipelines.items())
         for pipeline, asked in pipelines:
@@ -185,7 +184,7 @@ class Resilience:
         )
         limits = self.settings.bulkhead.services.get(pipeline.service, self.settings.bulkhead.default)
         pipeline.bulkhead.resize(limits.max_concurrent, limits.max_queue, limits.timeout_seconds)
-        pipeline.refusal = self._refuses(pipeline.service, pipeline.read_only)
+        pipeline.gate = self._gate(pipeline.service, pipeline.read_only)
 
     def _bulkhead(self, service: str) -> Bulkhead:
         limits = self.settings.bulkhead.services.get(service, self.settings.bulkhead.default)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -45,16 +45,25 @@ class FeatureDisabledError(RefusedError):
         return type(self), (self.service, self.feature, self.level, self.cause)
 
 
-def blocking_feature(service: str, features: Mapping[str, bool], gates: Mapping[str, str | None], read_only: bool) -> str | None:
+def blocking_feature(
+    service: str,
+    features: Mapping[str, bool],
+    gates: Mapping[str, str | None],
+    read_only: bool,
+    probing: Collection[str] = (),
+) -> str | None:
     """The flag that forbids a call to ``service``; None if it may happen.
 
     Args:
         features: the present level's flags. gates: which flag a service needs; one that is not listed needs none.
-        read_only: the call only reads; in Safe Mode nothing else may happen.
+        read_only: the call only reads. In Safe Mode nothing else may happen, and only where no flag is against it: what
+            needs the network, memory or code stays off.
+        probing: services that the level is due to. Their circuits decide, and let a few calls through to find out
+            whether they answer again.
     """
     if features.get("read_only_mode", False) and not read_only:
         return "read_only_mode"
     feature = gates.get(service)
-    if feature is not None and not features.get(feature, False) and not read_only:
-        return feature
-    return None
+    if feature is None or features.get(feature, False) or service in probing:
+        return None
+    return feature

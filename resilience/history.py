@@ -6,7 +6,8 @@ Every list is paged by key (``before`` or ``since`` an id), so that the milliont
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from queue import Empty, LifoQueue
@@ -145,6 +146,19 @@ class History:
                     WHERE minute >= ? AND fingerprint IN (SELECT value FROM json_each(?)) ORDER BY minute"""
                 values = [since[:16], msgspec.json.encode(list(fingerprints)).decode()]
             return [tuple(row) for row in conn.execute(sql, values)]
+
+    def counts_since(self, since: str, names: Collection[str]) -> dict[str, int]:
+        """How many errors came in after ``since`` of each of ``names``, which are components or main branches of kinds."""
+        if not names:
+            return {}
+        found: Counter[str] = Counter()
+        with self._reading() as conn:
+            # Newest first and to the first that is too old: what a window holds, not the table.
+            for received_at, component, kind in conn.execute("SELECT received_at, component, kind FROM errors ORDER BY id DESC"):
+                if received_at <= since:
+                    break
+                found.update({component, kind.partition(".")[0]} & set(names))
+        return dict(found)
 
     def kinds(self) -> dict[str, int]:
         """How many errors of each kind there are, from the groups."""

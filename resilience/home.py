@@ -13,8 +13,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-CONFIG, JOURNAL, LOGS, ENDPOINT, OPERATOR, SPOOL = (
-    "error_handling_config.yaml", "journal.db", "logs", "endpoint.json", "operator.json", "spool",
+CONFIG, JOURNAL, LOGS, ENDPOINT, OPERATOR, SPOOL, HELD, OUTBOX = (
+    "error_handling_config.yaml", "journal.db", "logs", "endpoint.json", "operator.json", "spool", "held.json", "outbox",
 )  # fmt: skip
 
 

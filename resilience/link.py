@@ -31,7 +31,7 @@ class Link:
     Args:
         agent: the agent's name. folder: WINCLAW_HOME. heartbeat_s: seconds between two signs of life.
         on_state: called with each answer that brings a new state, on a thread of the link.
-        circuits: what heartbeats tell of the circuits.
+        news: what a heartbeat tells beside being one. untold: given that back, where nobody took it.
     """
 
     def __init__(
@@ -41,11 +41,12 @@ class Link:
         spool: Spool,
         clock: Clock,
         on_state: Callable[[dict[str, Any]], None],
-        circuits: Callable[[], list[dict[str, Any]]],
+        news: Callable[[], dict[str, Any]],
+        untold: Callable[[dict[str, Any]], None],
         heartbeat_s: float = 5.0,
     ) -> None:
         self._agent, self._folder, self._spool, self._clock = agent, folder, spool, clock
-        self._on_state, self._circuits, self._heartbeat_s = on_state, circuits, heartbeat_s
+        self._on_state, self._news, self._untold, self._heartbeat_s = on_state, news, untold, heartbeat_s
         self._settings_id = ""
         self._beat_soon = False
         self._wake = threading.Event()
@@ -114,13 +115,16 @@ class Link:
         self._up.close()
 
     def _beat(self, *, leaving: bool) -> None:
-        beat = {"agent": self._agent, "pid": os.getpid(), "leaving": leaving}
-        circuits = self._circuits()
-        if circuits:
-            beat["circuits"] = circuits
-        status, answer = self._up.ask("POST", "/api/v1/heartbeats", beat)
-        if status != 200:
-            _log.warning("WinClaw refused a heartbeat: %s", answer.get("detail"))
+        news, taken = self._news(), False
+        try:
+            beat = {"agent": self._agent, "pid": os.getpid(), "leaving": leaving, **news}
+            status, answer = self._up.ask("POST", "/api/v1/heartbeats", beat)
+            taken = status == 200
+            if not taken:
+                _log.warning("WinClaw refused a heartbeat: %s", answer.get("detail"))
+        finally:
+            if not taken:
+                self._untold(news)
 
     def _deliver(self) -> None:
         while lines := self._spool.peek():

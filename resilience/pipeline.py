@@ -30,6 +30,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 Report = Callable[[Exception, str, str, int], ErrorContext]
 """Classifies, and hands on, an error: (error, service, operation, how many retries there were)."""
+Gate = Callable[[str], None]
+"""Asked with the operation: raises ``RefusedError`` where the call is not allowed."""
 _log = logging.getLogger("winclaw.pipeline")
 
 
@@ -64,8 +66,8 @@ class Pipeline:
         self.breaker, self.bulkhead, self.retry, self.report = breaker, bulkhead, retry, report
         self.hedge_after_s = hedge_after_s
         self.set_times(total_s, attempt_s)
-        self.refusal: Callable[[], RefusedError] | None = None
-        """Makes the error with which every call is refused; None while calls are allowed."""
+        self.gate: Gate | None = None
+        """Asked before each try; None while every call is allowed."""
         self._clock = clock
         self._make_limits = limits
 
@@ -101,8 +103,8 @@ class Pipeline:
         breaker, bulkhead = self.breaker, self.bulkhead
 
         def attempt(args: Any, kwargs: Any) -> Any:
-            if self.refusal is not None:
-                raise self.refusal()
+            if self.gate is not None:
+                self.gate(operation)
             permit = breaker.gate or breaker.admit()
             try:
                 if not bulkhead.try_enter():
@@ -143,8 +145,8 @@ class Pipeline:
         try_enter, leave, begin = bulkhead.try_enter, bulkhead.leave, self._limits.begin
 
         async def attempt(args: Any, kwargs: Any, deadline_s: float | None, seconds: float | None, now_s: float) -> Any:
-            if self.refusal is not None:
-                raise self.refusal()
+            if self.gate is not None:
+                self.gate(operation)
             permit = breaker.gate or breaker.admit()
             try:
                 if not try_enter():
@@ -223,7 +225,7 @@ class Pipeline:
             context, began = RetryContext(deadline_s), False
             while True:
                 try:
-                    async with self.passage_async(deadline_s), contextlib.aclosing(function(*args, **kwargs)) as items:  # type: ignore[type-var]
+                    async with self.passage_async(operation, deadline_s), contextlib.aclosing(function(*args, **kwargs)) as items:  # type: ignore[type-var]
                         first = functools.partial(anext, items, _END)
                         item = await self._in_time(first, self._seconds(deadline_s), "did not begin to answer")
                         while item is not _END:
@@ -261,14 +263,14 @@ class Pipeline:
     # Blocks of code, which cannot be tried again.
 
     @contextmanager
-    def passage(self) -> Iterator[None]:
+    def passage(self, operation: str = "unknown") -> Iterator[None]:
         """A block that passes gate, circuit and bulkhead, as one try.
 
         Raises:
             RefusedError: it does not run.
         """
-        if self.refusal is not None:
-            raise self.refusal()
+        if self.gate is not None:
+            self.gate(operation)
         permit = self.breaker.gate or self.breaker.admit()
         try:
             if not self.bulkhead.try_enter():
@@ -283,10 +285,10 @@ class Pipeline:
         permit()
 
     @asynccontextmanager
-    async def passage_async(self, deadline_s: float | None = None) -> AsyncIterator[None]:
+    async def passage_async(self, operation: str = "unknown", deadline_s: float | None = None) -> AsyncIterator[None]:
         """``passage``, for coroutines."""
-        if self.refusal is not None:
-            raise self.refusal()
+        if self.gate is not None:
+            self.gate(operation)
         permit = self.breaker.gate or self.breaker.admit()
         try:
             if not self.bulkhead.try_enter():

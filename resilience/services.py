@@ -17,6 +17,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from resilience.events import CircuitReport, Heartbeat
+from resilience.health import Circumstances, Count, ServiceHealth, Tally
 
 MAX_SERVICES = 500
 
@@ -35,7 +36,8 @@ class ServiceCircuit(Struct, frozen=True, kw_only=True):
     """One service's circuit, as it holds for the machine.
 
     ``agent`` opened or closed it, or nobody did (empty); ``until`` is when it may be probed. ``version`` grows with each
-    change, so that an agent knows what it has followed already. ``counts`` is what its window held then.
+    change, so that an agent knows what it has followed already. ``counts`` is what its window held then. ``unwell_since``
+    is when it left CLOSED.
     """
 
     name: str
@@ -47,6 +49,7 @@ class ServiceCircuit(Struct, frozen=True, kw_only=True):
     until: datetime | None = None
     version: int = 0
     counts: Mapping[str, int] = {}
+    unwell_since: datetime | None = None
 
     def view(self, now: datetime) -> dict[str, Any]:
         """The circuit as the API gives it; one whose time is up is being probed."""
@@ -140,6 +143,38 @@ def commanded(services: Services, name: str, command: CircuitCommand, actor: str
     return services._replace(circuits=MappingProxyType({**services.circuits, name: after}))
 
 
+def counted(before: Services, after: Services) -> list[tuple[str, Count]]:
+    """What agents have counted between two of their heartbeats: calls and failures by service."""
+    found = []
+    for key, seen in after.seen.items():
+        known = before.seen.get(key)
+        if known is seen:
+            continue
+        old = known.numbers if known is not None and known.numbers["calls"] <= seen.numbers["calls"] else {}
+        calls, failures = (int(seen.numbers[name] - old.get(name, 0)) for name in ("calls", "failures"))
+        if calls:
+            found.append((key[2], Count(calls=calls, failures=max(failures, 0))))
+    return found
+
+
+def circumstances(services: Services, tally: Tally, now: datetime, now_s: float) -> Circumstances:
+    """How the services are at ``now``, for the rules of the level; ``now_s`` is the monotonic time."""
+    found = Circumstances()
+    for view in services.view(now):
+        circuit = services.circuits[view["name"]]
+        count = tally.within_window(circuit.name, now_s)
+        unwell_s = (now - circuit.unwell_since).total_seconds() if circuit.unwell_since is not None else 0.0
+        found[circuit.name] = ServiceHealth(
+            circuit.name, view["healthy"], now, count.errors, view["p95_ms"] or 0.0, view["circuit"],
+            error_rate=count.failures / count.calls if count.calls else 0.0,
+            unhealthy_for_s=max(unwell_s, 0.0), because="" if view["healthy"] else circuit.because,
+        )  # fmt: skip
+    for name in tally.buckets:
+        if name not in found:
+            found[name] = ServiceHealth(name, True, now, tally.within_window(name, now_s).errors)
+    return found
+
+
 def kept(services: Services) -> list[dict[str, Any]]:
     """What is to be remembered over a restart: the circuits that are not closed."""
     found: list[dict[str, Any]] = msgspec.to_builtins([one for one in services.circuits.values() if one.state != "CLOSED"])
@@ -167,7 +202,10 @@ def _followed(circuit: ServiceCircuit, report: CircuitReport, beat: Heartbeat, n
 def _changed(circuit: ServiceCircuit, state: CircuitName, because: str, now: datetime) -> ServiceCircuit:
     # By the time of day, so that after a restart nobody takes a change for one that was followed already.
     version = max(circuit.version + 1, int(now.timestamp() * 1000))
-    return ServiceCircuit(name=circuit.name, state=state, since=now, because=because, version=version)
+    unwell_since = None if state == "CLOSED" else circuit.unwell_since or now
+    return ServiceCircuit(
+        name=circuit.name, state=state, since=now, because=because, version=version, unwell_since=unwell_since
+    )
 
 
 def _numbers(report: CircuitReport) -> dict[str, float]:

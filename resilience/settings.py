@@ -118,6 +118,13 @@ class Degradation(Section, frozen=True, kw_only=True):
 
     auto_degrade: Annotated[bool, means("whether rules may lower the level")] = True
     auto_recover: Annotated[bool, means("whether it rises by itself when the cause is gone")] = True
+    recover_after_s: Annotated[
+        float, means("how long all must be well before it rises by one step", "s", ge=0, le=86_400)
+    ] = 30.0
+    window_s: Annotated[float, means("the time in which rules count errors and calls", "s", ge=10, le=86_400)] = 300.0
+    reduced_context_tokens: Annotated[
+        int, means("what agents should keep a model's context to, at every level below FULL", "tokens", ge=256, le=10_000_000)
+    ] = 4096
     rules: Annotated[tuple[LevelRule, ...], means("the rules; your list replaces the default one")] = (
         LevelRule(name="llm_failure", condition="gpt-5.2.unhealthy", target_level="DEGRADED_LLM", priority=1),
         LevelRule(
@@ -135,6 +142,43 @@ class Degradation(Section, frozen=True, kw_only=True):
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
         yield from _named_twice([rule.name for rule in self.rules])
+
+
+LoopTier = Literal["basic", "core", "all"]
+
+
+class Loop(Section, frozen=True, kw_only=True):
+    """One of the loops in which agents work (§5.1)."""
+
+    tier: Annotated[
+        LoopTier, means("who may go on longest: `basic` to MINIMAL, `core` to LIMITED_EXTERNAL, `all` at FULL only")
+    ] = "all"
+    stuck_after_s: Annotated[float, means("silence after which a run is stuck", "s", gt=0, le=86_400)] = 300.0
+    max_run_s: Annotated[Seconds | None, means("how long a run may take; none: as long as it likes", "s")] = None
+    max_depth: Annotated[int, means("how deep it may nest in itself", ge=1, le=1000)] = 3
+    description: Annotated[Text, means("what it does, for people")] = ""
+
+
+def _loops() -> dict[str, Loop]:
+    """The fifteen loops of §5.1: one that goes on longest, four more that are essential, and ten."""
+    described: dict[str, tuple[LoopTier, str]] = {
+        "agent_core": ("basic", "Takes what comes in and decides what is done"),
+        "planning": ("core", "Makes and mends plans"),
+        "tool_execution": ("core", "Uses tools"),
+        "memory": ("core", "Remembers and recalls"),
+        "reflection": ("core", "Looks back at what was done"),
+        "research": ("all", "Reads up on a question"),
+        "discovery": ("all", "Finds out what there is"),
+        "exploration": ("all", "Tries what it does not know yet"),
+        "learning": ("all", "Learns from what happened"),
+        "bug_finding": ("all", "Looks for faults in code"),
+        "debugging": ("all", "Finds the causes of faults"),
+        "testing": ("all", "Tests what was made"),
+        "context_engineering": ("all", "Chooses what a model gets to see"),
+        "prompt_engineering": ("all", "Improves prompts"),
+        "self_update": ("all", "Improves the agent itself"),
+    }
+    return {name: Loop(tier=tier, description=text) for name, (tier, text) in described.items()}
 
 
 class SelfHealing(Section, frozen=True, kw_only=True):
@@ -311,6 +355,9 @@ class Settings(Section, frozen=True, kw_only=True):
     services: Annotated[
         Mapping[Name, Service], means("what agents call; yours change the defaults or are added to them")
     ] = field(default_factory=_services)
+    loops: Annotated[
+        Mapping[Name, Loop], means("in which agents work; yours change the defaults or are added to them")
+    ] = field(default_factory=_loops)
     retention: Retention = Retention()
     dashboard: Dashboard = Dashboard()
     tray: Tray = Tray()
@@ -326,6 +373,7 @@ class Settings(Section, frozen=True, kw_only=True):
                     f"services.{name}.retry",
                     f"there is no retry strategy {service.retry!r}; there are {', '.join(sorted(known))}",
                 )
+        yield from _not_understood(self.degradation.rules, self.services)
 
     @property
     def llm_services(self) -> frozenset[str]:
@@ -333,9 +381,12 @@ class Settings(Section, frozen=True, kw_only=True):
         return frozenset(self.classification.llm_services) | {name for name, one in self.services.items() if one.llm}
 
 
+_CALL_POLICIES = ("circuit_breaker", "retry", "bulkhead", "services", "loops")
+
+
 def call_policies(settings: Settings) -> dict[str, Any]:
     """What agents need of the settings: the policies of calls, and an id that changes with them."""
-    told = {name: to_builtins(getattr(settings, name)) for name in ("circuit_breaker", "retry", "bulkhead", "services")}
+    told = {name: to_builtins(getattr(settings, name)) for name in _CALL_POLICIES}
     return {"settings": told, "settings_id": hashlib.sha256(json.encode(told)).hexdigest()[:16]}
 
 
@@ -352,6 +403,16 @@ def _named_twice(names: Sequence[str]) -> Iterator[tuple[str, str]]:
     for at, name in enumerate(names):
         if name in names[:at]:
             yield f"rules[{at}].name", f"there is another rule {name!r}; give each a name of its own"
+
+
+def _not_understood(rules: Sequence[LevelRule], services: Mapping[str, Service]) -> Iterator[tuple[str, str]]:
+    from resilience.conditions import Condition, ConditionError  # noqa: PLC0415 -- agents need no grammar
+
+    for at, rule in enumerate(rules):
+        try:
+            Condition(rule.condition, services)
+        except ConditionError as wrong:
+            yield f"degradation.rules[{at}].condition", f"{wrong.what} (column {wrong.column} of the condition)"
 
 
 def _nobody_to_tell(enabled: bool, told: object, key: str) -> Iterator[tuple[str, str]]:

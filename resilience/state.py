@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
-from resilience.degradation import FEATURES, Standing
+from resilience import loops
+from resilience.degradation import FEATURES, DegradationLevel, Standing
+from resilience.degradation_rules import DegradationRule
+from resilience.health import Tally
 from resilience.presence import NOBODY, Agents
 from resilience.services import Services
+from resilience.settings import Settings
 
 
 class Notice(Struct, frozen=True, kw_only=True):
@@ -23,13 +30,23 @@ class Notice(Struct, frozen=True, kw_only=True):
 
 
 class State(Struct, frozen=True, kw_only=True):
-    """What the core knows, whole; a new one replaces it, nothing changes inside. ``version`` grows with each."""
+    """What the core knows, whole; a new one replaces it, nothing changes inside. ``version`` grows with each.
+
+    ``counted`` are the names whose errors and calls some rule asks for, and ``tally`` has their numbers. ``waiting`` is
+    how many messages wait in outboxes, by channel.
+    """
 
     standing: Standing
     agents: Agents = NOBODY
     services: Services = Services()
+    loops: loops.Heard = MappingProxyType({})
+    waiting: Mapping[str, int] = MappingProxyType({})
+    tally: Tally = Tally()
     notices: tuple[Notice, ...] = ()
+    settings: Settings = Settings()
     settings_id: str = ""
+    rules: tuple[DegradationRule, ...] = ()
+    counted: frozenset[str] = frozenset()
     version: int = 0
 
     def view(self, now: datetime) -> dict[str, Any]:
@@ -43,10 +60,64 @@ class State(Struct, frozen=True, kw_only=True):
             "pinned": standing.pinned,
             "latched": standing.latched,
             "features": dict(FEATURES[standing.level]),
+            "rules_want": self._rules_want(),
+            "context_limit_tokens": self.context_limit_tokens(),
             "services": self.services.view(now),
             "isolated": [one.name for one in self.services.circuits.values() if one.state == "ISOLATED"],
+            "probing": self.probing(),
+            "loops": loops.view(self.settings.loops, self.loops, standing.level),
+            "waiting": {"messages": sum(self.waiting.values()), "channels": dict(self.waiting)},
             "agents": [agent.view() for agent in self.agents.values()],
             "notices": [msgspec.to_builtins(notice) for notice in self.notices],
             "needs_you": len(self.notices),
             "version": self.version,
         }
+
+    def probing(self) -> list[str]:
+        """The services that may be called though the level does not allow it: it is what it is because of them.
+
+        Their circuits let a few calls through; without those nobody would ever know that they answer again.
+        """
+        standing = self.standing
+        if standing.pinned or standing.latched or standing.level is DegradationLevel.SAFE_MODE:
+            return []
+        return sorted(standing.wanted.unwell)
+
+    def _rules_want(self) -> dict[str, Any]:
+        wanted = self.standing.wanted
+        return {
+            "level": wanted.level.name,
+            "cause": wanted.cause,
+            "rule": wanted.rule,
+            "rises_at": wanted.rises_at.isoformat() if wanted.rises_at else None,
+            "latches": [
+                {"rule": one.rule, "level": one.level.name, "cause": one.cause, "since": one.since.isoformat()}
+                for one in wanted.latches
+            ],
+        }
+
+    def context_limit_tokens(self) -> int | None:
+        """To how many tokens agents should keep a model's context; None: no limit of ours."""
+        if self.standing.level is DegradationLevel.FULL:
+            return None
+        return self.settings.degradation.reduced_context_tokens
+
+
+def with_settings(state: State, settings: Settings) -> State:
+    """``state`` under other settings: its rules are theirs, and its counts are kept as far as a rule asks for them.
+
+    Raises:
+        ConditionError: a rule cannot be understood; a configuration with such a rule is refused long before.
+    """
+    chosen = settings.degradation
+    rules = tuple(
+        DegradationRule(
+            one.name, one.condition, DegradationLevel[one.target_level], one.priority, one.auto_recover,
+            services=settings.services,
+        )
+        for one in chosen.rules
+    )
+    counted = frozenset[str]().union(*(rule.names for rule in rules))
+    tally = state.tally if chosen.window_s == state.tally.window_s else Tally(chosen.window_s)
+    kept = {name: one for name, one in tally.buckets.items() if name in counted}
+    return replace(state, settings=settings, rules=rules, counted=counted, tally=tally._replace(buckets=kept))

@@ -10,7 +10,6 @@ import webbrowser
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -32,6 +31,7 @@ from resilience.degradation import DegradationLevel
 from resilience.events import Event, EventType
 from resilience.history import History
 from resilience.journal import Journal
+from resilience.last_word import LastWord
 from resilience.log import EventLog
 from resilience.redaction import Redactor
 from resilience.settings import Settings
@@ -86,12 +86,14 @@ def running(folder: Path, *, port: int | None = None, clock: Clock | None = None
         notices = [notice for notice in (startup.notice, damage_notice(journal) if journal.set_aside else None) if notice]
         core = Core(
             journal, history, _classifier(settings, clock), redactor, clock,
-            lost_after_s=settings.agents.lost_after_s, max_age=timedelta(days=settings.retention.max_age_days),
-            max_size_mb=settings.retention.max_size_mb, notices=notices,
+            settings=settings, notices=notices,
         )  # fmt: skip
         stack.callback(core.stop)
         core.start()
         core.subscribe(lambda events, _: log.events(events))
+        last_word = LastWord(folder)
+        last_word.write(core.state)
+        core.subscribe(lambda _, state: last_word.write(state))
         listener = bind(settings.dashboard.port if port is None else port)
         access = Access(folder, listener.getsockname()[1], clock, settings.dashboard.session_hours * 3600)
         config = ConfigWatch(folder, startup, core)

@@ -16,8 +16,8 @@ from resilience.settings import Settings, call_policies
 from tray.startup import Startup, settings_in
 
 _LOOK_S: Final = 1.0
-_AT_ONCE: Final = frozenset({"circuit_breaker", "retry", "bulkhead", "services", "agents"})
-"""Sections that agents are told, and so hold as soon as they have heard; the others hold from the next start on."""
+_AT_ONCE: Final = frozenset({"circuit_breaker", "retry", "bulkhead", "services", "agents", "degradation", "loops", "retention"})
+"""Sections that hold at once, here and as soon as agents have heard; the others hold from the next start on."""
 _log = logging.getLogger("winclaw.config")
 
 
@@ -61,13 +61,13 @@ class ConfigWatch:
             settings = settings_in(self._folder, content)
         except ConfigError as refused:
             startup = Startup(self._settings, refused, "the one before is")
-            self._core.configure(self._policy["settings_id"], startup.notice)
+            self._core.configure(None, self._policy["settings_id"], startup.notice)
             problems = [str(problem) for problem in refused.problems]
             self._core.announce(EventType.CONFIG_REFUSED, "config", problems=problems, instead=startup.instead)
             return
         changed = [name for name in Settings.__struct_fields__ if getattr(settings, name) != getattr(self._settings, name)]
         self._settings, self._policy = settings, policy_of(settings)
-        self._core.configure(self._policy["settings_id"], None)
+        self._core.configure(settings, self._policy["settings_id"], None)
         later = [name for name in changed if name not in _AT_ONCE]
         self._core.announce(EventType.CONFIG_CHANGED, "config", changed=changed, from_next_start=later)
 

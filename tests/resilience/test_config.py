@@ -59,9 +59,10 @@ def test_the_file_of_a_first_run_shows_every_section() -> None:
 
 def test_the_examples_in_the_file_of_a_first_run_work_when_uncommented() -> None:
     uncommented = re.sub(r"(?m)^( *)#  ", r"\1  ", DEFAULT_TEXT)
-    read = parse(uncommented.replace("rules: []", "rules:").replace("services: {}", "services:"))
+    read = parse(uncommented.replace("rules: []", "rules:").replace("services: {}", "services:").replace("loops: {}", "loops:"))
     assert [rule.name for rule in read.classification.rules] == ["out of credit"]
     assert read.services["my_search"].feature == "allow_network_access"
+    assert read.loops["my_loop"].tier == "core"
 
 
 @pytest.mark.parametrize("block", re.findall(r"```yaml\n(.*?)```", DOCUMENTATION, re.DOTALL))
@@ -182,7 +183,7 @@ def test_an_error_survives_pickling() -> None:
         ("tray: {xyzzy: 1}", "there are toasts"),
         ("classification: {default_severity: warning}", "did you mean 'WARNING'?"),
         ("classification: {http_status_mapping: {500: CRITCAL}}", "did you mean 'CRITICAL'?"),
-        ("degradation: {rules: [{name: a, condition: b, target_level: safe_mode}]}", "did you mean 'SAFE_MODE'?"),
+        ("degradation: {rules: [{name: a, condition: gmail_api.unhealthy, target_level: safe_mode}]}", "did you mean 'SAFE_MODE'?"),
         ("classification: {rules: [{name: a, status: 500, type: RateLimtError}]}", "did you mean 'RateLimitError'?"),
         ("services: {mine: {feature: enable_gmial}}", "did you mean 'enable_gmail'?"),
         ("checkpoint: {levels: [sesion]}", "did you mean 'session'?"),
@@ -268,8 +269,8 @@ def test_two_rules_of_one_name_are_refused_where_the_second_stands() -> None:
         error_handling:
           degradation:
             rules:
-              - {name: a, condition: b, target_level: MINIMAL}
-              - {name: a, condition: c, target_level: MINIMAL}
+              - {name: a, condition: gmail_api.unhealthy, target_level: MINIMAL}
+              - {name: a, condition: gmail_api.healthy, target_level: MINIMAL}
         """
     )
     assert (path, line) == ("error_handling.degradation.rules[1].name", 6)
@@ -410,7 +411,7 @@ def test_a_file_made_to_exhaust_the_reader_is_refused_early(text: str | bytes, s
 def test_aliases_that_multiply_are_refused() -> None:
     """Each alias is one value of the file, but the settings would hold a copy of all that is behind it."""
     copies = ", ".join(["*r"] * 14_000)
-    rules = "&r {name: a, condition: b, target_level: MINIMAL, priority: 1}"
+    rules = "&r {name: a, condition: gmail_api.unhealthy, target_level: MINIMAL, priority: 1}"
     text = f"error_handling: {{degradation: {{rules: [{rules}, {copies}]}}}}"
     assert any("aliases make more than" in said for _, _, said in problems(text))
 
@@ -519,3 +520,25 @@ def test_a_dangling_link_is_not_written_through(tmp_path: Path) -> None:
     path.symlink_to(tmp_path / "elsewhere.yaml")
     assert write_default(path) is False
     assert [file.name for file in tmp_path.iterdir()] == ["config.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("condition", "said"),
+    [
+        ("gpt-5.2.unhealty", "'unhealty' cannot be asked; did you mean 'unhealthy'? (column 9 of the condition)"),
+        ("gtp-5.2.unhealthy", "there is no service 'gtp-5.2'; did you mean 'gpt-5.2'? (column 1 of the condition)"),
+        ("gmail_api.error_count", "that is a number; compare it, for example with: > 10 (column 1 of the condition)"),
+        ("my_search.unhealthy", "there is no service 'my_search'; add it under services:, if your agents call it"),
+    ],
+)
+def test_a_condition_that_cannot_be_understood_is_refused_where_it_stands(condition: str, said: str) -> None:
+    path, line, found = only_problem(
+        f"""
+        error_handling:
+          degradation:
+            rules:
+              - {{name: a, condition: "{condition}", target_level: MINIMAL}}
+        """
+    )
+    assert (path, line) == ("error_handling.degradation.rules[0].condition", 5)
+    assert said in found

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from resilience.classification import ErrorClassifier
-from resilience.core import ConfirmationNeededError, Core, CoreBusyError
+from resilience.control import ConfirmationNeededError
+from resilience.core import Core, CoreBusyError
 from resilience.degradation import DegradationLevel
 from resilience.events import Event, EventType, Heartbeat, Report
 from resilience.history import ErrorFilter, History

@@ -198,12 +198,13 @@ def test_a_refused_feature_is_an_error_and_no_dictionary(clock: FakeClock, call:
     """In the document's sample the caller took a dictionary for the result."""
     allowed = [False]
 
-    def refuses(service: str, read_only: bool) -> Callable[[], FeatureDisabledError] | None:
-        if allowed[0] or read_only:
-            return None
-        return lambda: FeatureDisabledError(service, "use_gpt_5_2", "SAFE_MODE", "tests")
+    def gate(service: str, read_only: bool) -> Callable[[str], None] | None:
+        def refuse(_: str) -> None:
+            raise FeatureDisabledError(service, "use_gpt_5_2", "SAFE_MODE", "tests")
 
-    resilience = Resilience(clock=clock, refuses=refuses)
+        return None if allowed[0] or read_only else refuse
+
+    resilience = Resilience(clock=clock, gate=gate)
     service = Backend(7)
     with pytest.raises(FeatureDisabledError):
         call(resilience.protect("gpt-5.2"), service)

@@ -115,7 +115,7 @@ def test_the_defaults_of_every_table_are_documented() -> None:
     written = DOCUMENTATION.read_text(encoding="utf-8").splitlines()
     defaults = Settings()
     tables: list[Mapping[str, Section]] = [
-        defaults.circuit_breaker.services, defaults.retry.strategies, defaults.services,
+        defaults.circuit_breaker.services, defaults.retry.strategies, defaults.services, defaults.loops,
     ]  # fmt: skip
     for table in tables:
         for row in defaults_by_name(table):

@@ -1,0 +1,207 @@
+"""What the control plane makes of each input: the state after it, and what the journal is to hold of it.
+
+Nothing here waits, writes or tells; ``core`` does, with what comes out. Time comes from the clock that is passed in.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from resilience import loops
+from resilience.classification import ErrorClassifier
+from resilience.clock import Clock, as_text
+from resilience.degradation import DegradationLevel, LevelPolicy, Standing, choose, followed
+from resilience.degradation_rules import demands
+from resilience.events import EventType, Heartbeat, Report
+from resilience.health import Count
+from resilience.intake import record_of
+from resilience.journal import ErrorRecord, EventRecord, Record
+from resilience.presence import beaten, fallen_silent
+from resilience.redaction import Redactor
+from resilience.services import CircuitCommand, ServiceCircuit, circumstances, commanded, counted, heard
+from resilience.settings import Settings
+from resilience.state import Notice, State, with_settings
+
+_CIRCUIT_EVENTS: Final = {
+    "OPEN": EventType.CIRCUIT_OPENED, "HALF_OPEN": EventType.CIRCUIT_HALF_OPEN, "CLOSED": EventType.CIRCUIT_CLOSED,
+    "ISOLATED": EventType.CIRCUIT_ISOLATED,
+}  # fmt: skip
+
+
+class ConfirmationNeededError(Exception):
+    """Leaving Safe Mode takes a confirmation, and there was none; nothing has changed."""
+
+
+class Errors(Struct, frozen=True):
+    """Errors that were reported."""
+
+    reports: tuple[Report, ...]
+
+
+class Choice(Struct, frozen=True):
+    """A person chooses a level, or *Auto* (None)."""
+
+    level: DegradationLevel | None
+    actor: str
+    origin: str
+    confirmed: bool
+
+
+class Switch(Struct, frozen=True):
+    """A person commands a circuit."""
+
+    service: str
+    command: CircuitCommand
+    actor: str
+    origin: str
+
+
+class Configuration(Struct, frozen=True):
+    """Other settings are in force; or (None) those of the file are not, and ``notice`` says why."""
+
+    settings: Settings | None
+    settings_id: str
+    notice: Notice | None
+
+
+class Announcement(Struct, frozen=True):
+    """Something happened in the program's own life."""
+
+    type: EventType
+    component: str
+    body: dict[str, Any]
+
+
+class Waiting(Struct, frozen=True):
+    """So many messages wait in the agents' outboxes, by channel."""
+
+    channels: dict[str, int]
+
+
+class Look(Struct, frozen=True):
+    """A look at the clock."""
+
+
+Input = Errors | Choice | Switch | Configuration | Announcement | Waiting | Heartbeat | Look
+
+
+class Control:
+    """The decisions on inputs.
+
+    Args:
+        classifier: how reported errors are judged. redactor: takes secrets out of all that is kept.
+    """
+
+    def __init__(self, classifier: ErrorClassifier, redactor: Redactor, clock: Clock) -> None:
+        self._classifier, self._redactor, self._clock = classifier, redactor, clock
+
+    def decide(self, state: State, an_input: Input) -> tuple[State, list[Record]]:
+        """The state after ``an_input``, and the records that it makes.
+
+        Raises:
+            ConfirmationNeededError: Safe Mode would be left without one. KeyError: there is no such circuit.
+        """
+        now = self._clock.now()
+        match an_input:
+            case Errors(reports):
+                records = [record_of(report, self._classifier, self._redactor, now) for report in reports]
+                return self._tallied(state, records), [*records]
+            case Heartbeat():
+                return self._beat(state, an_input)
+            case Switch(service, command, actor, origin):
+                after = commanded(state.services, service, command, actor, now)
+                said: list[Record] = [self.event(EventType.COMMAND, service, asked=command, actor=actor, origin=origin)]
+                if after is None:
+                    return state, said
+                return replace(state, services=after), [*said, self._circuit_event(after.circuits[service])]
+            case Choice(level, actor, origin, confirmed):
+                if state.standing.level is DegradationLevel.SAFE_MODE is not level and not confirmed:
+                    raise ConfirmationNeededError
+                asked = level.name if level else "AUTO"
+                said = [self.event(EventType.COMMAND, "level", asked=asked, actor=actor, origin=origin)]
+                chosen = choose(state.standing, level, actor=actor, now=now)
+                if chosen.wanted.counts_since != state.standing.wanted.counts_since:  # released: counts begin anew
+                    state = replace(state, tally=state.tally._replace(buckets={}))
+                state, changes = self._moved(state, self._ruled(state, chosen))
+                return state, [*said, *changes]
+            case Configuration(settings, settings_id, _):
+                state = replace(state, settings_id=settings_id)
+                return state if settings is None else with_settings(state, settings), []
+            case Announcement(kind, component, body):
+                return state, [self.event(kind, component, **body)]
+            case Waiting(channels):
+                return replace(state, waiting=channels), []
+            case Look():
+                lost_after_s = state.settings.agents.lost_after_s
+                agents, lost = fallen_silent(state.agents, self._clock.monotonic(), now, lost_after_s)
+                if not lost:
+                    return state, []
+                state, said = replace(state, agents=agents), []
+                for agent in lost:
+                    state = replace(state, loops=loops.without(state.loops, agent.name))
+                    said.append(self.event(EventType.AGENT_LOST, agent.name, pid=agent.pid, last_beat=as_text(agent.beat_at)))
+                return state, said
+
+    def judge(self, state: State) -> tuple[State, list[Record]]:
+        """The state after a look at the rules for the level (§5.2)."""
+        return self._moved(state, self._ruled(state, state.standing))
+
+    def event(self, kind: EventType, component: str, **body: Any) -> EventRecord:
+        """The record of an event, without secrets."""
+        said = self._redactor.value(body)
+        return EventRecord(as_text(self._clock.now()), kind.value, self._redactor.text(component), msgspec.json.encode(said))
+
+    def _ruled(self, state: State, standing: Standing) -> Standing:
+        now, now_s = self._clock.now(), self._clock.monotonic()
+        found = circumstances(state.services, state.tally, now, now_s)
+        found.level_age_s = max((now - standing.since).total_seconds(), 0.0)
+        chosen = state.settings.degradation
+        policy = LevelPolicy(chosen.auto_degrade, chosen.auto_recover, chosen.recover_after_s)
+        return followed(standing, demands(state.rules, found), policy, now, now_s)
+
+    def _moved(self, state: State, standing: Standing) -> tuple[State, list[Record]]:
+        """The state with another standing; another level is an event."""
+        before = state.standing
+        if standing is before:
+            return state, []
+        state = replace(state, standing=standing)
+        if standing.level is before.level:
+            return state, []
+        by = "person" if standing.pinned else "rules"
+        change = {"from": before.level.name, "to": standing.level.name, "cause": standing.cause, "by": by}
+        return state, [self.event(EventType.LEVEL_CHANGED, "level", **change, latched=standing.latched)]
+
+    def _tallied(self, state: State, records: list[ErrorRecord]) -> State:
+        counts = Counter(name for one in records for name in {one.component, one.kind.partition(".")[0]} & state.counted)
+        if not counts:
+            return state
+        new = [(name, Count(errors=number)) for name, number in counts.items()]
+        return replace(state, tally=state.tally.with_counts(new, self._clock.monotonic()))
+
+    def _beat(self, state: State, beat: Heartbeat) -> tuple[State, list[Record]]:
+        now, now_s = self._clock.now(), self._clock.monotonic()
+        agents, news = beaten(state.agents, beat, now, now_s)
+        said: list[Record] = [self.event(news, beat.agent, pid=beat.pid)] if news else []
+        told = tuple(replace(one, because=self._redactor.text(one.because)) for one in beat.circuits)
+        services, changed = heard(state.services, replace(beat, circuits=told), now)
+        said += [self._circuit_event(circuit) for circuit in changed]
+        said += [
+            self.event(
+                EventType.AUDIT, one.service, agent=beat.agent, operation=one.operation, allowed=one.allowed, refused=one.refused
+            )
+            for one in beat.audit
+        ]
+        counts = [(name, count) for name, count in counted(state.services, services) if name in state.counted]
+        tally = state.tally.with_counts(counts, now_s) if counts else state.tally
+        running = loops.heard(state.loops, beat, now)
+        return replace(state, agents=agents, services=services, tally=tally, loops=running), said
+
+    def _circuit_event(self, circuit: ServiceCircuit) -> EventRecord:
+        said = circuit.view(self._clock.now())
+        kept_of_it = {name: said[name] for name in ("because", "agent", "retry_after_s", "counts")}
+        return self.event(_CIRCUIT_EVENTS[circuit.state], circuit.name, **kept_of_it)
