@@ -11,7 +11,7 @@ from resilience.context import ErrorContext, ErrorImpact, ErrorSeverity, Recover
 from resilience.degradation import DegradationLevel
 from resilience.errors import *  # noqa: F403 -- the taxonomy, whole; its __all__ lists it
 from resilience.errors import __all__ as _taxonomy
-from resilience.gate import FeatureDisabledError
+from resilience.gate import FeatureDisabledError, LoopPausedError
 from resilience.refusals import RefusedError
 
 if TYPE_CHECKING:
@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     )
     from resilience.circuit_registry import CircuitBreakerRegistry
     from resilience.client import connect
+    from resilience.degradation_manager import DegradationManager
+    from resilience.degradation_rules import DegradationRule
     from resilience.executor import Resilience, ResilientAgentExecutor
+    from resilience.health import ServiceHealth
     from resilience.policies import CIRCUIT_CONFIGS
     from resilience.retrying import (
         RETRY_STRATEGIES,
@@ -46,6 +49,9 @@ _LATER = {
     "circuit_registry": "CircuitBreakerRegistry",
     "policies": "CIRCUIT_CONFIGS",
     "client": "connect",
+    "degradation_manager": "DegradationManager",
+    "degradation_rules": "DegradationRule",
+    "health": "ServiceHealth",
     "executor": "Resilience ResilientAgentExecutor",
     "retrying": "RETRY_STRATEGIES RetryConfig RetryContext RetryExecutor RetryExhaustedError retry",
 }
@@ -64,11 +70,14 @@ __all__ = [  # noqa: PLE0604 -- _taxonomy is a list of names
     "CircuitMetrics",
     "CircuitState",
     "DegradationLevel",
+    "DegradationManager",
+    "DegradationRule",
     "ErrorClassifier",
     "ErrorContext",
     "ErrorImpact",
     "ErrorSeverity",
     "FeatureDisabledError",
+    "LoopPausedError",
     "RecoveryStrategy",
     "RefusedError",
     "Resilience",
@@ -77,6 +86,7 @@ __all__ = [  # noqa: PLE0604 -- _taxonomy is a list of names
     "RetryContext",
     "RetryExecutor",
     "RetryExhaustedError",
+    "ServiceHealth",
     "connect",
     "retry",
     *_taxonomy,

@@ -21,8 +21,10 @@ from resilience.reporting import as_report
 from resilience.spool import Spool
 
 if TYPE_CHECKING:
+    from resilience.agent_loops import AgentLoop, AgentLoops
     from resilience.executor import Fallback, Resilience
     from resilience.retrying import RetryConfig
+    from resilience.settings import Settings
     from resilience.shared_circuits import SharedCircuits
     from resilience.watch import Watch
 
@@ -40,7 +42,9 @@ class Agent:
         self._enforcement = Enforcement(what_is_held(folder))
         self._listeners: list[Callable[[Mapping[str, Any]], None]] = []
         self._policies: tuple[Resilience, SharedCircuits] | None = None
+        self._loops: AgentLoops | None = None
         self._told: Mapping[str, Any] | None = None
+        self._settings: Settings | None = None
         self._making = threading.RLock()
         self._starting = threading.Lock()
         self._start()
@@ -49,7 +53,7 @@ class Agent:
     def _start(self) -> None:
         self._pid = os.getpid()
         self._spool = Spool(home.make_private_folder(self._folder / home.SPOOL))
-        self._link = Link(self.name, self._folder, self._spool, self._clock, self._heard, self._news, self._untold)
+        self._link = Link(self.name, self._folder, self._spool, self._clock, self._heard, self._news, self._untold, self._look)
         self._link.start()
 
     def report(
@@ -90,9 +94,9 @@ class Agent:
     def _heard(self, answer: dict[str, Any]) -> None:
         self._enforcement.take(answer["state"], answer["policy"]["gates"])
         with self._making:
-            self._told = answer["policy"].get("settings") or self._told
-            if self._policies is not None:
-                self._obey(*self._policies)
+            if (told := answer["policy"].get("settings")) is not None:
+                self._told, self._settings = told, None
+            self._obey()
         for listener in self._listeners:
             listener(self.state)
 
@@ -110,22 +114,31 @@ class Agent:
                     clock=self._clock,
                 )  # fmt: skip
                 self._policies = made, shared
-                self._obey(made, shared)
+                self._obey()
             return self._policies[0]
 
-    def _obey(self, policies: Resilience, shared: SharedCircuits) -> None:
-        """Takes over what the tray has told last."""
-        shared.follow(self.state.get("services", ()), policies.circuits)
-        if self._told is None:
-            policies.look_again()
+    def _obey(self) -> None:
+        """Has every part take over what the tray has told last."""
+        if self._policies is None and self._loops is None:
             return
-        from resilience.settings import understood  # noqa: PLC0415
+        settings = self._understood()
+        if self._policies is not None:
+            policies, shared = self._policies
+            shared.follow(self.state.get("services", ()), policies.circuits)
+            policies.look_again() if settings is None else policies.configure(settings)
+        if self._loops is not None:
+            self._loops.state_changed() if settings is None else self._loops.configure(settings.loops)
 
-        try:
-            policies.configure(understood(self._told))
-        except ValueError as error:  # of another version of WinClaw
-            _log.warning("WinClaw's policies are not understood here, so the old ones stay: %s", error)
-            policies.look_again()
+    def _understood(self) -> Settings | None:
+        """The settings that the tray has told; None where it has told none, or is of another version."""
+        if self._settings is None and self._told is not None:
+            from resilience.settings import understood  # noqa: PLC0415
+
+            try:
+                self._settings = understood(self._told)
+            except ValueError as error:
+                _log.warning("WinClaw's policies are not understood here, so the old ones stay: %s", error)
+        return self._settings
 
     def require(self, service: str, *, read_only: bool = False) -> None:
         """Raises if the present level does not allow a call to ``service``.
@@ -136,6 +149,33 @@ class Agent:
         gate = self._enforcement.gate(service, read_only)
         if gate is not None:
             gate("require")
+
+    @property
+    def loops(self) -> AgentLoops:
+        """The loops of this process; made when they are first asked for."""
+        with self._making:
+            if self._loops is None:
+                from resilience.agent_loops import AgentLoops  # noqa: PLC0415 -- who runs no loop needs none of it
+
+                self._loops = AgentLoops(self._enforcement, self._clock, self.report, lambda: self._link.beat_soon())
+                self._obey()
+            return self._loops
+
+    def loop(self, name: str) -> AgentLoop:
+        """A loop in which this agent works (§5.1): ``with agent.loop("planning") as loop: loop.beat()``, or a decorator.
+
+        Raises:
+            ValueError: the name is empty or longer than 200 characters.
+        """
+        return self.loops.loop(name)
+
+    def beat(self) -> None:
+        """Beats for the innermost loop that runs here; see ``LoopRun.beat``.
+
+        Raises:
+            RuntimeError: none runs here. LoopPausedError: the level does not allow it any more.
+        """
+        self.loops.beat()
 
     def watch(self, service: str, operation: str = "unknown", *, read_only: bool = False) -> Watch:
         """A block whose calls to ``service`` pass its policies as one try; its failure is reported, then raised.
@@ -177,9 +217,13 @@ class Agent:
         policies = self._policies
         news = {
             "circuits": [] if policies is None else policies[1].reports(policies[0].circuits),
+            "loops": [] if self._loops is None else self._loops.reports(),
             "audit": self._enforcement.take_audit(),
         }
         return {name: said for name, said in news.items() if said}
+
+    def _look(self) -> float | None:
+        return None if self._loops is None else self._loops.look()
 
     def _untold(self, news: dict[str, Any]) -> None:
         self._enforcement.give_back(news.get("audit", []))

@@ -138,6 +138,16 @@ class Standing:
     latched: bool = False
     wanted: Wanted = Wanted()
 
+    @property
+    def probing(self) -> frozenset[str]:
+        """The services that may be called though the level does not allow it: it is what it is because of them.
+
+        Their circuits let a few calls through; without those nobody would ever know that they answer again.
+        """
+        if self.pinned or self.latched or self.level is DegradationLevel.SAFE_MODE:
+            return frozenset()
+        return self.wanted.unwell
+
 
 def at_first(now: datetime) -> Standing:
     """The standing of a new installation: FULL, from the start."""

@@ -45,6 +45,24 @@ class FeatureDisabledError(RefusedError):
         return type(self), (self.service, self.feature, self.level, self.cause)
 
 
+class LoopPausedError(RefusedError):
+    """The present level does not allow this loop (§5.1): it does not begin, or is asked to pause.
+
+    Attributes:
+        loop: its name. feature: the flag that is off. level: the level's name. cause: why the level is what it is.
+    """
+
+    kind = "refused.loop_paused"
+    gate = "loop"
+
+    def __init__(self, loop: str, feature: str, level: str, cause: str) -> None:
+        super().__init__(f"the loop {loop} pauses at level {level} ({feature}): {cause}")
+        self.loop, self.feature, self.level, self.cause = loop, feature, level, cause
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.loop, self.feature, self.level, self.cause)
+
+
 def blocking_feature(
     service: str,
     features: Mapping[str, bool],

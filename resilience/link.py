@@ -32,6 +32,7 @@ class Link:
         agent: the agent's name. folder: WINCLAW_HOME. heartbeat_s: seconds between two signs of life.
         on_state: called with each answer that brings a new state, on a thread of the link.
         news: what a heartbeat tells beside being one. untold: given that back, where nobody took it.
+        look: called now and then; it gives the seconds after which it wants to be called again, at the latest.
     """
 
     def __init__(
@@ -43,10 +44,12 @@ class Link:
         on_state: Callable[[dict[str, Any]], None],
         news: Callable[[], dict[str, Any]],
         untold: Callable[[dict[str, Any]], None],
+        look: Callable[[], float | None],
         heartbeat_s: float = 5.0,
     ) -> None:
         self._agent, self._folder, self._spool, self._clock = agent, folder, spool, clock
-        self._on_state, self._news, self._untold, self._heartbeat_s = on_state, news, untold, heartbeat_s
+        self._on_state, self._news, self._untold, self._look = on_state, news, untold, look
+        self._heartbeat_s = heartbeat_s
         self._settings_id = ""
         self._beat_soon = False
         self._wake = threading.Event()
@@ -90,22 +93,26 @@ class Link:
     def _send_up(self) -> None:
         failures, beat_s = 0, -self._heartbeat_s
         while not self._stopping.is_set():
+            look_s = self._heartbeat_s
             try:
+                if (soon_s := self._look()) is not None:
+                    look_s = max(soon_s, 0.05)
                 if self._beat_soon or self._clock.monotonic() - beat_s >= self._heartbeat_s:
                     self._beat_soon = False
                     self._beat(leaving=False)
                     beat_s = self._clock.monotonic()
                     self._spool.adopt()
                 self._deliver()
-                failures, pause_s = 0, self._heartbeat_s
+                failures, pause_s = 0, min(self._heartbeat_s, look_s)
             except UnreachableError:
+                self._beat_soon = True  # the first thing that a WinClaw that comes back is to hear
                 pause_s = _PAUSE_S[min(failures, len(_PAUSE_S) - 1)]
                 failures += 1
             except Exception:  # a defect of ours must not end reporting
                 _log.exception("an unexpected fault while reporting to WinClaw")
                 pause_s = _PAUSE_S[-1]
             if failures:
-                self._stopping.wait(pause_s)
+                self._stopping.wait(min(pause_s, look_s))
             else:
                 self._wake.wait(pause_s)
                 self._wake.clear()

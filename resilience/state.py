@@ -64,7 +64,7 @@ class State(Struct, frozen=True, kw_only=True):
             "context_limit_tokens": self.context_limit_tokens(),
             "services": self.services.view(now),
             "isolated": [one.name for one in self.services.circuits.values() if one.state == "ISOLATED"],
-            "probing": self.probing(),
+            "probing": sorted(standing.probing),
             "loops": loops.view(self.settings.loops, self.loops, standing.level),
             "waiting": {"messages": sum(self.waiting.values()), "channels": dict(self.waiting)},
             "agents": [agent.view() for agent in self.agents.values()],
@@ -72,16 +72,6 @@ class State(Struct, frozen=True, kw_only=True):
             "needs_you": len(self.notices),
             "version": self.version,
         }
-
-    def probing(self) -> list[str]:
-        """The services that may be called though the level does not allow it: it is what it is because of them.
-
-        Their circuits let a few calls through; without those nobody would ever know that they answer again.
-        """
-        standing = self.standing
-        if standing.pinned or standing.latched or standing.level is DegradationLevel.SAFE_MODE:
-            return []
-        return sorted(standing.wanted.unwell)
 
     def _rules_want(self) -> dict[str, Any]:
         wanted = self.standing.wanted
