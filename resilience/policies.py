@@ -102,6 +102,23 @@ class BulkheadLimits(Section, frozen=True, kw_only=True):
     timeout_seconds: Annotated[float, means("how long a call waits at most", "s", ge=0, le=86_400)] = 30.0
 
 
+class OutboxLimits(Section, frozen=True, kw_only=True):
+    """What an agent's outbox takes, and how fast, how often and how long it tries to deliver it."""
+
+    max_messages: Annotated[int, means("messages that may wait, over all channels", ge=1, le=1_000_000)] = 10_000
+    max_payload_kb: Annotated[int, means("size of a message's payload, as JSON", "kB", ge=1, le=10_000)] = 256
+    expire_after_s: Annotated[
+        float, means("age past which a message is not sent any more, unless it says otherwise", "s", gt=0, le=315_360_000)
+    ] = 604_800.0
+    drain_per_s: Annotated[
+        float, means("how many messages leave a channel where several wait", "1/s", gt=0, le=10_000)
+    ] = 5.0
+    max_attempts: Annotated[int, means("attempts after which a message is given up", ge=1, le=1000)] = 8
+    keep_days: Annotated[
+        int, means("how long the keys of messages that were sent or given up are known", "days", ge=1, le=3650)
+    ] = 30
+
+
 CIRCUIT_CONFIGS: Final[Mapping[str, CircuitBreakerConfig]] = MappingProxyType(
     {
         name: CircuitBreakerConfig(

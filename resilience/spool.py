@@ -10,12 +10,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import sys
 import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, Final
+
+from resilience.locked import try_lock
 
 MAX_MB: Final = 64
 _SEGMENT_BYTES: Final = 4_000_000
@@ -105,7 +106,7 @@ class _Segment:
         path = folder / f"{os.getpid()}-{uuid.uuid4().hex[:12]}{_ENDING}"
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
         file = os.fdopen(os.open(path, flags, 0o600), "r+b", buffering=0)
-        _try_lock(file)
+        try_lock(file)
         return cls(path, file, is_ours=True)
 
     @classmethod
@@ -114,7 +115,7 @@ class _Segment:
             file = path.open("r+b", buffering=0)
         except OSError:
             return None  # somebody was faster
-        if not _try_lock(file):
+        if not try_lock(file):
             file.close()
             return None
         segment = cls(path, file, is_ours=False)
@@ -192,25 +193,3 @@ def keep_refused(folder: Path, line: bytes, max_bytes: int = 10_000_000) -> None
     with contextlib.suppress(OSError), path.open("ab") as file:
         if file.tell() < max_bytes:
             file.write(line)
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    # The byte locked lies far behind the content, for a lock on Windows keeps everybody else from reading there.
-    def _try_lock(file: IO[bytes]) -> bool:
-        file.seek(1 << 40)
-        try:
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
-else:
-    import fcntl
-
-    def _try_lock(file: IO[bytes]) -> bool:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return False
-        return True

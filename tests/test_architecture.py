@@ -19,14 +19,14 @@ ROOMS: Final = {
     "words": "clock context errors events home sections policies",
     "decisions": (
         "blame bulkhead circuit circuit_registry circuit_states classification conditions degradation degradation_manager degradation_rules enforcement evidence "
-        "executor gate health hedging known_errors listeners lives loops pipeline presence redaction refusals retry_budget retrying "
+        "executor gate health hedging known_errors listeners lives loops outgoing pipeline presence redaction refusals retry_budget retrying "
         "services settings sliding_window state timeouts wrapping"
     ),
     "adapters": (
         "config config_check config_nodes config_problems config_values "
-        "control history intake journal last_word link reporting shared_circuits log spool wire"
+        "control history intake journal last_word link locked outbox_file outbox_store reporting shared_circuits log spool wire"
     ),
-    "shell": "agent_loops client collector core testing watch",
+    "shell": "agent_loops client collector core outbox outbox_delivery testing watch",
 }  # fmt: skip
 ROOM_OF: Final = {name: number for number, names in enumerate(ROOMS.values()) for name in names.split()}
 HEAVY: Final = {
