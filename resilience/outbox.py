@@ -201,8 +201,7 @@ class Outbox:
             if thread is not threading.current_thread():
                 thread.join(_CLOSE_S)
         elif self._stepping.acquire(timeout=_CLOSE_S):
-            with self._changed:
-                self._let_go()
+            self._let_go()
             self._stepping.release()
 
     def _tell_worker(self) -> None:

@@ -91,10 +91,7 @@ class OutboxFile:
     def _close(self) -> None:
         if self._conn is not None:
             conn, self._conn = self._conn, None
-            if _identity(self.path) != self._identity:
-                return _abandon(conn)
             conn.close()
-        return None
 
     def _try(self, work: Callable[[sqlite3.Connection], _T], *, writes: bool) -> _T:
         if self._conn is not None and _identity(self.path) != self._identity:
@@ -238,10 +235,3 @@ def _identity(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
-
-
-def _abandon(conn: sqlite3.Connection) -> None:
-    """Leaves a connection to a renamed file open for good: closing it would remove the new file's log by its name."""
-    import ctypes  # noqa: PLC0415 -- only when a file was renamed under an open connection
-
-    ctypes.pythonapi.Py_IncRef(ctypes.py_object(conn))

@@ -251,6 +251,22 @@ def test_a_channel_keeps_its_order_and_holds_no_other_back(desk: Desk) -> None:
     assert [message.key for message in desk.sent if message.channel == "mail"] == ["mail-0", "mail-0", "mail-1", "mail-2"]
 
 
+def test_channels_take_turns_when_sending_is_slow(desk: Desk) -> None:
+    channels = ["mail", "chat", "sms"]
+    for channel in channels:
+        for number in range(3):
+            desk.outbox.send(channel, number)
+
+    def slow(message: Message) -> None:
+        desk.sent.append(message)
+        desk.clock.advance(10)
+
+    for channel in channels:
+        desk.outbox.sender(channel)(slow)
+    desk.run(100)
+    assert [message.channel for message in desk.sent] == channels * 3
+
+
 def test_a_passing_failure_is_tried_again_after_growing_pauses_and_given_up_in_the_end(desk: Desk) -> None:
     desk.outbox.send("mail", 1, key="a")
     desk.outbox.send("mail", 2, key="b")
@@ -742,6 +758,50 @@ def test_a_file_that_is_removed_while_it_is_open_is_begun_anew(desk: Desk) -> No
     assert not list(desk.outbox.path.parent.glob("*.new"))
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="an open file cannot be renamed there")
+def test_letting_go_of_a_file_that_was_set_aside_leaves_the_new_one_whole(tmp_path: Path) -> None:
+    """SQLite removes a log by its name when the last one closes, though the name may be another file's by then."""
+    one, other = Desk(tmp_path), Desk(tmp_path)
+    one.outbox.send("mail", 0)
+    other.outbox.send("mail", 0)
+    for ending in ("", "-wal", "-shm"):
+        Path(f"{one.outbox.path}{ending}").rename(tmp_path / f"aside.db{ending}")
+    one.outbox.send("mail", 1, key="a")
+    log = Path(f"{one.outbox.path}-wal").stat().st_ino
+    other.outbox.send("mail", 2, key="b")
+    assert Path(f"{one.outbox.path}-wal").stat().st_ino == log
+    one.register("mail")
+    one.run(10)
+    assert one.keys == ["a", "b"]
+    one.outbox.close()
+    other.outbox.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="an open file cannot be renamed there")
+def test_of_two_that_see_the_damage_one_sets_the_file_aside(tmp_path: Path) -> None:
+    one, other = Desk(tmp_path), Desk(tmp_path)
+    one.outbox.send("mail", 1, key="lost")
+    other.outbox.send("mail", 1, key="lost")
+    damage = sqlite3.DatabaseError("damaged")
+    one.outbox._store._file._set_aside(damage)
+    one.outbox.send("mail", 1, key="a")
+    other.outbox._store._file._set_aside(damage)
+    other.outbox.send("mail", 1, key="b")
+    assert one.outbox.waiting() == other.outbox.waiting() == {"mail": 2}
+    assert len(list(tmp_path.glob("*.damaged-*.db"))) == 1
+    one.outbox.close()
+    other.outbox.close()
+
+
+def test_a_message_is_claimed_by_one_only(desk: Desk) -> None:
+    desk.outbox.send("mail", 1)
+    store = desk.outbox._store
+    [head] = store.heads()
+    assert store.claim(head, in_doubt=False) == "1"
+    assert store.claim(head, in_doubt=False) is None
+    assert store.claim(store.heads()[0], in_doubt=False) is None
+
+
 # Several at once
 
 
@@ -854,7 +914,9 @@ def test_a_forked_child_sends_and_its_parent_delivers(desk: Desk) -> None:
     desk.register("mail")
     desk.outbox.send("mail", 1, key="parent-1")
     desk.run()
+    file = desk.outbox._store._file
     child = os.fork()
+    assert file._conn is None
     if child == 0:
         code = 1
         with contextlib.suppress(BaseException):
@@ -866,6 +928,28 @@ def test_a_forked_child_sends_and_its_parent_delivers(desk: Desk) -> None:
     desk.outbox.send("mail", 3, key="parent-2")
     desk.run(10)
     assert desk.keys == ["parent-1", "child", "parent-2"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_a_forked_child_does_not_keep_its_parents_lock(tmp_path: Path) -> None:
+    parent, other = Desk(tmp_path), Desk(tmp_path)
+    parent.register("mail")
+    other.register("mail")
+    parent.run()
+    wait, go_on = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(go_on)
+        os.read(wait, 1)
+        os._exit(0)
+    parent.outbox.close()
+    other.outbox.send("mail", 1, key="a")
+    other.run()
+    assert other.keys == ["a"]
+    os.close(go_on)
+    os.close(wait)
+    os.waitpid(child, 0)
+    other.outbox.close()
 
 
 # Real processes, killed without warning
