@@ -23,6 +23,7 @@ from resilience.spool import Spool
 if TYPE_CHECKING:
     from resilience.agent_loops import AgentLoop, AgentLoops
     from resilience.executor import Fallback, Resilience
+    from resilience.outbox import Outbox
     from resilience.retrying import RetryConfig
     from resilience.settings import Settings
     from resilience.shared_circuits import SharedCircuits
@@ -43,6 +44,7 @@ class Agent:
         self._listeners: list[Callable[[Mapping[str, Any]], None]] = []
         self._policies: tuple[Resilience, SharedCircuits] | None = None
         self._loops: AgentLoops | None = None
+        self._outbox: Outbox | None = None
         self._told: Mapping[str, Any] | None = None
         self._settings: Settings | None = None
         self._making = threading.RLock()
@@ -119,7 +121,7 @@ class Agent:
 
     def _obey(self) -> None:
         """Has every part take over what the tray has told last."""
-        if self._policies is None and self._loops is None:
+        if self._policies is None and self._loops is None and self._outbox is None:
             return
         settings = self._understood()
         if self._policies is not None:
@@ -128,6 +130,10 @@ class Agent:
             policies.look_again() if settings is None else policies.configure(settings)
         if self._loops is not None:
             self._loops.state_changed() if settings is None else self._loops.configure(settings.loops)
+        if self._outbox is not None:
+            if settings is not None:
+                self._outbox.configure(settings.outbox)
+            self._outbox.wake()
 
     def _understood(self) -> Settings | None:
         """The settings that the tray has told; None where it has told none, or is of another version."""
@@ -176,6 +182,25 @@ class Agent:
             RuntimeError: none runs here. LoopPausedError: the level does not allow it any more.
         """
         self.loops.beat()
+
+    @property
+    def outbox(self) -> Outbox:
+        """This agent's outgoing messages (§5.1), on disk until they are sent; made when they are first asked for.
+
+        At LIMITED_EXTERNAL and below they wait, and wherever the policies of their channel, which are those of the
+        service of that name, do not let them pass.
+        """
+        with self._making:
+            if self._outbox is None:
+                from resilience.outbox import Outbox  # noqa: PLC0415 -- who sends nothing needs none of it
+
+                self._outbox = Outbox(
+                    home.make_private_folder(self._folder / home.OUTBOX), self.name, self._clock,
+                    why_wait=self._enforcement.why_wait, protect=lambda channel, send: self.protect(channel, retry="none")(send),
+                    report=self.report, classifier=self._classifier,
+                )  # fmt: skip
+                self._obey()
+            return self._outbox
 
     def watch(self, service: str, operation: str = "unknown", *, read_only: bool = False) -> Watch:
         """A block whose calls to ``service`` pass its policies as one try; its failure is reported, then raised.
@@ -235,6 +260,8 @@ class Agent:
     def close(self) -> None:
         """Delivers what can be delivered at once and says goodbye; what is left waits on disk."""
         atexit.unregister(self.close)
+        if self._outbox is not None:
+            self._outbox.close()
         if os.getpid() == self._pid:
             self._link.stop()
             self._spool.close()

@@ -1,7 +1,8 @@
-"""Brings in what agents that died left in their spools, so that even a last cry is heard."""
+"""Brings in what agents left on disk: reports of those that died, and how many messages wait in outboxes."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from pathlib import Path
@@ -13,21 +14,23 @@ from resilience.core import Core, CoreBusyError
 from resilience.events import Report
 from resilience.intake import UnfitReportError, check
 from resilience.journal import JournalError
+from resilience.outbox_store import waiting_in
 from resilience.spool import Spool, keep_refused
 
-_EVERY_S: Final = 5.0
+_EVERY_S: Final = 1.0
 _log = logging.getLogger("winclaw.collector")
 
 
 class Collector:
-    """Looks for abandoned spool files at start and every five seconds, and reports what is in them.
+    """Looks at start and every second: reports what is in abandoned spool files, and counts the messages that wait.
 
     Args:
-        folder: where agents keep their spools.
+        folder: where agents keep their spools. outboxes: where they keep their messages.
     """
 
-    def __init__(self, folder: Path, core: Core) -> None:
-        self._folder, self._core = folder, core
+    def __init__(self, folder: Path, outboxes: Path, core: Core) -> None:
+        self._folder, self._outboxes, self._core = folder, outboxes, core
+        self._seen: object = None
         self._spool = Spool(folder)
         self._decode = msgspec.json.Decoder(Report).decode
         self._stopping = threading.Event()
@@ -46,6 +49,7 @@ class Collector:
     def _collect_forever(self) -> None:
         while True:
             try:
+                self.count_waiting()
                 self.collect()
             except (CoreBusyError, JournalError, TimeoutError) as error:
                 _log.warning("abandoned reports have to wait: %s", error)
@@ -53,6 +57,22 @@ class Collector:
                 _log.exception("abandoned reports could not be brought in")
             if self._stopping.wait(_EVERY_S):
                 return
+
+    def count_waiting(self) -> None:
+        """Tells the core how many messages wait in outboxes, if their files have changed since the last look.
+
+        Raises:
+            CoreBusyError, JournalError: the core takes no more just now.
+        """
+        seen = []
+        for path in self._outboxes.glob("*.db*"):
+            with contextlib.suppress(OSError):  # it has just gone
+                stat = path.stat()
+                seen.append((path.name, stat.st_mtime_ns, stat.st_size))
+        seen.sort()
+        if seen != self._seen:
+            self._core.tell_waiting(waiting_in(self._outboxes)).result(10)
+            self._seen = seen
 
     def collect(self) -> int:
         """Brings in everything that is abandoned now; returns how many reports.

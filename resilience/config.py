@@ -246,6 +246,15 @@ error_handling:
   #    max_depth: 3              # so deep it may nest in itself
   #    description: What my loop does
 
+  # Messages that agents send through their outbox: they wait where the level, a circuit or an outage holds them up.
+  outbox:
+    max_messages: 10000          # so many of an agent may wait
+    max_payload_kb: 256
+    expire_after_s: 604800       # what is older is not sent any more
+    drain_per_s: 5               # so many leave a channel in a second, where several wait
+    max_attempts: 8
+    keep_days: 30                # what was sent is not sent again for so long
+
   # How long the journal remembers.
   retention:
     max_age_days: 90

@@ -82,6 +82,17 @@ class Enforcement:
 
         return ask
 
+    def why_wait(self, channel: str) -> str | None:
+        """Why outgoing messages of ``channel`` have to wait at the present level (§5.1); None if they may leave.
+
+        A channel that the level is due to may try: its circuit lets a message pass now and then, and finds out.
+        """
+        state = self.state
+        level = DegradationLevel[state["level"]]
+        if level.value >= DegradationLevel.LIMITED_EXTERNAL.value and channel not in state.get("probing", ()):
+            return f"level {level.name}: {state['cause']}"
+        return None
+
     def _audit(self, service: str, operation: str, *, refused: bool) -> None:
         key = (service[:200], operation[:200])
         with self._counting:

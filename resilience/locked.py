@@ -19,6 +19,10 @@ if sys.platform == "win32":
         except OSError:
             return False
         return True
+
+    def let_go(file: IO[bytes]) -> None:
+        """Ends the lock on ``file`` and closes it."""
+        file.close()
 else:
     import fcntl
 
@@ -29,6 +33,11 @@ else:
         except OSError:
             return False
         return True
+
+    def let_go(file: IO[bytes]) -> None:
+        """Ends the lock on ``file`` and closes it; the lock ends even if a forked child has yet to close its part."""
+        fcntl.flock(file, fcntl.LOCK_UN)
+        file.close()
 
 
 def take(path: Path) -> IO[bytes] | None:

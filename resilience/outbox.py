@@ -1,4 +1,4 @@
-"""An agent's outbox: what has to be sent is on disk before ``send`` returns, and leaves in order when it can (§7).
+"""An agent's outbox: what has to be sent is on disk before ``send`` returns, and leaves in order when it can (§5.1).
 
 Of all the processes of an agent one delivers: whoever holds the lock beside the file. It claims a message, calls the
 channel's sender, and writes down what became of it. A process that dies in between leaves the message in doubt.
@@ -256,7 +256,7 @@ class Outbox:
         try:
             self._delivery.take_over()
         except BaseException:
-            lease.close()
+            locked.let_go(lease)
             raise
         self._lease = lease
         return True
@@ -265,7 +265,7 @@ class Outbox:
         self._delivery.close()
         self._store.close()
         if self._lease is not None:
-            self._lease.close()
+            locked.let_go(self._lease)
             self._lease = None
 
     def _in_child(self) -> None:

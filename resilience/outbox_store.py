@@ -6,7 +6,9 @@ being sent; then it is sent, failed or expired, and its key stays known for a wh
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
+from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +18,7 @@ from resilience.clock import Clock, as_text
 from resilience.outbox_file import OutboxError, OutboxFile, OutboxFullError
 
 _AT_ONCE: Final = 100
+_WAITING: Final = "SELECT channel, count(*) FROM messages WHERE settled_at IS NULL GROUP BY channel"
 _SCHEMA: Final = (
     """CREATE TABLE messages (
         id INTEGER PRIMARY KEY AUTOINCREMENT, channel TEXT NOT NULL, key TEXT NOT NULL, at TEXT NOT NULL,
@@ -109,8 +112,7 @@ class OutboxStore:
 
     def waiting(self) -> dict[str, int]:
         """How many messages are open, by channel."""
-        query = "SELECT channel, count(*) FROM messages WHERE settled_at IS NULL GROUP BY channel"
-        return dict(self._file.do(lambda conn: conn.execute(query).fetchall(), writes=False))
+        return dict(self._file.do(lambda conn: conn.execute(_WAITING).fetchall(), writes=False))
 
     def not_sent(self) -> dict[tuple[str, str], int]:
         """How many messages are ``failed`` and ``expired``, by channel and state."""
@@ -178,3 +180,15 @@ class OutboxStore:
             " WHERE channel = ? AND key = ? AND state IN ('failed', 'expired')"
         )
         return self._file.do(lambda conn: conn.execute(query, (as_text(expires_at), channel, key)).rowcount) == 1
+
+
+def waiting_in(folder: Path) -> dict[str, int]:
+    """How many messages wait in all outboxes of ``folder``, by channel; one that cannot be read now is left out."""
+    found: Counter[str] = Counter()
+    for path in sorted(folder.glob("*.db")):
+        if ".damaged-" in path.name:
+            continue
+        with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(path, timeout=0.2)) as conn:
+            conn.execute("PRAGMA query_only = 1")
+            found.update(dict(conn.execute(_WAITING).fetchall()))
+    return dict(found)

@@ -18,6 +18,7 @@ from resilience.policies import (
     RETRY_POLICIES,
     BulkheadLimits,
     CircuitBreakerConfig,
+    OutboxLimits,
     RetryBudget,
     RetryStrategy,
     Seconds,
@@ -358,6 +359,7 @@ class Settings(Section, frozen=True, kw_only=True):
     loops: Annotated[
         Mapping[Name, Loop], means("in which agents work; yours change the defaults or are added to them")
     ] = field(default_factory=_loops)
+    outbox: Annotated[OutboxLimits, means("messages that agents send")] = OutboxLimits()
     retention: Retention = Retention()
     dashboard: Dashboard = Dashboard()
     tray: Tray = Tray()
@@ -381,7 +383,7 @@ class Settings(Section, frozen=True, kw_only=True):
         return frozenset(self.classification.llm_services) | {name for name, one in self.services.items() if one.llm}
 
 
-_CALL_POLICIES = ("circuit_breaker", "retry", "bulkhead", "services", "loops")
+_CALL_POLICIES = ("circuit_breaker", "retry", "bulkhead", "services", "loops", "outbox")
 
 
 def call_policies(settings: Settings) -> dict[str, Any]:

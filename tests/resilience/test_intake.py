@@ -77,7 +77,7 @@ def test_abandoned_reports_are_brought_in_and_unfit_ones_kept_aside(tmp_path: Pa
     journal = Journal(tmp_path / "journal.db", NOW)
     core = Core(journal, History(journal.path), ErrorClassifier(clock=clock), Redactor(), clock)
     core.start()
-    collector = Collector(folder, core)
+    collector = Collector(folder, folder / "outbox", core)
     collector.collect()
     collector._spool.close()
     assert [event.body["message"] for event in core.history.errors(ErrorFilter())] == ["last words"]
