@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from resilience.degradation_rules import DegradationRule
     from resilience.executor import Resilience, ResilientAgentExecutor
     from resilience.health import ServiceHealth
+    from resilience.ollama import Ollama, OllamaUnavailableError
+    from resilience.outbox import Message, OutboxError, OutboxFullError
     from resilience.policies import CIRCUIT_CONFIGS
     from resilience.retrying import (
         RETRY_STRATEGIES,
@@ -52,6 +54,8 @@ _LATER = {
     "degradation_manager": "DegradationManager",
     "degradation_rules": "DegradationRule",
     "health": "ServiceHealth",
+    "ollama": "Ollama OllamaUnavailableError",
+    "outbox": "Message OutboxError OutboxFullError",
     "executor": "Resilience ResilientAgentExecutor",
     "retrying": "RETRY_STRATEGIES RetryConfig RetryContext RetryExecutor RetryExhaustedError retry",
 }
@@ -78,6 +82,11 @@ __all__ = [  # noqa: PLE0604 -- _taxonomy is a list of names
     "ErrorSeverity",
     "FeatureDisabledError",
     "LoopPausedError",
+    "Message",
+    "Ollama",
+    "OllamaUnavailableError",
+    "OutboxError",
+    "OutboxFullError",
     "RecoveryStrategy",
     "RefusedError",
     "Resilience",

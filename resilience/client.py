@@ -6,9 +6,9 @@ import atexit
 import logging
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 
 from resilience import home
 from resilience.classification import ErrorClassifier
@@ -202,6 +202,21 @@ class Agent:
                 self._obey()
             return self._outbox
 
+    def ollama(self, model: str | None = None, **chosen: Any) -> LocalModel:
+        """A local model as a fallback (§5.1), behind the policies of ``ollama``; its context is cut as the level asks.
+
+        ``agent.protect("gpt-5.2", fallback=agent.ollama().ask)`` for functions, ``.ask_async`` for coroutines, ``.stream``
+        for asynchronous generators.
+
+        Args:
+            model: its name; None: the first that Ollama has. chosen: further arguments of ``Ollama``.
+        """
+        from resilience.ollama import Ollama  # noqa: PLC0415 -- few agents need it
+
+        chosen.setdefault("context_tokens", lambda: self.context_limit_tokens)
+        found, policies = Ollama(model, **chosen), self.protect("ollama", retry="none")
+        return LocalModel(policies(found.ask), policies(found.ask_async), policies(found.stream))
+
     def watch(self, service: str, operation: str = "unknown", *, read_only: bool = False) -> Watch:
         """A block whose calls to ``service`` pass its policies as one try; its failure is reported, then raised.
 
@@ -265,6 +280,14 @@ class Agent:
         if os.getpid() == self._pid:
             self._link.stop()
             self._spool.close()
+
+
+class LocalModel(NamedTuple):
+    """What ``Agent.ollama`` gives: the three ways to ask, each for one kind of function; see ``Ollama``."""
+
+    ask: Callable[..., str]
+    ask_async: Callable[..., Coroutine[Any, Any, str]]
+    stream: Callable[..., AsyncIterator[str]]
 
 
 def connect(name: str, *, folder: Path | str | None = None, clock: Clock | None = None) -> Agent:

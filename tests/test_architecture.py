@@ -24,7 +24,7 @@ ROOMS: Final = {
     ),
     "adapters": (
         "config config_check config_nodes config_problems config_values "
-        "control history intake journal last_word link locked outbox_file outbox_store reporting shared_circuits log spool wire"
+        "control history intake journal last_word link locked ollama ollama_wire outbox_file outbox_store reporting shared_circuits log spool wire"
     ),
     "shell": "agent_loops client collector core outbox outbox_delivery testing watch",
 }  # fmt: skip
