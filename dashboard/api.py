@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
+from datetime import datetime
 from typing import Any, Final
 
 import msgspec
@@ -14,8 +15,9 @@ from dashboard.problems import Problem
 from resilience.context import ErrorSeverity
 from resilience.control import ConfirmationNeededError
 from resilience.core import Core
-from resilience.degradation import DegradationLevel
+from resilience.degradation import DegradationLevel, choose
 from resilience.history import MAX_ROWS, ErrorFilter
+from resilience.loops import view as view_of_loops
 from resilience.state import State
 
 _COMMIT_S: Final = 10.0
@@ -33,6 +35,11 @@ def json_api(core: Core, access: Access) -> Blueprint:
     @api.get("/state")
     def state() -> Response:
         return jsonify(core.view())
+
+    @api.get("/loops")
+    def loops() -> Response:
+        view = core.view()
+        return jsonify(level=view["level"], loops=view["loops"])
 
     @api.get("/events")
     def events() -> Response:
@@ -82,7 +89,7 @@ def json_api(core: Core, access: Access) -> Blueprint:
         except ConfirmationNeededError:
             raise Problem(
                 409, "Confirm first", "Leaving Safe Mode takes a confirmation: send it again with this token.",
-                preview=leaving_preview(now, chosen), confirm=access.confirmation(now.standing.since),
+                preview=leaving_preview(now, chosen, core.clock.now()), confirm=access.confirmation(now.standing.since),
             ) from None  # fmt: skip
         return jsonify(state=core.view())
 
@@ -120,14 +127,36 @@ def ordered(core: Core, service: str, command: str, actor: str) -> Future[list[i
             raise Problem(422, "No such command", "It is isolate, release or reset.", field="command")
 
 
-def leaving_preview(state: State, chosen: DegradationLevel | None) -> dict[str, Any]:
+def leaving_preview(state: State, chosen: DegradationLevel | None, now: datetime) -> dict[str, Any]:
     """What leaving Safe Mode for ``chosen`` (None: as the rules say) will do, in sentences."""
-    after = DegradationLevel.FULL if chosen is None else chosen
+    after = chosen or choose(state.standing, None, actor="preview", now=now).wanted.level
     alive = [agent.name for agent in state.agents.values() if agent.alive]
-    told = f"Agents that are told at once: {', '.join(alive)}." if alive else "No agent is connected just now."
-    by_rules = " by the rules" if chosen is None else ", pinned"
-    will = [f"The level becomes {after.title}{by_rules}: {allowed_words(after)}.", told]
-    return {"level": after.name, "will": will, "agents": alive}
+    by = " by the rules" if chosen is None else ", pinned"
+    will = [f"The level becomes {after.title}{by}: {allowed_words(after)}."]
+    if chosen is None:
+        will += [f"No longer held: {one.cause}" for one in state.standing.wanted.latches]
+    loops = [one["name"] for one in loops_at(state, after) if one["allowed"]]
+    paused = [one["name"] for one in loops_at(state, after) if one["allowed"] and one["state"] == "paused"]
+    will.append(f"Loops that may run: {_all_of(loops)}{f'; {_all_of(paused)} waited for it' if paused else ''}.")
+    waiting = dict(state.waiting)
+    if waiting and after.value < DegradationLevel.LIMITED_EXTERNAL.value:
+        by_channel = ", ".join(f"{channel} {count}" for channel, count in sorted(waiting.items()))
+        will.append(f"Messages that are sent, little by little: {sum(waiting.values())} ({by_channel}).")
+    elif waiting:
+        will.append(f"Messages that go on waiting: {sum(waiting.values())}.")
+    else:
+        will.append("No message waits to be sent.")
+    will.append(f"Agents that are told at once: {', '.join(alive)}." if alive else "No agent is connected just now.")
+    return {"level": after.name, "will": will, "agents": alive, "loops": loops, "waiting": waiting}
+
+
+def loops_at(state: State, level: DegradationLevel) -> list[dict[str, Any]]:
+    """The loops as they would be allowed at ``level``."""
+    return view_of_loops(state.settings.loops, state.loops, level)
+
+
+def _all_of(names: list[str]) -> str:
+    return "none" if not names else f"all {len(names)}" if len(names) > 10 else ", ".join(names)
 
 
 def allowed_words(level: DegradationLevel) -> str:

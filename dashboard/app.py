@@ -21,7 +21,7 @@ from resilience.core import Core
 _OPEN: Final = frozenset({"static", "login", "healthz"})
 _AGENTS_MAY: Final = frozenset(
     {
-        "api.state", "api.events", "api.errors", "api.error", "api.groups",
+        "api.state", "api.loops", "api.events", "api.errors", "api.error", "api.groups",
         "agents.errors", "agents.heartbeats", "agents.orders",
     }
 )  # fmt: skip

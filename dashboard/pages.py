@@ -65,6 +65,7 @@ def pages(core: Core, access: Access, machine: Callable[[], Mapping[str, float]]
             feed=present.feed(views, first_ids),
             last=newest[-1].id if newest else 0,
             groups=groups,
+            rules_want_title=present.level_title(core.state.standing.wanted.level.name),
             series=[(at, present.minute_text(at), count) for at, count in series],
             bars=present.spark([count for _, count in series], 600, 120),
         )
@@ -156,7 +157,7 @@ def pages(core: Core, access: Access, machine: Callable[[], Mapping[str, float]]
         now = core.state
         return render_template(
             "safe_mode.html",
-            preview=leaving_preview(now, None),
+            preview=leaving_preview(now, None, core.clock.now()),
             confirm=access.confirmation(now.standing.since),
             again="again" in request.args,
         )
@@ -193,6 +194,10 @@ def pages(core: Core, access: Access, machine: Callable[[], Mapping[str, float]]
         except TimeoutError:
             return _message("The disk does not answer", "It may or may not have worked: look at the level above.", 503)
         return _see("/")
+
+    @site.get("/loops")
+    def loops() -> str:
+        return render_template("loops.html", loops=[present.loop(one) for one in core.view()["loops"]])
 
     @site.get("/circuits")
     def circuits() -> str:

@@ -85,9 +85,59 @@ def band(state: Mapping[str, Any]) -> dict[str, Any]:
         "cause": state["cause"],
         "since": state["since"],
         "pinned": bool(state["pinned"]),
+        "latched": bool(state["latched"]),
+        "also": _also(state),
+        "rises": _rises(state),
         "needs_you": int(state["needs_you"]),
     }
 
+
+def _also(state: Mapping[str, Any]) -> list[str]:
+    """What the band says beside level and cause: what the rules would choose, what holds, what waits, what is probed."""
+    said = []
+    want = state["rules_want"]
+    if state["pinned"] and want["level"] != state["level"]:
+        said.append(f"The rules would choose {level_title(want['level'])}: {want['cause']}")
+    if state["latched"]:
+        said.append("It holds until somebody chooses Auto.")
+    if state["probing"]:
+        said.append(f"A few calls to {', '.join(state['probing'])} find out whether it answers again.")
+    if waiting := state["waiting"]["messages"]:
+        said.append(f"{_messages(waiting)} to be sent.")
+    return said
+
+
+def _rises(state: Mapping[str, Any]) -> dict[str, str] | None:
+    """The level that comes next and when, if all stays well; None if that is not to be expected."""
+    at = state["rules_want"]["rises_at"]
+    if at is None or state["pinned"]:
+        return None
+    return {"title": DegradationLevel(int(state["number"]) - 1).title, "at": at}
+
+
+def _messages(count: int) -> str:
+    return "1 message waits" if count == 1 else f"{count} messages wait"
+
+
+_LOOPS: Final = {
+    "running": ("ok", "dot", "running"), "idle": ("off", "dash", "idle"), "unused": ("off", "dash", "not used yet"),
+    "paused": ("warn", "tri", "paused"), "stuck": ("bad", "sq", "stuck"), "late": ("warn", "diamond", "late"),
+}  # fmt: skip
+_TIERS: Final = {"basic": "down to Minimal", "core": "down to Limited External", "all": "at Full only"}
+
+
+def loop(view: Mapping[str, Any]) -> dict[str, Any]:
+    """One loop: what it is doing in a word, whether the level lets it run, and what each agent says of it."""
+    tone, shape, word = _LOOPS[str(view["state"])]
+    because = next((str(one["because"]) for one in view["agents"] if one["state"] == view["state"] and one["because"]), "")
+    if not view["allowed"] and view["state"] in ("idle", "unused"):
+        tone, shape, word = "off", "dash", "not allowed"
+    elif not view["allowed"] and view["state"] == "running":
+        tone, shape, word, because = "warn", "tri", "asked to pause", "at its next beat"
+    return {
+        **view, "tone": tone, "shape": shape, "word": word, "because": because, "runs_at": _TIERS[str(view["tier"])],
+        "who": ", ".join(sorted({str(one["agent"]) for one in view["agents"]})),
+    }  # fmt: skip
 
 def agents(views: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The agents, each with its state in a word: lost (it fell silent) first, connected, left (it said goodbye)."""
@@ -158,6 +208,10 @@ def _said(event: Mapping[str, Any]) -> tuple[tuple[str, str], str, str]:
             return _mark("info"), f"{_actor(event)} {what} {component}", f"command from {event['origin']}"
         case "command":
             return _mark("info"), f"{_actor(event)} chose {level_title(str(event['asked']))}", f"command from {event['origin']}"
+        case "audit":
+            tried = ", ".join(f"{event[what]} {what}" for what in ("refused", "allowed") if event[what])
+            said = f"{event['agent']} tried {component}: {tried}"
+            return _mark("warn" if event["refused"] else "info"), said, f"audit in Safe Mode · {event['operation']}"
         case "agent.connected":
             return _mark("ok"), f"{component} is connected", f"agent, process {event.get('pid') or 'unknown'}"
         case "agent.left":

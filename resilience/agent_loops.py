@@ -213,8 +213,9 @@ class AgentLoops:
             self._pause(numbers, refusal)
 
     def _pause(self, numbers: _Numbers, refusal: LoopPausedError) -> None:
-        if numbers.paused != str(refusal):
-            numbers.paused = str(refusal)
+        because = f"level {refusal.level}: {refusal.cause}"
+        if numbers.paused != because:
+            numbers.paused = because
             self._news()
         raise refusal
 

@@ -60,13 +60,13 @@ class _Property:
 
 
 PROPERTIES: Final = {
-    "unhealthy": _Property("truth", lambda one: not one.is_healthy, "is not answering"),
-    "healthy": _Property("truth", lambda one: one.is_healthy, "is answering"),
-    "error_count": _Property("number", lambda one: one.error_count, "errors"),
-    "error_rate": _Property("number", lambda one: one.error_rate, "error rate"),
-    "response_time_ms": _Property("number", lambda one: one.response_time_ms, "response time in ms"),
-    "unhealthy_for_s": _Property("number", lambda one: one.unhealthy_for_s, "seconds without an answer"),
-    "circuit": _Property("state", lambda one: (one.circuit_state or "closed").lower(), "circuit"),
+    "unhealthy": _Property("truth", lambda one: not one.is_healthy, "{0} is not answering"),
+    "healthy": _Property("truth", lambda one: one.is_healthy, "{0} is answering"),
+    "error_count": _Property("number", lambda one: one.error_count, "{0} has {1} errors"),
+    "error_rate": _Property("number", lambda one: one.error_rate, "{0} fails {1:.0%} of its calls"),
+    "response_time_ms": _Property("number", lambda one: one.response_time_ms, "{0} takes {1:.0f} ms"),
+    "unhealthy_for_s": _Property("number", lambda one: one.unhealthy_for_s, "{0} has not answered for {1:.0f} s"),
+    "circuit": _Property("state", lambda one: (one.circuit_state or "closed").lower(), "the circuit of {0} is {1}"),
 }
 """What can be asked of a service, after its name and a dot."""
 _AGE: Final = "level.age_s"
@@ -176,12 +176,8 @@ class _Asked:
 
     def said(self, circumstances: Circumstances) -> str:
         health = circumstances.of(self.service)
-        if self.kind == "truth":
-            why = f" ({health.because})" if health.because and not health.is_healthy else ""
-            return f"{self.service} {self.asked.words}{why}"
-        value = self.value(circumstances)
-        shown = value.replace("_", "-") if isinstance(value, str) else f"{value:.3g}" if value < 100 else f"{value:.0f}"
-        return f"{self.service}: {self.asked.words} {shown}"
+        why = f" ({health.because})" if self.kind == "truth" and health.because and not health.is_healthy else ""
+        return self.asked.words.format(self.service, self.value(circumstances)) + why
 
     def names(self) -> Iterable[str]:
         return (self.service,)

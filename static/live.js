@@ -211,6 +211,11 @@ function showLevel(band) {
   byId("band-title").textContent = title;
   byId("band-cause").textContent = band.cause;
   byId("band-since").replaceChildren(timeElement(band.since));
+  const also = band.also.flatMap((words) => [words, " "]);
+  if (band.rises) {
+    also.push(`If all stays well, ${band.rises.title} at `, timeElement(band.rises.at), ".");
+  }
+  byId("band-also").replaceChildren(...also);
   document.querySelector("#band .level .shape").replaceWith(shape(band.shape, band.tone));
   document.querySelectorAll(".ladder li").forEach((step, place) => step.classList.toggle("on", place + 1 === band.number));
   const [enter, leave, safe] = [byId("enter"), byId("leave"), band.name === "SAFE_MODE"];
@@ -223,7 +228,7 @@ function showLevel(band) {
 
 function takeState(state) {
   const before = shown;
-  shown = JSON.stringify([state.band, state.notices, state.services.map(({ name, circuit, version }) => [name, circuit, version]), state.agents.map(({ name, alive, pid }) => [name, alive, pid])]);
+  shown = JSON.stringify([state.band, state.notices, state.services.map(({ name, circuit, version }) => [name, circuit, version]), state.agents.map(({ name, alive, pid }) => [name, alive, pid]), state.loops.map(({ name, allowed, state: doing, running }) => [name, allowed, doing, running])]);
   if (shown === before) return;
   showLevel(state.band);
   if (before) stateListener(state);

@@ -67,6 +67,15 @@ def status(as_json: bool) -> None:
         return
     level = DegradationLevel[state["level"]]
     click.echo(f"Level {level.value} of 5: {level.title}{' (pinned)' if state['pinned'] else ''}. {state['cause']}")
+    want = state["rules_want"]
+    if state["pinned"] and want["level"] != state["level"]:
+        click.echo(f"The rules would choose {DegradationLevel[want['level']].title}: {want['cause']}")
+    for latch in state["rules_want"]["latches"]:
+        click.echo(f"Held until somebody chooses auto: {latch['cause']}")
+    if want["rises_at"] is not None and not state["pinned"]:
+        click.echo(f"If all stays well, it rises at {want['rises_at']}.")
+    for channel, count in state["waiting"]["channels"].items():
+        click.echo(f"Waiting to be sent: {count} to {channel}")
     alive = [agent["name"] for agent in state["agents"] if agent["alive"]]
     lost = [agent["name"] for agent in state["agents"] if not agent["alive"]]
     gone = f"; gone: {', '.join(lost)}" if lost else ""

@@ -69,10 +69,14 @@ def menu_items(state: State) -> tuple[Item, ...]:
 
 
 def status_line(state: State) -> str:
-    """The level in a few words, and how much waits for the user."""
+    """The level in a few words, what the rules want if it is pinned, and how much waits: messages, and for the user."""
     level = state.standing.level
     waiting = f" · needs you: {needs_you(state)}" if needs_you(state) else ""
-    return f"Level {level.value} of 5: {level.title}{waiting}"
+    messages = sum(state.waiting.values())
+    queued = f" · {messages} messages wait" if messages > 1 else " · 1 message waits" if messages else ""
+    wanted = state.standing.wanted.level
+    rules = f" (rules: {wanted.title})" if state.standing.pinned and wanted is not level else ""
+    return f"Level {level.value} of 5: {level.title}{rules}{queued}{waiting}"
 
 
 def tooltip(state: State) -> str:

@@ -17,6 +17,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "error": {"message": "late\nmore", "operation": "ask", "kind": "agentic.llm.timeout", "severity": "WARNING"},
     "level.changed": {"from": "FULL", "to": "SAFE_MODE", "cause": "Chosen by hand."},
     "command": {"asked": "SAFE_MODE", "actor": "tray", "origin": "this machine"},
+    "audit": {"agent": "a", "operation": "send", "allowed": 1, "refused": 2},
     "config.refused": {"problems": ["line 3: no"]},
     "journal.set_aside": {"message": "damaged", "file": "x"},
 }

@@ -110,8 +110,8 @@ def test_without_a_table_of_services_any_name_will_do() -> None:
     [
         ("gmail_api.unhealthy", "gmail_api is not answering (3 calls in a row failed)"),
         ("count_unhealthy([gmail_api, twilio_api]) >= 1", "1 of 2 services are not answering (gmail_api) (>= 1)"),
-        ("security.error_count > 10", "security: errors 11 (> 10)"),
-        ("twilio_api.unhealthy or gmail_api.circuit == open", "gmail_api: circuit open (== open)"),
+        ("security.error_count > 10", "security has 11 errors (> 10)"),
+        ("twilio_api.unhealthy or gmail_api.circuit == open", "the circuit of gmail_api is open (== open)"),
         ("not twilio_api.unhealthy", "not so: twilio_api is not answering"),
         ("gmail_api.unhealthy and level.age_s > 60", "gmail_api is not answering (3 calls in a row failed) and the level is 90 s old (> 60)"),
     ],

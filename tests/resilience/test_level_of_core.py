@@ -130,7 +130,7 @@ def test_rule_security_anomaly(world: World) -> None:
     assert world.look() is SAFE
     view = world.view
     assert (view["latched"], view["pinned"], view["probing"]) == (True, False, [])
-    assert view["cause"] == "security: errors 11 (> 10); rule security_anomaly."
+    assert view["cause"] == "security has 11 errors (> 10); rule security_anomaly."
     assert world.look(100_000) is SAFE, "only a person ends it"
     world.restart()
     assert (world.look(), world.view["latched"]) == (SAFE, True)
