@@ -323,8 +323,8 @@ class Core:
     async def _set_aside(self, disk: ThreadPoolExecutor, error: JournalError) -> EventRecord:
         """The journal proved damaged in use: puts it aside, begins a new one, and says so."""
         assert self._loop is not None
+        self.history.close()  # on Windows a file that is open cannot be renamed
         await self._loop.run_in_executor(disk, self._journal.start_anew, self.clock.now())
-        self.history.close()
         notice = damage_notice(self._journal)
         self._notices = (*self._notices, notice)
         _log.error("%s %s", notice.what, error)

@@ -44,9 +44,11 @@ class History:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._idle: LifoQueue[sqlite3.Connection] = LifoQueue(maxsize=8)
+        self._closed = 0
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
+        closed = self._closed
         try:
             conn = self._idle.get_nowait()
         except Empty:
@@ -57,13 +59,14 @@ class History:
         except BaseException:
             conn.close()  # whatever went wrong, the next reader starts afresh
             raise
-        if self._idle.full():
+        if self._idle.full() or closed != self._closed:
             conn.close()
         else:
             self._idle.put(conn)
 
     def close(self) -> None:
-        """Closes the connections at rest; those in use are closed by their readers' threads ending."""
+        """Closes the connections at rest, and those in use as soon as they are not; later readers open the file anew."""
+        self._closed += 1
         while not self._idle.empty():
             self._idle.get_nowait().close()
 

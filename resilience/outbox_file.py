@@ -148,7 +148,11 @@ class OutboxFile:
     def _connect(self, path: Path) -> sqlite3.Connection:
         uri = f"{path.as_uri()}?mode=rw"  # never an empty file in place of one that has just been set aside
         conn = sqlite3.connect(uri, uri=True, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
-        conn.execute("PRAGMA synchronous = FULL")  # what was accepted survives a power cut
+        try:
+            conn.execute("PRAGMA synchronous = FULL")  # what was accepted survives a power cut
+        except BaseException:
+            conn.close()  # on Windows a file that is open cannot be renamed
+            raise
         return conn
 
     def _set_aside(self, error: sqlite3.Error) -> None:

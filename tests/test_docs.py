@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from resilience.conditions import PROPERTIES
+from resilience.degradation import FEATURES, DegradationLevel
 from resilience.errors import TAXONOMY
 from resilience.events import EventType, Report
 from resilience.policies import BulkheadLimits, CircuitBreakerConfig, RetryBudget, RetryStrategy
 from resilience.sections import Section
+from resilience.settings import Settings
 from resilience.testing import Faults
 
 ROOT = Path(__file__).parent.parent
@@ -58,14 +61,34 @@ def test_every_way_to_order_a_fault_is_documented() -> None:
     assert [name for name in orders if f"{name}(" not in text and f".{name}" not in text] == []
 
 
-@pytest.mark.parametrize("page", sorted((DOCS / "policies").glob("*.md")), ids=lambda page: page.stem)
-def test_the_examples_of_the_policies_run(page: Path, tmp_path: Path) -> None:
+RUNNING = [*sorted((DOCS / "policies").glob("*.md")), *(DOCS / f"{name}.md" for name in ("levels", "loops", "ollama", "outbox"))]
+
+
+@pytest.mark.parametrize("page", RUNNING, ids=lambda page: page.stem)
+def test_the_examples_run(page: Path, tmp_path: Path) -> None:
     code = "\n".join(re.findall(r"^```python\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL))
     assert code
     subprocess.run(
         [sys.executable, "-W", "error", "-c", code], cwd=tmp_path, check=True,
         env=os.environ | {"PYTHONPATH": str(ROOT), "WINCLAW_HOME": str(tmp_path)},
     )  # fmt: skip
+
+
+def test_the_row_of_every_level_is_documented() -> None:
+    rows = dict(re.findall(r"^\| `(\w+)` \|((?: (?:on)? ?\|){5})$", (DOCS / "levels.md").read_text("utf-8"), re.MULTILINE))
+    found = {flag: [cell.strip() == "on" for cell in row.split("|")[:5]] for flag, row in rows.items()}
+    assert found == {flag: [FEATURES[level][flag] for level in DegradationLevel] for flag in FEATURES[DegradationLevel.FULL]}
+
+
+def test_the_language_of_the_rules_is_documented() -> None:
+    text = (DOCS / "levels.md").read_text("utf-8")
+    assert [name for name in PROPERTIES if f"`NAME.{name}`" not in text] == []
+
+
+def test_the_tier_of_every_loop_is_documented() -> None:
+    rows = re.findall(r"^\| `(basic|core|all)` \| (.*?) \|", (DOCS / "loops.md").read_text("utf-8"), re.MULTILINE)
+    found = {name: tier for tier, names in rows for name in re.findall(r"`(\w+)`", names)}
+    assert found == {name: loop.tier for name, loop in Settings().loops.items()}
 
 
 @pytest.mark.parametrize(
