@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import math
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextvars import ContextVar
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 MAX_LOOPS: Final = 200
-_OFTEN_S: Final = 5.0
 
 
 class LoopRun:
@@ -63,13 +64,19 @@ class AgentLoops:
 
     Args:
         enforcement: says what the level allows. report: given (error, component, operation).
-        news: called when there is something to tell at once.
+        news: called when there is something to tell at once. wake: called when ``look`` is wanted sooner than it said.
     """
 
     def __init__(
-        self, enforcement: Enforcement, clock: Clock, report: Callable[[Exception, str, str], Any], news: Callable[[], None]
+        self,
+        enforcement: Enforcement,
+        clock: Clock,
+        report: Callable[[Exception, str, str], Any],
+        news: Callable[[], None],
+        wake: Callable[[], None],
     ) -> None:
-        self._enforcement, self._clock, self._report, self._news = enforcement, clock, report, news
+        self._enforcement, self._clock, self._report, self._news, self._wake = enforcement, clock, report, news, wake
+        self._looks_at_s = math.inf
         self._known: Mapping[str, Loop] = Settings().loops
         self._numbers: dict[str, _Numbers] = {}
         self._lock = threading.Lock()
@@ -108,7 +115,8 @@ class AgentLoops:
         with self._changed:
             self._changed.notify_all()
             for loop, event in self._waiters:
-                loop.call_soon_threadsafe(event.set)
+                with contextlib.suppress(RuntimeError):  # the loop is closed; nobody waits there any more
+                    loop.call_soon_threadsafe(event.set)
 
     def refusal(self, name: str) -> LoopPausedError | None:
         """Why the loop ``name`` may not run at the present level; None if it may."""
@@ -138,11 +146,14 @@ class AgentLoops:
                             found.append((name, LoopTimeoutError(what)))
                         else:
                             next_s = _sooner(next_s, limits.max_run_s - took_s)
+            # What was promised stays, or short runs would have to ask for it again and again.
+            promised_s = self._looks_at_s if self._looks_at_s > now_s else math.inf
+            self._looks_at_s = min(promised_s, math.inf if next_s is None else now_s + next_s)
         for name, error in found:
             self._report(error, name, "run")
         if found:
             self._news()
-        return next_s
+        return self._looks_at_s - now_s if self._looks_at_s < math.inf else None
 
     def reports(self) -> list[dict[str, Any]]:
         """What there is to tell, as ``events.LoopReport`` has it."""
@@ -188,8 +199,10 @@ class AgentLoops:
             numbers.running.add(run)
             numbers.beat_s, numbers.paused = run.beat_s, ""
         self._inner.set(run)
-        if min(limits.stuck_after_s, limits.max_run_s or limits.stuck_after_s) < _OFTEN_S:
-            self._news()  # so that the next look is not too late
+        due_s = run.begun_s + min(limits.stuck_after_s, limits.max_run_s or limits.stuck_after_s)
+        if due_s < self._looks_at_s:
+            self._looks_at_s = due_s
+            self._wake()
         return run
 
     def _leave(self, name: str, error: BaseException | None) -> None:

@@ -16,6 +16,7 @@ from resilience.clock import Clock, SystemClock
 from resilience.context import ErrorContext
 from resilience.enforcement import Enforcement, what_is_held
 from resilience.link import Link
+from resilience.listeners import tell
 from resilience.redaction import Redactor
 from resilience.reporting import as_report
 from resilience.spool import Spool
@@ -100,7 +101,7 @@ class Agent:
                 self._told, self._settings = told, None
             self._obey()
         for listener in self._listeners:
-            listener(self.state)
+            tell(listener, self.state)
 
     @property
     def resilience(self) -> Resilience:
@@ -127,7 +128,7 @@ class Agent:
         if self._policies is not None:
             policies, shared = self._policies
             shared.follow(self.state.get("services", ()), policies.circuits)
-            policies.look_again() if settings is None else policies.configure(settings)
+            policies.look_again() if settings is None or settings is policies.settings else policies.configure(settings)
         if self._loops is not None:
             self._loops.state_changed() if settings is None else self._loops.configure(settings.loops)
         if self._outbox is not None:
@@ -163,7 +164,9 @@ class Agent:
             if self._loops is None:
                 from resilience.agent_loops import AgentLoops  # noqa: PLC0415 -- who runs no loop needs none of it
 
-                self._loops = AgentLoops(self._enforcement, self._clock, self.report, lambda: self._link.beat_soon())
+                self._loops = AgentLoops(
+                    self._enforcement, self._clock, self.report, lambda: self._link.beat_soon(), lambda: self._link.wake()
+                )
                 self._obey()
             return self._loops
 

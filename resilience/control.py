@@ -198,7 +198,8 @@ class Control:
         ]
         counts = [(name, count) for name, count in counted(state.services, services) if name in state.counted]
         tally = state.tally.with_counts(counts, now_s) if counts else state.tally
-        running = loops.heard(state.loops, beat, now)
+        doing = tuple(replace(one, because=self._redactor.text(one.because)) for one in beat.loops)
+        running = loops.heard(state.loops, replace(beat, loops=doing), now)
         return replace(state, agents=agents, services=services, tally=tally, loops=running), said
 
     def _circuit_event(self, circuit: ServiceCircuit) -> EventRecord:

@@ -28,7 +28,8 @@ class World:
         self.clock, self.enforcement = FakeClock(), Enforcement(standing_alone())
         self.reported: list[tuple[str, str]] = []
         self.news = 0
-        self.loops = AgentLoops(self.enforcement, self.clock, self._report, self._news)
+        self.loops = AgentLoops(self.enforcement, self.clock, self._report, self._news, self._wake)
+        self.woken = 0
 
     def _report(self, error: Exception, component: str, operation: str) -> str:
         self.reported.append((type(error).__name__, component))
@@ -36,6 +37,9 @@ class World:
 
     def _news(self) -> None:
         self.news += 1
+
+    def _wake(self) -> None:
+        self.woken += 1
 
     def level(self, level: DegradationLevel) -> None:
         state = {**standing_alone(), "level": level.name, "features": FEATURES[level], "cause": "tests"}
@@ -106,7 +110,22 @@ def test_a_run_that_takes_too_long_is_reported_once(world: World) -> None:
             world.loops.look()
         assert world.told("mine")["state"] == "late"
     assert world.reported == [("LoopTimeoutError", "mine")]
-    assert world.loops.look() is None
+    world.clock.advance(1000)
+    assert (world.loops.look(), len(world.reported)) == (None, 1)
+
+
+def test_who_looks_is_woken_when_a_limit_ends_sooner_than_it_would_look_and_only_then(world: World) -> None:
+    """A thousand short runs a second must not keep the one who looks awake."""
+    world.loops.configure({"short": Loop(stuck_after_s=2), "long": Loop(stuck_after_s=100)})
+    with world.loops.loop("long"):
+        assert (world.woken, world.loops.look()) == (1, 100)
+        for _ in range(1000):
+            with world.loops.loop("short"):
+                world.clock.advance(0.001)
+            world.loops.look()
+        assert world.woken == 2
+        world.clock.advance(2)
+        assert world.loops.look() == pytest.approx(97)
 
 
 def test_nesting_too_deep_is_refused_and_reported(world: World) -> None:
