@@ -19,6 +19,7 @@ from resilience.client import Agent
 from resilience.home import CONFIG, HELD
 from resilience.outbox import Message
 from resilience.settings import Settings
+from tests.failing import fail, open_circuit
 from tests.program import REPOSITORY, Program
 from tray.app import Running, running
 
@@ -64,17 +65,6 @@ def until_level(agent: Agent, level: DegradationLevel) -> None:
 
 def choose(winclaw: Running, level: DegradationLevel | None) -> None:
     winclaw.core.set_level(level, actor="test", origin="here", confirmed=True).result(10)
-
-
-def fail() -> None:
-    raise ConnectionRefusedError(111, "refused")
-
-
-def open_circuit(agent: Agent, service: str) -> None:
-    call = agent.protect(service, retry="none")(fail)
-    while not agent.resilience.circuits.get_or_create(service).is_open:
-        with pytest.raises(ConnectionRefusedError):
-            call()
 
 
 def test_an_agent_that_has_lost_winclaw_keeps_the_last_level_it_knew(folder: Path, connect: Callable[..., Agent]) -> None:

@@ -8,15 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 import resilience
+from tests.failing import fail
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
     from tray.app import Running
-
-
-def fail() -> None:
-    raise ConnectionRefusedError(111, "refused")
 
 
 def test_a_circuit_opens_on_the_open_page_and_is_commanded_there(page: Page, winclaw: Running, tmp_path: Path) -> None:

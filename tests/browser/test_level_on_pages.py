@@ -11,6 +11,7 @@ import pytest
 import resilience
 from resilience import LoopPausedError
 from resilience.client import Agent
+from tests.failing import open_circuit
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -23,17 +24,6 @@ def agent(winclaw: Running, tmp_path: Path) -> Iterator[Agent]:
     one = resilience.connect("night-runner", folder=tmp_path / "home")
     yield one
     one.close()
-
-
-def fail() -> None:
-    raise ConnectionRefusedError(111, "refused")
-
-
-def open_circuit(agent: Agent, service: str) -> None:
-    call = agent.protect(service, retry="none")(fail)
-    while not agent.resilience.circuits.get_or_create(service).is_open:
-        with pytest.raises(ConnectionRefusedError):
-            call()
 
 
 def test_the_loops_page_shows_the_fifteen_live(page: Page, winclaw: Running, agent: Agent) -> None:

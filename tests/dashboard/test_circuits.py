@@ -14,6 +14,7 @@ from resilience.circuit import CircuitBreaker, CircuitBreakerOpenError, CircuitS
 from resilience.client import Agent
 from resilience.degradation import DegradationLevel
 from tests.dashboard.conftest import Caller
+from tests.failing import fail, open_circuit
 from tray.app import Running, running
 
 
@@ -28,17 +29,6 @@ def connect(winclaw: Running, tmp_path: Path) -> Iterator[Callable[[str], Agent]
     yield make
     for agent in agents:
         agent.close()
-
-
-def fail() -> None:
-    raise ConnectionRefusedError(111, "refused")
-
-
-def open_it(agent: Agent, service: str = "gpt-5.2") -> None:
-    call = agent.protect(service, retry="none")(fail)
-    while not agent.resilience.circuits.get_or_create(service).is_open:
-        with pytest.raises(ConnectionRefusedError):
-            call()
 
 
 def reaches(breaker: CircuitBreaker, state: CircuitState) -> None:
@@ -64,7 +54,7 @@ def shown(call: Caller, circuit: str) -> dict[str, Any]:
 def test_a_circuit_that_one_agent_opens_holds_for_the_others(call: Caller, connect: Callable[[str], Agent]) -> None:
     one, other = connect("one"), connect("other")
     breaker = other.resilience.circuits.get_or_create("gpt-5.2")
-    open_it(one)
+    open_circuit(one)
     view = shown(call, "OPEN")
     assert (view["agent"], view["because"], view["counts"]["failures"]) == ("one", "3 calls in a row failed", 3)
     reaches(breaker, CircuitState.OPEN)
@@ -80,7 +70,7 @@ def test_a_circuit_that_one_agent_opens_holds_for_the_others(call: Caller, conne
 def test_a_person_closes_isolates_and_releases_it_for_all(call: Caller, connect: Callable[[str], Agent]) -> None:
     agent = connect("one")
     breaker = agent.resilience.circuits.get_or_create("gpt-5.2")
-    open_it(agent)
+    open_circuit(agent)
     shown(call, "OPEN")
     for command, state in (("reset", "CLOSED"), ("isolate", "ISOLATED"), ("release", "HALF_OPEN"), ("reset", "CLOSED")):
         answer = call("POST", f"/api/v1/circuits/gpt-5.2/{command}", {}, call.operator)
@@ -127,7 +117,7 @@ def test_no_secret_comes_in_with_a_reason(call: Caller) -> None:
 def test_an_open_circuit_survives_a_restart(tmp_path: Path) -> None:
     with running(tmp_path / "home", port=0) as first:
         agent = resilience.connect("one", folder=tmp_path / "home")
-        open_it(agent, "gmail_api")
+        open_circuit(agent, "gmail_api")
         while not first.core.state.services.circuits or first.core.view()["services"][0]["circuit"] != "OPEN":
             first.core.wait_for_change(first.core.state.version, 10)
         agent.close()
@@ -173,7 +163,7 @@ def test_the_configurations_policies_hold_in_agents(tmp_path: Path) -> None:
 def test_the_page_shows_why_and_its_buttons_work(call: Caller, connect: Callable[[str], Agent]) -> None:
     session = call.login()
     assert b"No agent has protected a call yet" in call("GET", "/circuits", None, session).body
-    open_it(connect("one"))
+    open_circuit(connect("one"))
     shown(call, "OPEN")
     body = call("GET", "/circuits", None, session).body.decode()
     assert "3 calls in a row failed · seen by one · to be probed in" in body
