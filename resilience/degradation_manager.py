@@ -201,8 +201,10 @@ class DegradationManager:
 
     def _state(self) -> dict[str, Any]:
         standing = self._standing
-        row = FEATURES[standing.level]
-        return {"level": standing.level.name, "cause": standing.cause, "features": row, "probing": standing.probing}
+        return {
+            "level": standing.level.name, "number": standing.level.value, "cause": standing.cause,
+            "features": FEATURES[standing.level], "probing": standing.probing,
+        }  # fmt: skip
 
     def _move(self, decide: Callable[[Standing], Standing]) -> None:
         with self._lock:

@@ -88,10 +88,9 @@ class Enforcement:
         A channel that the level is due to may try: its circuit lets a message pass now and then, and finds out.
         """
         state = self.state
-        level = DegradationLevel[state["level"]]
-        if level.value >= DegradationLevel.LIMITED_EXTERNAL.value and channel not in state.get("probing", ()):
-            return f"level {level.name}: {state['cause']}"
-        return None
+        if state["number"] < DegradationLevel.LIMITED_EXTERNAL.value or channel in state.get("probing", ()):
+            return None
+        return f"level {state['level']}: {state['cause']}"
 
     def _audit(self, service: str, operation: str, *, refused: bool) -> None:
         key = (service[:200], operation[:200])
