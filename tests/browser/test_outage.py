@@ -116,6 +116,7 @@ def test_the_model_dies_the_fallback_answers_core_work_goes_on_and_the_level_com
         for words in ("gpt-5.2 is open", "Full → Degraded LLM", "gpt-5.2 is closed", "Degraded LLM → Full"):
             page.locator("#feed").get_by_text(words, exact=True).first.wait_for()
         came(worker, "An answer.")
+        page.close()  # before the server goes: a page that asks a server that is gone complains
         worker.stopping.set()
         worker.join(20)
     assert worker.core_failures == 0, "every core operation is served through the outage"
