@@ -18,6 +18,7 @@ from resilience.core import Core
 from resilience.degradation import DegradationLevel, choose
 from resilience.history import MAX_ROWS, ErrorFilter
 from resilience.loops import view as view_of_loops
+from resilience.processes.supervisor import Supervisor
 from resilience.state import State
 
 _COMMIT_S: Final = 10.0
@@ -28,7 +29,7 @@ class _LevelWanted(Struct, frozen=True, forbid_unknown_fields=True):
     confirm: str | None = None
 
 
-def json_api(core: Core, access: Access) -> Blueprint:
+def json_api(core: Core, access: Access, supervisor: Supervisor) -> Blueprint:
     """Routes under ``/api/v1`` that read and command; who may is checked before they are reached."""
     api = Blueprint("api", __name__, url_prefix="/api/v1")
 
@@ -40,6 +41,20 @@ def json_api(core: Core, access: Access) -> Blueprint:
     def loops() -> Response:
         view = core.view()
         return jsonify(level=view["level"], loops=view["loops"])
+
+    @api.get("/processes")
+    def processes() -> Response:
+        return jsonify(processes=core.view()["processes"])
+
+    @api.get("/processes/<name>/output")
+    def output(name: str) -> Response:
+        return Response(tail(supervisor, name), content_type="text/plain; charset=utf-8")
+
+    @api.post("/processes/<name>/<command>")
+    def process(name: str, command: str) -> Response:
+        actor = "command line" if g.identity == "operator" else "dashboard"
+        asked(supervisor, name, command, actor).result(_COMMIT_S)
+        return jsonify(state=core.view())
 
     @api.get("/events")
     def events() -> Response:
@@ -112,6 +127,34 @@ def json_api(core: Core, access: Access) -> Blueprint:
         return jsonify(done=True)
 
     return api
+
+
+def asked(supervisor: Supervisor, name: str, command: str, actor: str) -> Future[list[int]]:
+    """Hands a command for a process to the supervisor.
+
+    Raises:
+        Problem: 404, there is no such process; 422, there is no such command.
+    """
+    match command:
+        case "start" | "stop" | "restart":
+            try:
+                return supervisor.command(name, command, actor=actor, origin=request.remote_addr or "")
+            except KeyError:
+                raise Problem(404, "No such process", f"No process {name[:200]!r} is configured.", field="name") from None
+        case _:
+            raise Problem(422, "No such command", "It is start, stop or restart.", field="command")
+
+
+def tail(supervisor: Supervisor, name: str) -> str:
+    """The last of a process's output, as text.
+
+    Raises:
+        Problem: 404, there is no such process.
+    """
+    try:
+        return supervisor.output(name)
+    except KeyError:
+        raise Problem(404, "No such process", f"No process {name[:200]!r} is configured.", field="name") from None
 
 
 def ordered(core: Core, service: str, command: str, actor: str) -> Future[list[int]]:

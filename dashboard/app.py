@@ -16,12 +16,13 @@ from dashboard.pages import pages
 from dashboard.problems import Problem, answer_problems
 from dashboard.stream import Stream
 from resilience.core import Core
+from resilience.processes.supervisor import Supervisor
 
 # What a caller may reach without being anybody, and what an agent may; all else is for the operator and sessions.
 _OPEN: Final = frozenset({"static", "login", "healthz"})
 _AGENTS_MAY: Final = frozenset(
     {
-        "api.state", "api.loops", "api.events", "api.errors", "api.error", "api.groups",
+        "api.state", "api.loops", "api.processes", "api.events", "api.errors", "api.error", "api.groups",
         "agents.errors", "agents.heartbeats", "agents.orders",
     }
 )  # fmt: skip
@@ -30,6 +31,7 @@ _AGENTS_MAY: Final = frozenset(
 def create_app(
     core: Core,
     access: Access,
+    supervisor: Supervisor,
     *,
     policy: Callable[[], Mapping[str, Any]],
     machine: Callable[[], Mapping[str, float]],
@@ -98,9 +100,9 @@ def create_app(
     def healthz() -> Response:
         return jsonify(status="ok")
 
-    app.register_blueprint(json_api(core, access))
+    app.register_blueprint(json_api(core, access, supervisor))
     app.register_blueprint(agents_api(core, policy))
-    app.register_blueprint(pages(core, access, machine, version))
+    app.register_blueprint(pages(core, access, supervisor, machine, version))
     socketio = SocketIO(app, async_mode="threading", cors_allowed_origins=sorted(access.origins), max_http_buffer_size=100_000)
     stream = Stream(socketio, core, access)
     app.wsgi_app = Guard(app.wsgi_app, access)  # type: ignore[method-assign]

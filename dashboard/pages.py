@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from dashboard import present
 from dashboard.access import Access
-from dashboard.api import error_filter, leaving_preview, ordered
+from dashboard.api import asked, error_filter, leaving_preview, ordered, tail
 from dashboard.problems import Problem
 from resilience.clock import as_text
 from resilience.context import ErrorSeverity
@@ -25,6 +25,7 @@ from resilience.degradation import DegradationLevel
 from resilience.events import EventType
 from resilience.history import ErrorFilter
 from resilience.journal import JournalError
+from resilience.processes.supervisor import Supervisor
 
 _COMMIT_S: Final = 10.0
 _PAGE: Final = 50
@@ -36,7 +37,9 @@ _COLUMNS: Final = (
 )  # fmt: skip
 
 
-def pages(core: Core, access: Access, machine: Callable[[], Mapping[str, float]], version: str) -> Blueprint:
+def pages(
+    core: Core, access: Access, supervisor: Supervisor, machine: Callable[[], Mapping[str, float]], version: str
+) -> Blueprint:
     """Every page and every form on them; who may come in is checked before they are reached."""
     site = Blueprint("pages", __name__)
 
@@ -198,6 +201,24 @@ def pages(core: Core, access: Access, machine: Callable[[], Mapping[str, float]]
     @site.get("/loops")
     def loops() -> str:
         return render_template("loops.html", loops=[present.loop(one) for one in core.view()["loops"]])
+
+    @site.get("/processes")
+    def processes() -> str:
+        return render_template("processes.html", processes=[present.process(one) for one in core.view()["processes"]])
+
+    @site.get("/processes/<name>")
+    def process(name: str) -> str:
+        said = tail(supervisor, name)
+        known = core.state.processes.get(name)
+        return render_template("process.html", process=present.process(known.view()) if known else {"name": name}, output=said)
+
+    @site.post("/processes/<name>/<command>")
+    def command_process(name: str, command: str) -> Response | tuple[str, int]:
+        try:
+            asked(supervisor, name, command, actor="dashboard").result(_COMMIT_S)
+        except (CoreBusyError, JournalError) as error:
+            return _message("That could not be stored", f"{error}. Try again in a moment.", 503)
+        return _see("/processes")
 
     @site.get("/circuits")
     def circuits() -> str:

@@ -180,6 +180,61 @@ def circuit(view: Mapping[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
+_PROCESSES: Final = {
+    "running": ("ok", "dot", "running"), "starting": ("warn", "tri", "starting"), "waiting": ("warn", "diamond", "waiting"),
+    "stopping": ("warn", "tri", "stopping"), "stopped": ("off", "dash", "stopped"), "exited": ("off", "dash", "ended"),
+    "failed": ("bad", "sq", "failed"),
+}  # fmt: skip
+_PROCESS_COMMANDS: Final = {
+    "start": ("Start", "Starts it, and forgets earlier failures"),
+    "restart": ("Restart", "Asks it to end, with all that it has started, and starts it again"),
+    "stop": ("Stop", "Asks it to end, with all that it has started; it stays so until you start it"),
+}
+_DONE: Final = {
+    "reset": "closed", "isolate": "isolated", "release": "released", "start": "started", "stop": "stopped",
+    "restart": "restarted",
+}  # fmt: skip
+
+
+def process(view: Mapping[str, Any]) -> dict[str, Any]:
+    """One supervised process: its state in a word, why it is so, and what can be done."""
+    state = str(view["state"])
+    tone, shape, word = _PROCESSES[state]
+    if view["needs_you"]:
+        tone, shape = _mark("bad")
+    can = {"running": ("restart", "stop"), "starting": ("restart", "stop"), "waiting": ("start", "stop")}.get(state, ("start",))
+    memory = "" if view["memory_mb"] is None else f"{view['memory_mb']:.0f} MB"
+    cpu = "" if view["cpu_percent"] is None else f"{view['cpu_percent']:.0f} %"
+    return {
+        **view, "tone": tone, "shape": shape, "word": word, "memory": memory, "cpu": cpu, "line": " ".join(view["command"]),
+        "commands": [(name, *_PROCESS_COMMANDS[name]) for name in can],
+    }  # fmt: skip
+
+
+def _process_said(event: Mapping[str, Any], component: str) -> tuple[tuple[str, str], str, str]:
+    because, pid = str(event.get("because") or ""), event.get("pid")
+    detail = " · ".join(part for part in (f"process {pid}" if pid else "process", because) if part)
+    match str(event["type"]).partition(".")[2]:
+        case "started":
+            return _mark("info"), f"{component} was started", detail
+        case "adopted":
+            return _mark("ok"), f"{component} has gone on running, and is watched again", detail
+        case "ready":
+            return _mark("ok"), f"{component} is ready after {event['seconds']:g} s", detail
+        case "stopping":
+            return _mark("warn"), f"{component} is being stopped", detail
+        case "stopped":
+            return _mark("off"), f"{component} has stopped", detail
+        case "exited":
+            again = event.get("again_in_s")
+            soon = "; it starts again at once" if again == 0 else f"; it starts again in {again:g} s" if again else ""
+            return _mark("warn"), f"{component} ended{soon}", detail
+        case "failed":
+            return _mark("bad"), f"{component} has failed, and is not started again", detail
+        case _:
+            return _mark("warn"), f"What an earlier run of {component} had left at port {event.get('port')} was ended", detail
+
+
 def line(event: Mapping[str, Any]) -> dict[str, str]:
     """One event as a line of the feed: ``text``, ``detail``, ``tone``, ``shape``, ``href``."""
     (tone, shape), text, detail = _said(event)
@@ -203,8 +258,12 @@ def _said(event: Mapping[str, Any]) -> tuple[tuple[str, str], str, str]:
             tone, shape, word = _CIRCUITS[name]
             detail = " · ".join(str(part) for part in ("circuit", event.get("because"), event.get("agent")) if part)
             return (tone, shape), f"{component} is {word}", detail
+        case "process.started" | "process.adopted" | "process.ready" | "process.stopping" | "process.stopped":
+            return _process_said(event, component)
+        case "process.exited" | "process.failed" | "process.cleared":
+            return _process_said(event, component)
         case "command" if component != "level":
-            what = {"reset": "closed", "isolate": "isolated", "release": "released"}.get(str(event["asked"]), event["asked"])
+            what = _DONE.get(str(event["asked"]), event["asked"])
             return _mark("info"), f"{_actor(event)} {what} {component}", f"command from {event['origin']}"
         case "command":
             return _mark("info"), f"{_actor(event)} chose {level_title(str(event['asked']))}", f"command from {event['origin']}"

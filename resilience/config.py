@@ -246,6 +246,18 @@ error_handling:
   #    max_depth: 3              # so deep it may nest in itself
   #    description: What my loop does
 
+  # Programs that WinClaw starts, watches and starts again; they need to know nothing of it. See docs/processes.md.
+  processes: {}
+  #  gateway:
+  #    command: [openclaw, gateway, run]
+  #    port: 18789               # it must be free before the program starts
+  #    environment: { OPENCLAW_TOKEN: "env:OPENCLAW_TOKEN" }
+  #    depends_on: [ollama]      # which must be ready first
+  #    max_memory_mb: 2048       # past that it is started again
+  #  ollama:
+  #    command: [ollama, serve]
+  #    port: 11434
+
   # Messages that agents send through their outbox: they wait where the level, a circuit or an outage holds them up.
   outbox:
     max_messages: 10000          # so many of an agent may wait

@@ -72,7 +72,7 @@ class _Walk:
             case inspect.StructType():
                 return self._section(node, kind, path, base)
             case inspect.DictType():
-                return self._table(node, kind, path, base, like)
+                return self._table(node, kind, path, base or {}, like)
             case inspect.VarTupleType():
                 return self._list(node, kind, path)
             case inspect.UnionType():  # always with None

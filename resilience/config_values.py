@@ -169,4 +169,6 @@ def _text(node: yaml.Node, kind: inspect.StrType) -> str:
     shortest, longest = kind.min_length or 0, kind.max_length or 10_000
     if not shortest <= len(text) <= longest:
         raise NotAllowedError(f"must be a text of {shortest} to {longest} characters, not of {len(text)}")
+    if kind.pattern is not None and not re.search(kind.pattern, text):
+        raise NotAllowedError(f"must be made of letters, digits, '.', '_' and '-', not {shown(node)}")
     return text

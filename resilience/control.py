@@ -6,6 +6,7 @@ Nothing here waits, writes or tells; ``core`` does, with what comes out. Time co
 from __future__ import annotations
 
 from collections import Counter
+from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
@@ -22,6 +23,7 @@ from resilience.health import Count
 from resilience.intake import record_of
 from resilience.journal import ErrorRecord, EventRecord, Record
 from resilience.presence import beaten, fallen_silent
+from resilience.processes.status import ProcessStatus
 from resilience.redaction import Redactor
 from resilience.services import CircuitCommand, ServiceCircuit, circumstances, commanded, counted, heard
 from resilience.settings import Settings
@@ -83,11 +85,18 @@ class Waiting(Struct, frozen=True):
     channels: dict[str, int]
 
 
+class ProcessTold(Struct, frozen=True):
+    """Where a supervised process stands now; None: it is no longer configured."""
+
+    name: str
+    status: ProcessStatus | None
+
+
 class Look(Struct, frozen=True):
     """A look at the clock."""
 
 
-Input = Errors | Choice | Switch | Configuration | Announcement | Waiting | Heartbeat | Look
+Input = Errors | Choice | Switch | Configuration | Announcement | Waiting | ProcessTold | Heartbeat | Look
 
 
 class Control:
@@ -136,6 +145,8 @@ class Control:
                 return state, [self.event(kind, component, **body)]
             case Waiting(channels):
                 return replace(state, waiting=channels), []
+            case ProcessTold(name, status):
+                return replace(state, processes=MappingProxyType(self._processes(state, name, status))), []
             case Look():
                 lost_after_s = state.settings.agents.lost_after_s
                 agents, lost = fallen_silent(state.agents, self._clock.monotonic(), now, lost_after_s)
@@ -155,6 +166,15 @@ class Control:
         """The record of an event, without secrets."""
         said = self._redactor.value(body)
         return EventRecord(as_text(self._clock.now()), kind.value, self._redactor.text(component), msgspec.json.encode(said))
+
+    def _processes(self, state: State, name: str, status: ProcessStatus | None) -> dict[str, ProcessStatus]:
+        if status is None:
+            return {other: known for other, known in state.processes.items() if other != name}
+        clean = self._redactor.text
+        shown = replace(
+            status, why=clean(status.why), needs_you=clean(status.needs_you), command=tuple(map(clean, status.command))
+        )
+        return {**state.processes, name: shown}
 
     def _ruled(self, state: State, standing: Standing) -> Standing:
         now, now_s = self._clock.now(), self._clock.monotonic()

@@ -22,13 +22,25 @@ from msgspec.structs import replace
 
 from resilience.classification import ErrorClassifier
 from resilience.clock import Clock, as_text
-from resilience.control import Announcement, Choice, Configuration, Control, Errors, Input, Look, Switch, Waiting
+from resilience.control import (
+    Announcement,
+    Choice,
+    Configuration,
+    Control,
+    Errors,
+    Input,
+    Look,
+    ProcessTold,
+    Switch,
+    Waiting,
+)
 from resilience.degradation import DegradationLevel, Latch, Standing, at_first, held
 from resilience.events import Event, EventType, Heartbeat, Report
 from resilience.health import Count
 from resilience.history import History, error_event
 from resilience.journal import ErrorRecord, EventRecord, Journal, JournalError, Record, is_damage
 from resilience.lives import CRASHES, WITHIN, Lives, begun, ended, is_crash_loop
+from resilience.processes.status import ProcessStatus
 from resilience.redaction import Redactor
 from resilience.services import CircuitCommand, kept, remembered
 from resilience.settings import Settings
@@ -149,6 +161,10 @@ class Core:
     def tell_waiting(self, channels: dict[str, int]) -> Future[list[int]]:
         """Takes in how many messages wait in outboxes, by channel."""
         return self._submit(Waiting(channels))
+
+    def tell_process(self, name: str, status: ProcessStatus | None) -> Future[list[int]]:
+        """Takes in where a supervised process stands; None: it is no longer configured."""
+        return self._submit(ProcessTold(name, status))
 
     def announce(self, type: EventType, component: str, **body: Any) -> Future[list[int]]:  # noqa: A002 -- the field's name
         """Journals and publishes an event of the program's own life."""
@@ -368,7 +384,8 @@ def _shown(state: State) -> tuple[Any, ...]:
     circuits = [(one.name, one.state, one.version) for one in state.services.circuits.values()]
     agents = [(agent.name, agent.alive, agent.pid) for agent in state.agents.values()]
     running = [(key, [(one.loop, one.state, one.running) for one in said.loops]) for key, said in state.loops.items()]
-    return state.standing, state.notices, state.settings_id, circuits, agents, running, state.waiting
+    processes = [(one.name, one.state, one.run, one.why) for one in state.processes.values()]
+    return state.standing, state.notices, state.settings_id, circuits, agents, running, state.waiting, processes
 
 
 def damage_notice(journal: Journal) -> Notice:

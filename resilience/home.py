@@ -13,8 +13,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-CONFIG, JOURNAL, LOGS, ENDPOINT, OPERATOR, SPOOL, HELD, OUTBOX = (
+CONFIG, JOURNAL, LOGS, ENDPOINT, OPERATOR, SPOOL, HELD, OUTBOX, PROCESSES, ALIVE = (
     "error_handling_config.yaml", "journal.db", "logs", "endpoint.json", "operator.json", "spool", "held.json", "outbox",
+    "processes", "alive",
 )  # fmt: skip
 
 

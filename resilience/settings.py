@@ -23,6 +23,7 @@ from resilience.policies import (
     RetryStrategy,
     Seconds,
 )
+from resilience.processes.policy import Process, ProcessName, not_startable
 from resilience.sections import Section, means
 
 LevelName = Literal["FULL", "DEGRADED_LLM", "LIMITED_EXTERNAL", "MINIMAL", "SAFE_MODE"]
@@ -359,6 +360,9 @@ class Settings(Section, frozen=True, kw_only=True):
     loops: Annotated[
         Mapping[Name, Loop], means("in which agents work; yours change the defaults or are added to them")
     ] = field(default_factory=_loops)
+    processes: Annotated[Mapping[ProcessName, Process], means("programs that WinClaw starts and watches")] = field(
+        default_factory=dict
+    )
     outbox: Annotated[OutboxLimits, means("messages that agents send")] = OutboxLimits()
     retention: Retention = Retention()
     dashboard: Dashboard = Dashboard()
@@ -376,6 +380,7 @@ class Settings(Section, frozen=True, kw_only=True):
                     f"there is no retry strategy {service.retry!r}; there are {', '.join(sorted(known))}",
                 )
         yield from _not_understood(self.degradation.rules, self.services)
+        yield from not_startable(self.processes)
 
     @property
     def llm_services(self) -> frozenset[str]:

@@ -16,6 +16,8 @@ from resilience.degradation import FEATURES, DegradationLevel, Standing
 from resilience.degradation_rules import DegradationRule
 from resilience.health import Tally
 from resilience.presence import NOBODY, Agents
+from resilience.processes.status import ProcessStatus
+from resilience.processes.supervision import ProcessState
 from resilience.services import Services
 from resilience.settings import Settings
 
@@ -40,6 +42,7 @@ class State(Struct, frozen=True, kw_only=True):
     agents: Agents = NOBODY
     services: Services = Services()
     loops: loops.Heard = MappingProxyType({})
+    processes: Mapping[str, ProcessStatus] = MappingProxyType({})
     waiting: Mapping[str, int] = MappingProxyType({})
     tally: Tally = Tally()
     notices: tuple[Notice, ...] = ()
@@ -68,10 +71,16 @@ class State(Struct, frozen=True, kw_only=True):
             "loops": loops.view(self.settings.loops, self.loops, standing.level),
             "waiting": {"messages": sum(self.waiting.values()), "channels": dict(self.waiting)},
             "agents": [agent.view() for agent in self.agents.values()],
-            "notices": [msgspec.to_builtins(notice) for notice in self.notices],
-            "needs_you": len(self.notices),
+            "processes": [process.view() for process in self.processes.values()],
+            "notices": [msgspec.to_builtins(notice) for notice in self.needs_you],
+            "needs_you": len(self.needs_you),
             "version": self.version,
         }
+
+    @property
+    def needs_you(self) -> tuple[Notice, ...]:
+        """Everything that waits for the user: what is wrong with WinClaw, and what it could not mend itself."""
+        return (*self.notices, *(_notice_of(one) for one in self.processes.values() if one.needs_you))
 
     def _rules_want(self) -> dict[str, Any]:
         wanted = self.standing.wanted
@@ -91,6 +100,15 @@ class State(Struct, frozen=True, kw_only=True):
         if self.standing.level is DegradationLevel.FULL:
             return None
         return self.settings.degradation.reduced_context_tokens
+
+
+def _notice_of(process: ProcessStatus) -> Notice:
+    if process.state is ProcessState.FAILED:
+        what, action = f"The process {process.name} has failed.", "Mend the cause, then start it again on the page Processes."
+    else:
+        what, action = f"The process {process.name} cannot start.", "End the other program, or give one of them another port."
+    cause = f"{process.needs_you[:1].upper()}{process.needs_you[1:]}."
+    return Notice(name=f"process:{process.name}", what=what, cause=cause, action=action)
 
 
 def with_settings(state: State, settings: Settings) -> State:

@@ -33,6 +33,7 @@ from resilience.history import History
 from resilience.journal import Journal
 from resilience.last_word import LastWord
 from resilience.log import EventLog
+from resilience.processes.supervisor import Supervisor
 from resilience.redaction import Redactor
 from resilience.settings import Settings
 from tray.config_watch import ConfigWatch
@@ -97,8 +98,9 @@ def running(folder: Path, *, port: int | None = None, clock: Clock | None = None
         listener = bind(settings.dashboard.port if port is None else port)
         access = Access(folder, listener.getsockname()[1], clock, settings.dashboard.session_hours * 3600)
         config = ConfigWatch(folder, startup, core)
+        supervisor = Supervisor(folder, core, redactor, clock)
         app, stream = create_app(
-            core, access, policy=config.policy, machine=partial(machine_numbers, journal.path), version=__version__
+            core, access, supervisor, policy=config.policy, machine=partial(machine_numbers, journal.path), version=__version__
         )
         stream.start()
         stack.callback(stream.stop)
@@ -111,6 +113,8 @@ def running(folder: Path, *, port: int | None = None, clock: Clock | None = None
         collector = Collector(spools, outboxes, core)
         collector.start()
         stack.callback(collector.stop)
+        supervisor.start()
+        stack.callback(supervisor.stop)
         core.announce(EventType.APP_STARTED, "winclaw", version=__version__, pid=os.getpid()).result(10)
         if startup.refused is not None:
             problems = [str(problem) for problem in startup.refused.problems]
@@ -123,6 +127,7 @@ def running(folder: Path, *, port: int | None = None, clock: Clock | None = None
         access.on_rotation(publish)
         stack.callback((folder / home.ENDPOINT).unlink, missing_ok=True)
         yield Running(core, access, settings, access.url)
+        supervisor.stop()  # first, so that its last words come before ours
         core.announce(EventType.APP_STOPPED, "winclaw", version=__version__).result(10)
 
 
@@ -140,7 +145,7 @@ def run(folder: Path, *, headless: bool, port: int | None, browser: bool, say: C
     _on_signals(stopping.set)
     with running(folder, port=port) as winclaw:
         say(f"WinClaw {__version__} watches over your agents. Dashboard: {winclaw.url}")
-        for notice in winclaw.core.state.notices:
+        for notice in winclaw.core.state.needs_you:
             say(f"! {notice.what} {notice.cause} {notice.action}")
         if browser:
             webbrowser.open(winclaw.access.login_link())

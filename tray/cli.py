@@ -7,6 +7,7 @@ import sys
 import webbrowser
 from pathlib import Path
 from typing import Any, NoReturn
+from urllib.parse import quote
 
 import click
 
@@ -85,6 +86,9 @@ def status(as_json: bool) -> None:
         click.echo(f"Services: {len(state['services']) - len(unwell)} of {len(state['services'])} answer")
     for one in unwell:
         click.echo(f"  {one['name']}: circuit {one['circuit'].lower().replace('_', '-')}, {one['because']}")
+    for one in state["processes"]:
+        pid, why = f" ({one['pid']})" if one["pid"] else "", f", {one['why']}" if one["why"] else ""
+        click.echo(f"Process {one['name']}: {one['state']}{pid}{why}")
     for notice in state["notices"]:
         click.echo(f"Needs you: {notice['what']} {notice['cause']} {notice['action']}")
 
@@ -109,6 +113,15 @@ def safe_mode(switch: str, yes: bool) -> None:
         click.echo("Safe Mode is not on.")
         return
     _set_level(DegradationLevel.SAFE_MODE.word if switch == "on" else "auto", yes)
+
+
+@cli.command()
+@click.argument("command", type=click.Choice(["start", "stop", "restart"]))
+@click.argument("name")
+def process(command: str, name: str) -> None:
+    """Start, stop or restart a supervised process; start clears a failure."""
+    _ask("POST", f"/api/v1/processes/{quote(name, safe='')}/{command}")
+    click.echo(f"{name}: {command} was asked for; see winclaw status.")
 
 
 @cli.group()

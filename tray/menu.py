@@ -86,7 +86,7 @@ def tooltip(state: State) -> str:
 
 def needs_you(state: State) -> int:
     """How many things wait for the user: the number on the icon."""
-    return len(state.notices)
+    return len(state.needs_you)
 
 
 def _modes(state: State) -> tuple[Item, ...]:

@@ -45,6 +45,8 @@ def toast_for(event: Event) -> Toast | None:
             return Toast(f"{after.title}: level {after.value} of 5", str(body["cause"]))
         case "agent.lost":
             return Toast(f"{event.component} gives no sign of life", "Its heartbeat is missing. Look at what happened last.")
+        case "process.failed":
+            return Toast(f"{event.component} has failed", str(body["because"]), "/processes")
         case "config.refused":
             return Toast("The configuration has errors", "Another one is in force. Open the dashboard to see what is wrong.")
         case "journal.set_aside":

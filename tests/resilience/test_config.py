@@ -59,10 +59,13 @@ def test_the_file_of_a_first_run_shows_every_section() -> None:
 
 def test_the_examples_in_the_file_of_a_first_run_work_when_uncommented() -> None:
     uncommented = re.sub(r"(?m)^( *)#  ", r"\1  ", DEFAULT_TEXT)
-    read = parse(uncommented.replace("rules: []", "rules:").replace("services: {}", "services:").replace("loops: {}", "loops:"))
+    for name, empty in (("rules", "[]"), ("services", "{}"), ("loops", "{}"), ("processes", "{}")):
+        uncommented = uncommented.replace(f"{name}: {empty}", f"{name}:")
+    read = parse(uncommented)
     assert [rule.name for rule in read.classification.rules] == ["out of credit"]
     assert read.services["my_search"].feature == "allow_network_access"
     assert read.loops["my_loop"].tier == "core"
+    assert read.processes["gateway"].depends_on == ("ollama",)
 
 
 @pytest.mark.parametrize("block", re.findall(r"```yaml\n(.*?)```", DOCUMENTATION, re.DOTALL))
@@ -542,3 +545,28 @@ def test_a_condition_that_cannot_be_understood_is_refused_where_it_stands(condit
     )
     assert (path, line) == ("error_handling.degradation.rules[0].condition", 5)
     assert said in found
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ("agent: { command: agent }", "must be a list"),
+        ("agent: { command: [] }", "names no program"),
+        ("agent: { command: [a], depends_on: [b] }", "there is no process 'b'"),
+        ("agent: { command: [a], depends_on: [agent] }", "they wait for each other for ever: agent → agent"),
+        ("a b: { command: [a] }", "must be made of letters, digits, '.', '_' and '-'"),
+        ("../etc: { command: [a] }", "must be made of letters, digits, '.', '_' and '-'"),
+        ("con: { command: [a] }", "Windows cannot tell this name from another one"),
+        ("a: { command: [a] }\n    A: { command: [a] }", "Windows cannot tell this name from another one"),
+        ("agent: { command: [a], environment: { WINCLAW_HOME: x } }", "is WinClaw's own"),
+        ('agent: { command: [a], environment: { KEY: "env:" } }', "names no variable behind env:"),
+        ("agent: { command: [a], port: 70000 }", "must be a whole number from 1 to 65535"),
+        ("agent: { command: [a], stop_signal: STOP }", "must be one of HUP, INT, KILL, QUIT, TERM"),
+    ],
+)
+def test_a_process_that_cannot_be_is_refused_with_its_place(lines: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(f"error_handling:\n  processes:\n    {lines}\n")
+    [problem] = caught.value.problems
+    assert said in problem.message
+    assert problem.line in (2, 3, 4)

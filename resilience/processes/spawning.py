@@ -1,0 +1,79 @@
+"""Starting a program, waiting for its end, ending it with everything that it has started.
+
+WinClaw's own end does not touch it: its output goes to a file from birth, it is in a session or job of its own, and the
+next WinClaw takes it over.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import psutil
+
+from resilience.processes.identity import TOKEN, Identity, end_carriers
+
+if sys.platform == "win32":
+    from resilience.processes import windows as system
+else:
+    from resilience.processes import posix as system
+
+
+class Started:
+    """A program that was started here, or taken over from the WinClaw before."""
+
+    def __init__(self, identity: Identity, child: subprocess.Popen[bytes] | None, job: object = None) -> None:
+        self.identity, self._child, self._job = identity, child, job
+
+    def wait(self) -> int | None:
+        """Waits for its end, told by the system; returns the exit code (negative: a signal), None where nobody can tell.
+
+        What it has left behind in its group or job ends with it; ``sweep`` finds what has gone elsewhere.
+        """
+        if self._child is not None:
+            return system.wait_for(self._child, self._job)
+        return system.wait_for_stranger(self.identity)
+
+    def ask_to_stop(self, signal_name: str) -> None:
+        """Asks it and its group to end; nothing happens where it has ended already."""
+        if self.identity.find() is not None:
+            system.ask_to_stop(self.identity.pid, signal_name)
+
+    def kill(self) -> None:
+        """Ends it and everything that carries its token, wherever that has gone, without asking."""
+        if self.identity.find() is not None:
+            system.end_group(self.identity.pid, self._job)
+        self.sweep()
+
+    def sweep(self) -> None:
+        """Ends everything that carries its token; a few milliseconds where there is nothing."""
+        end_carriers(self.identity.token)
+
+
+def start(
+    command: Sequence[str], *, environment: Mapping[str, str], folder: Path, output: Path, token: str
+) -> Started:
+    """Starts ``command``; its output goes to the end of the file ``output``, and it reads from nothing.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+    with system.appending(output) as file:
+        child = subprocess.Popen(
+            list(command), env={**environment, TOKEN: token}, cwd=folder, stdin=subprocess.DEVNULL, stdout=file, stderr=file,
+            close_fds=True, **system.OF_ITS_OWN,
+        )  # fmt: skip
+    job = system.job_for(child)
+    try:
+        started = psutil.Process(child.pid).create_time()
+    except psutil.Error:  # it has ended already
+        started = 0.0
+    return Started(Identity(child.pid, started, token), child, job)
+
+
+def take_over(identity: Identity) -> Started | None:
+    """The program of an earlier WinClaw, if it still runs."""
+    found = identity.find()
+    return None if found is None else Started(identity, None, system.job_around(found))

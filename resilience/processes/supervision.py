@@ -1,0 +1,271 @@
+"""What becomes of a supervised process: each thing that happens to it, and each look at the clock, gives its next
+state and what is to be done. Pure: nothing is started or ended here, and time comes in as an argument.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Literal, assert_never
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from resilience.processes.policy import Process
+
+
+class ProcessState(StrEnum):
+    """Where a supervised process stands."""
+
+    STOPPED = "stopped"
+    """Somebody stopped it, or it was never to start by itself."""
+    WAITING = "waiting"
+    """It starts as soon as its pause is over, what it depends on is ready, and nothing forbids it."""
+    STARTING = "starting"
+    """It runs, and its probe has not said yet that it is ready."""
+    RUNNING = "running"
+    STOPPING = "stopping"
+    """It was asked to end, and has not ended yet."""
+    EXITED = "exited"
+    """It ended by itself, and is not to be started again."""
+    FAILED = "failed"
+    """It crashed too often; only a person starts it again."""
+
+
+ALIVE = (ProcessState.STARTING, ProcessState.RUNNING, ProcessState.STOPPING)
+Then = Literal["stay", "again", "failure", "wait"]
+
+
+class Past(Struct, frozen=True):
+    """What counts of the past: when it was started again lately (s, monotonic), and how many failures came in a row."""
+
+    restarts_s: tuple[float, ...] = ()
+    failures: int = 0
+
+
+class Supervised(Struct, frozen=True, kw_only=True):
+    """Where one process stands. Times are in seconds, monotonic.
+
+    ``run`` counts its starts; what is said of an earlier run moves nothing. ``due_s`` is when the pause before a start
+    ends, or patience: with getting ready, with stopping. ``then`` is what follows when it has stopped: it *stay*s so,
+    starts *again*, is treated as a *failure*, or *wait*s until it is allowed. ``why`` is for people.
+    """
+
+    policy: Process
+    state: ProcessState = ProcessState.WAITING
+    run: int = 0
+    pid: int | None = None
+    since_s: float = 0.0
+    started_s: float = 0.0
+    due_s: float | None = None
+    then: Then = "stay"
+    past: Past = Past()
+    why: str = ""
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether there is a process at present."""
+        return self.state in ALIVE
+
+
+class Started(Struct, frozen=True):
+    """It runs: it was started, or (``adopted``) taken over from an earlier WinClaw."""
+
+    pid: int
+    adopted: bool = False
+
+
+class NotStarted(Struct, frozen=True):
+    """The system would not start it."""
+
+    why: str
+
+
+class Ended(Struct, frozen=True):
+    """It ended. ``code`` is negative for a signal, None where nobody could tell; ``unseen`` while nobody watched."""
+
+    run: int
+    code: int | None
+    unseen: bool = False
+
+
+class Ready(Struct, frozen=True):
+    """Its probe says that it answers."""
+
+    run: int
+
+
+class Unwell(Struct, frozen=True):
+    """It lives, but must go: its probe is silent, or it uses too much. ``hopeless``: asking it would be no use."""
+
+    run: int
+    why: str
+    hopeless: bool
+
+
+class Ask(Struct, frozen=True):
+    """A person's command."""
+
+    command: Literal["start", "stop", "restart"]
+    actor: str
+
+
+Happening = Started | NotStarted | Ended | Ready | Unwell | Ask
+
+
+class Do(StrEnum):
+    """What is to be done to a process."""
+
+    START = "start"
+    STOP = "stop"
+    """Ask it to end."""
+    KILL = "kill"
+    """End it, with everything that it has started."""
+
+
+Next = tuple[Supervised, tuple[Do, ...]]
+_KILL_AGAIN_S = 2.0
+
+
+def after(one: Supervised, what: Happening, now_s: float) -> Next:
+    """What follows from something that happened to a process (§6)."""
+    match what:
+        case Started(pid):
+            begun = replace(one, pid=pid, run=one.run + 1, started_s=now_s)
+            return replace(_to(begun, ProcessState.STARTING, now_s, ""), due_s=now_s + one.policy.ready_within_s), ()
+        case NotStarted(why):
+            return _after_exit(one, why, is_failure=True, ran_s=0.0, now_s=now_s), ()
+        case Ended(run) if run == one.run and one.is_alive:
+            return _ended(one, what, now_s), ()
+        case Ready(run) if run == one.run and one.state is ProcessState.STARTING:
+            return _to(one, ProcessState.RUNNING, now_s, ""), ()
+        case Unwell(run, why, hopeless) if run == one.run and one.state in (ProcessState.STARTING, ProcessState.RUNNING):
+            return _stopping(one, "failure", why, now_s, hopeless)
+        case Ask(command, actor):
+            return _asked(one, command, actor, now_s)
+        case Ended() | Ready() | Unwell():  # said of an earlier run, or too late
+            return one, ()
+        case _:
+            assert_never(what)
+
+
+def look(one: Supervised, now_s: float, *, forbidden: str, waits_for: str) -> Next:
+    """What is due for a process.
+
+    Args:
+        forbidden: why it must not run now, e.g. Safe Mode; empty if it may.
+        waits_for: what must be ready before it may start; empty if all is.
+    """
+    overdue = one.due_s is not None and now_s >= one.due_s
+    match one.state:
+        case ProcessState.WAITING if forbidden or waits_for:
+            why = forbidden or f"waits for {waits_for}"
+            return (one if why == one.why else replace(one, why=why)), ()
+        case ProcessState.WAITING if overdue or one.due_s is None:
+            return replace(one, due_s=None), (Do.START,)
+        case ProcessState.STARTING | ProcessState.RUNNING if forbidden:
+            return _stopping(one, "wait", forbidden, now_s)
+        case ProcessState.STARTING if overdue:
+            why = f"it was not ready within {one.policy.ready_within_s:g} s"
+            return _stopping(one, "failure", why, now_s, hopeless=True)
+        case ProcessState.STOPPING if overdue:
+            return replace(one, due_s=now_s + _KILL_AGAIN_S), (Do.KILL,)
+        case _:
+            return one, ()
+
+
+def with_policy(one: Supervised, policy: Process, now_s: float) -> Next:
+    """What follows from another configuration: it is started anew where that is needed for it to be in force."""
+    changed = replace(one, policy=policy)
+    if one.state in (ProcessState.STARTING, ProcessState.RUNNING) and _born_with(policy) != _born_with(one.policy):
+        return _stopping(changed, "again", "its configuration changed", now_s)
+    return changed, ()
+
+
+def first(policy: Process, *, stopped: bool, failed: str, now_s: float) -> Supervised:
+    """A process as it stands when WinClaw starts: as a person left it, or as the configuration wants it."""
+    one = Supervised(policy=policy, since_s=now_s)
+    if failed:
+        return replace(one, state=ProcessState.FAILED, why=failed)
+    if stopped or not policy.autostart:
+        return replace(one, state=ProcessState.STOPPED, why="" if stopped else "it does not start by itself")
+    return one
+
+
+def _born_with(policy: Process) -> tuple[object, ...]:
+    return policy.command, policy.environment, policy.folder, policy.port
+
+
+def _to(one: Supervised, state: ProcessState, now_s: float, why: str) -> Supervised:
+    return replace(one, state=state, since_s=now_s, due_s=None, why=why)
+
+
+def _stopping(one: Supervised, then: Then, why: str, now_s: float, hopeless: bool = False) -> Next:
+    stopping = replace(_to(one, ProcessState.STOPPING, now_s, why), then=then)
+    if hopeless or one.policy.stop_signal == "KILL" or not one.policy.stop_timeout_s:
+        return replace(stopping, due_s=now_s + _KILL_AGAIN_S), (Do.KILL,)
+    return replace(stopping, due_s=now_s + one.policy.stop_timeout_s), (Do.STOP,)
+
+
+def _ended(one: Supervised, end: Ended, now_s: float) -> Supervised:
+    one = replace(one, pid=None)
+    if one.state is ProcessState.STOPPING:
+        match one.then:
+            case "stay":
+                return _to(replace(one, past=Past()), ProcessState.STOPPED, now_s, one.why)
+            case "again":
+                return _to(replace(one, past=Past()), ProcessState.WAITING, now_s, one.why)
+            case "wait":
+                return _to(one, ProcessState.WAITING, now_s, one.why)
+            case "failure":
+                return _after_exit(one, one.why, is_failure=True, ran_s=now_s - one.started_s, now_s=now_s)
+            case _:
+                assert_never(one.then)
+    if end.unseen:  # while WinClaw was away, perhaps with the whole machine: that says nothing against it
+        return _to(one, ProcessState.WAITING, now_s, "it ended while WinClaw was not running")
+    return _after_exit(one, words(end.code), is_failure=end.code != 0, ran_s=now_s - one.started_s, now_s=now_s)
+
+
+def _after_exit(one: Supervised, why: str, *, is_failure: bool, ran_s: float, now_s: float) -> Supervised:
+    """The first failure after a healthy time is answered at once, each further one in a row after a pause that doubles.
+
+    More than ``max_restarts`` within ``within_s`` is a crash loop.
+    """
+    policy = one.policy
+    if policy.restart == "never" or (policy.restart == "on-failure" and not is_failure):
+        return _to(replace(one, past=Past()), ProcessState.EXITED, now_s, why)
+    lately = tuple(at_s for at_s in one.past.restarts_s if now_s - at_s < policy.within_s)
+    if len(lately) >= policy.max_restarts:
+        failed = f"{why}, and was started again {len(lately)} times within {policy.within_s:g} s"
+        return _to(replace(one, past=Past(lately, one.past.failures)), ProcessState.FAILED, now_s, failed)
+    failures = 1 if ran_s >= policy.healthy_after_s else one.past.failures + 1
+    pause_s = 0.0 if failures == 1 else min(policy.backoff_s * 2.0 ** min(failures - 2, 30), policy.max_backoff_s)
+    again = replace(one, past=Past((*lately, now_s), failures))
+    return replace(_to(again, ProcessState.WAITING, now_s, why), due_s=now_s + pause_s)
+
+
+def _asked(one: Supervised, command: str, actor: str, now_s: float) -> Next:
+    fresh = replace(one, past=Past())
+    match command, one.state:
+        case "stop", ProcessState.STOPPED:
+            return one, ()
+        case "stop", ProcessState.STARTING | ProcessState.RUNNING:
+            return _stopping(one, "stay", f"stopped by {actor}", now_s)
+        case "stop", ProcessState.STOPPING:
+            return replace(one, then="stay", why=f"stopped by {actor}"), ()
+        case "stop", _:
+            return _to(fresh, ProcessState.STOPPED, now_s, f"stopped by {actor}"), ()
+        case "start", ProcessState.STARTING | ProcessState.RUNNING:
+            return one, ()
+        case _, ProcessState.STARTING | ProcessState.RUNNING:
+            return _stopping(one, "again", f"restarted by {actor}", now_s)
+        case _, ProcessState.STOPPING:
+            return replace(one, then="again", why=f"restarted by {actor}"), ()
+        case _:
+            return _to(fresh, ProcessState.WAITING, now_s, f"started by {actor}"), ()
+
+
+def words(code: int | None) -> str:
+    """How a process ended, for people."""
+    if code is None:
+        return "it ended; nobody saw how"
+    return f"it was killed by signal {-code}" if code < 0 else f"it ended with exit status {code}"

@@ -1,0 +1,363 @@
+"""The supervisor: one thread that starts processes, is told of their ends, and starts them again.
+
+``supervision`` decides; this carries it out and tells the core. A process that ends is answered before anything is
+written, and nothing here waits: each running process has a thread that waits for its end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import queue
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import psutil
+from msgspec import Struct
+from msgspec.structs import replace
+
+from resilience import home
+from resilience.clock import Clock
+from resilience.core import Core
+from resilience.degradation import DegradationLevel
+from resilience.events import EventType
+from resilience.processes import records
+from resilience.processes.identity import end_carriers, token_of
+from resilience.processes.output import OUTPUT, tail_of
+from resilience.processes.policy import Process, start_order
+from resilience.processes.ports import holder_of, is_free
+from resilience.processes.records import ProcessRecord
+from resilience.processes.spawning import Started as Running
+from resilience.processes.spawning import start
+from resilience.processes.supervision import (
+    Ask,
+    Do,
+    Ended,
+    Happening,
+    Next,
+    NotStarted,
+    ProcessState,
+    Ready,
+    Started,
+    Supervised,
+    after,
+    first,
+    look,
+    with_policy,
+)
+from resilience.processes.takeover import left_behind
+from resilience.processes.telling import Telling
+from resilience.redaction import Redactor
+
+_LOOK_AGAIN_S: Final = 1.0
+_GRACE_S: Final = 5.0
+_log = logging.getLogger("winclaw.processes")
+
+Command = Literal["start", "stop", "restart"]
+
+
+class _Message(Struct, frozen=True):
+    """Something that happened to the process ``name``."""
+
+    name: str
+    what: Happening
+
+
+class Supervisor:
+    """Keeps the configured processes alive; what is configured and what the level allows, it asks the core.
+
+    Args:
+        folder: WINCLAW_HOME; each process has a folder of its own below.
+    """
+
+    def __init__(self, folder: Path, core: Core, redactor: Redactor, clock: Clock) -> None:
+        self._home, self._core, self._redactor, self._clock = folder, core, redactor, clock
+        self._folder = folder / home.PROCESSES
+        self._owner = records.owner_of(folder)
+        self._table: dict[str, Supervised] = {}
+        self._running: dict[str, Running] = {}
+        self._leaving: set[str] = set()
+        self._blocked: dict[str, str] = {}
+        self._first_run: dict[str, int] = {}
+        self._adopted: set[str] = set()
+        self._telling = Telling(core, clock)
+        self._configured: Mapping[str, Process] = {}
+        self._seen: object = None
+        self._quitting = False
+        self._messages: queue.SimpleQueue[_Message | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._main, name="processes", daemon=True)
+        self._unsubscribe: Callable[[], None] = lambda: None
+
+    def start(self) -> None:
+        """Takes over what an earlier WinClaw has left running, then starts the thread, which starts the rest."""
+        home.make_private_folder(self._folder)
+        self._take_over_all(self._core.state.settings.processes)
+        self._unsubscribe = self._core.subscribe(self._heard)
+        self._thread.start()
+
+    def command(self, name: str, command: Command, *, actor: str, origin: str) -> Future[list[int]]:
+        """Starts, stops or restarts a process for a person, as soon as that is in the audit log.
+
+        Args:
+            actor, origin: who, and from where. The future is done when the command is on disk.
+
+        Raises:
+            KeyError: there is no such process. CoreBusyError: too much is waiting for the journal.
+        """
+        if name not in self._core.state.settings.processes:
+            raise KeyError(name)
+        written = self._core.announce(EventType.COMMAND, name, asked=command, actor=actor, origin=origin)
+
+        def act(done: Future[list[int]]) -> None:
+            if done.exception() is None:
+                self._messages.put(_Message(name, Ask(command, actor)))
+
+        written.add_done_callback(act)
+        return written
+
+    def output(self, name: str) -> str:
+        """The last of what a process has written, as text, without secrets.
+
+        Raises:
+            KeyError: there is no such process.
+        """
+        if name not in self._core.state.settings.processes:
+            raise KeyError(name)
+        return self._redactor.text(tail_of(self._folder / name / OUTPUT))
+
+    def tell(self, name: str, what: Happening) -> None:
+        """Takes in what a probe or a measurement says of a process; never waits."""
+        self._messages.put(_Message(name, what))
+
+    def stop(self) -> None:
+        """Ends what is configured to end with WinClaw, politely and in order, and then the thread."""
+        self._unsubscribe()
+        self._quitting = True
+        self._messages.put(None)
+        if self._thread.is_alive():
+            patience_s = sum(one.policy.stop_timeout_s for one in list(self._table.values()) if one.is_alive)
+            self._thread.join(patience_s + _GRACE_S)
+
+    # From here on: the thread, but for what start() does before there is one.
+
+    def _heard(self, _: object, state: Any) -> None:
+        seen = (state.standing.level, state.settings.processes)
+        if seen != self._seen:
+            self._seen = seen
+            self._messages.put(None)
+
+    def _main(self) -> None:
+        while True:
+            try:
+                self._look()
+                for name, one in self._table.items():
+                    first_run, blocked = self._first_run[name], self._blocked.get(name, "")
+                    self._telling.stands(name, one, first_run=first_run, adopted=name in self._adopted, blocked=blocked)
+                self._telling.flush()
+                if self._quitting and not self._has_to_stop():
+                    return
+                self._take(self._messages.get(timeout=self._pause_s()))
+                while True:
+                    self._take(self._messages.get_nowait())
+            except queue.Empty:
+                continue
+            except Exception:  # a defect of ours: the processes go on, and so does their supervision
+                _log.exception("the supervisor failed in one turn")
+                self._clock.sleep(_LOOK_AGAIN_S)
+
+    def _take(self, message: _Message | None) -> None:
+        if message is None or message.name not in self._table:
+            return
+        before = self._table[message.name]
+        if isinstance(message.what, Ended) and message.what.run == before.run and before.is_alive:
+            self._running.pop(message.name, None)
+            self._adopted.discard(message.name)
+        self._step(message.name, after(before, message.what, self._clock.monotonic()), message.what)
+
+    def _look(self) -> None:
+        self._configure(self._core.state.settings.processes)
+        now_s = self._clock.monotonic()
+        safe_mode = self._core.state.standing.level is DegradationLevel.SAFE_MODE
+        for name in start_order({name: one.policy.depends_on for name, one in self._table.items()}):
+            one = self._table[name]
+            forbidden = self._forbidden(name, one, safe_mode)
+            waits_for = self._waits_for(name, one, now_s) if one.state is ProcessState.WAITING and not forbidden else ""
+            self._step(name, look(one, now_s, forbidden=forbidden, waits_for=waits_for))
+        for name in [name for name in self._leaving if not self._table[name].is_alive]:
+            self._forget(name)
+
+    def _forbidden(self, name: str, one: Supervised, safe_mode: bool) -> str:
+        """Why a process must not run now; a process on which others depend goes after them."""
+        if self._quitting and (one.policy.on_quit == "stop" or not one.is_alive):
+            needed = any(
+                name in other.policy.depends_on and other.is_alive and other.policy.on_quit == "stop"
+                for other in self._table.values()
+            )
+            return "" if needed else "WinClaw was quit"
+        return "Safe Mode is on" if safe_mode and one.policy.in_safe_mode == "stop" else ""
+
+    def _waits_for(self, name: str, one: Supervised, now_s: float) -> str:
+        for needed in one.policy.depends_on:
+            other = self._table.get(needed)
+            done = other is not None and other.state is ProcessState.EXITED
+            if other is None or not (other.state is ProcessState.RUNNING or done):
+                return needed
+        if one.policy.port is None or (one.due_s is not None and now_s < one.due_s):
+            return ""
+        held = self._who_holds(name, one.policy.port)
+        if held:
+            self._blocked[name] = held
+        else:
+            self._blocked.pop(name, None)
+        return held
+
+    def _who_holds(self, name: str, port: int) -> str:
+        """Who is in the way at a port, for people; empty if nobody is, also after a leftover of ours was ended."""
+        if is_free(port):
+            return ""
+        holder = holder_of(port)
+        token = token_of(holder) if holder is not None else None
+        if token is not None and token.startswith(f"{self._owner}:{name}:"):
+            end_carriers(token)
+            self._telling.announce(EventType.PROCESS_CLEARED, name, port=port, pid=holder.pid if holder else None)
+            return "" if is_free(port) else f"port {port}, held by what is left of an earlier run"
+        with contextlib.suppress(psutil.Error):
+            if holder is not None:
+                return f"port {port}, held by {holder.name()} (process {holder.pid}), which is not WinClaw's"
+        return f"port {port}, held by a program that WinClaw may not look at"
+
+    def _step(self, name: str, outcome: Next, what: Happening | None = None) -> None:
+        before, (one, do) = self._table[name], outcome
+        self._table[name] = one
+        if one is not before:
+            self._telling.became(name, before, one, what)
+        for action in do:
+            match action:
+                case Do.START:
+                    self._start(name)
+                case Do.STOP:
+                    self._keep(name)
+                    self._running[name].ask_to_stop(one.policy.stop_signal)
+                case Do.KILL:
+                    self._keep(name)
+                    threading.Thread(target=self._running[name].kill, name=f"kill-{name}", daemon=True).start()
+        if one.state in (ProcessState.STOPPED, ProcessState.FAILED, ProcessState.EXITED) and one.state is not before.state:
+            self._keep(name)
+
+    def _start(self, name: str) -> None:
+        one, now_s = self._table[name], self._clock.monotonic()
+        folder = self._folder / name
+        try:
+            home.make_private_folder(folder / "work")
+            running = start(
+                one.policy.command, environment=self._environment(one.policy), folder=Path(one.policy.folder or folder / "work"),
+                output=folder / OUTPUT, token=records.token_for(self._owner, name),
+            )  # fmt: skip
+        except (OSError, ValueError, psutil.Error) as error:
+            self._step(name, after(one, NotStarted(_why_not(one.policy, error)), now_s), NotStarted(str(error)))
+            return
+        self._runs(name, running, Started(running.identity.pid), now_s)
+
+    def _runs(self, name: str, running: Running, what: Started, now_s: float) -> None:
+        self._running[name] = running
+        self._step(name, after(self._table[name], what, now_s), what)
+        run = self._table[name].run
+        threading.Thread(target=self._wait, args=(name, run, running), name=f"wait-{name}", daemon=True).start()
+        self._keep(name)
+        self._step(name, after(self._table[name], Ready(run), now_s), Ready(run))
+
+    def _wait(self, name: str, run: int, running: Running) -> None:
+        """A thread of its own: waits for a process's end, tells of it, and then looks for what has got away from it."""
+        code = running.wait()
+        self._messages.put(_Message(name, Ended(run, code)))
+        running.sweep()
+
+    def _environment(self, policy: Process) -> dict[str, str]:
+        own = {**os.environ, "WINCLAW_HOME": str(self._home)}
+        for name, value in policy.environment.items():
+            if value.startswith("env:") and value[4:] not in os.environ:
+                raise ValueError(f"its {name} comes from the variable {value[4:]}, which WinClaw does not have")
+            own[name] = os.environ[value[4:]] if value.startswith("env:") else value
+        return own
+
+    def _pause_s(self) -> float:
+        """Until something is due; waiting for another process or a port is looked at now and then."""
+        now_s = self._clock.monotonic()
+        due = [one.due_s - now_s for one in self._table.values() if one.due_s is not None]
+        return max(0.0, min([*due, _LOOK_AGAIN_S]))
+
+    def _has_to_stop(self) -> bool:
+        return any(one.is_alive and one.policy.on_quit == "stop" for one in self._table.values())
+
+    # What is configured, and what an earlier WinClaw has left.
+
+    def _configure(self, configured: Mapping[str, Process]) -> None:
+        if configured is self._configured or self._quitting:
+            return
+        self._configured, now_s = configured, self._clock.monotonic()
+        for name, policy in configured.items():
+            self._leaving.discard(name)
+            if name in self._table:
+                self._step(name, with_policy(self._table[name], policy, now_s))
+            else:
+                self._add(name, policy, records.load(self._folder / name))
+        for name in self._table.keys() - configured.keys() - self._leaving:
+            self._leaving.add(name)
+            self._step(name, after(self._table[name], Ask("stop", "the configuration"), now_s))
+
+    def _add(self, name: str, policy: Process, record: ProcessRecord) -> None:
+        now_s = self._clock.monotonic()
+        one = first(policy, stopped=record.stopped, failed=record.failed, now_s=now_s)
+        self._table[name] = replace(one, run=record.run)
+        self._first_run[name] = record.run + 1
+
+    def _forget(self, name: str) -> None:
+        self._leaving.discard(name)
+        self._blocked.pop(name, None)
+        del self._table[name]
+        (self._folder / name / records.RECORD).unlink(missing_ok=True)
+        self._telling.gone(name)
+
+    def _take_over_all(self, configured: Mapping[str, Process]) -> None:
+        """Adds what is configured as an earlier WinClaw has left it; what nobody wants any more is stopped."""
+        self._configured = configured
+        for name, left in left_behind(self._folder, self._owner, configured).items():
+            self._add(name, configured.get(name) or Process(command=("?",)), left.record)
+            if left.running is not None:
+                self._adopt(name, left.running, left.record)
+            elif left.record.identity is not None and self._table[name].state is ProcessState.WAITING:
+                self._table[name] = replace(self._table[name], why="it ended while WinClaw was not running")
+            if name not in configured:
+                self._leaving.add(name)
+                self._step(name, after(self._table[name], Ask("stop", "the configuration"), self._clock.monotonic()))
+
+    def _adopt(self, name: str, running: Running, record: ProcessRecord) -> None:
+        now_s = self._clock.monotonic()
+        age_s = max(self._clock.now().timestamp() - running.identity.started, 0.0)
+        self._adopted.add(name)
+        self._runs(name, running, Started(running.identity.pid, adopted=True), now_s)
+        self._table[name] = replace(self._table[name], started_s=now_s - age_s)
+        if record.stopped:
+            self._step(name, after(self._table[name], Ask("stop", "you, before WinClaw was restarted"), now_s))
+
+    def _keep(self, name: str) -> None:
+        one, running = self._table[name], self._running.get(name)
+        stopped = one.state is ProcessState.STOPPED or (one.state is ProcessState.STOPPING and one.then == "stay")
+        failed = one.why if one.state is ProcessState.FAILED else ""
+        identity = running.identity if running is not None else None
+        try:
+            records.save(self._folder / name, ProcessRecord(identity=identity, run=one.run, stopped=stopped, failed=failed))
+        except OSError:  # it goes on running; the next WinClaw finds it by its token
+            _log.exception("what is known of the process %s could not be written down", name)
+
+
+def _why_not(policy: Process, error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        if policy.folder is not None and not Path(policy.folder).is_dir():
+            return f"there is no folder {policy.folder}"
+        return f"there is no program {policy.command[0]!r}; give its whole path"
+    return f"it could not be started: {error}"

@@ -1,0 +1,113 @@
+"""What the supervisor tells the core: where each process stands, what became of it, and its crashes as errors."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, Final, Literal
+
+from resilience.clock import Clock
+from resilience.core import Core, CoreBusyError
+from resilience.events import EventType, Report
+from resilience.processes.status import ProcessStatus
+from resilience.processes.supervision import Ended, Happening, NotStarted, ProcessState, Ready, Started, Supervised
+
+_MAX_UNTOLD: Final = 1000
+
+
+class Telling:
+    """Hands the core what happens, in order; what it takes no more of just now, later. Belongs to one thread."""
+
+    def __init__(self, core: Core, clock: Clock) -> None:
+        self._core, self._clock = core, clock
+        self._untold: deque[Callable[[], Future[Any]]] = deque(maxlen=_MAX_UNTOLD)
+        self._told: dict[str, ProcessStatus] = {}
+        self._moments: dict[str, tuple[object, datetime, datetime | None]] = {}
+
+    def announce(self, kind: EventType, name: str, **body: Any) -> None:
+        """Announces an event of the process ``name``."""
+        self._untold.append(partial(self._core.announce, kind, name, **body))
+
+    def became(self, name: str, before: Supervised, one: Supervised, what: Happening | None) -> None:
+        """Announces what has become of a process: ``before`` was made ``one`` by what happened, or by a look (None)."""
+        match what:
+            case Started(pid, adopted):
+                kind = EventType.PROCESS_ADOPTED if adopted else EventType.PROCESS_STARTED
+                self.announce(kind, name, pid=pid, run=one.run, because=before.why)
+            case Ready() if one.state is ProcessState.RUNNING:
+                self.announce(EventType.PROCESS_READY, name, pid=one.pid, seconds=round(one.since_s - one.started_s, 3))
+            case Ended() | NotStarted():
+                self._ended(name, before, one, what)
+            case _ if one.state is ProcessState.STOPPING is not before.state:
+                self.announce(EventType.PROCESS_STOPPING, name, pid=one.pid, because=one.why)
+            case _:
+                pass
+
+    def stands(self, name: str, one: Supervised, *, first_run: int, adopted: bool, blocked: str) -> None:
+        """Tells where a process stands, if that has changed.
+
+        Args:
+            first_run: its first start under this WinClaw, from which restarts are counted.
+            blocked: what is in its way that only a person can move; empty if nothing is.
+        """
+        since, next_at = self._wall(name, one)
+        status = ProcessStatus(
+            name=name, state=one.state, since=since, pid=one.pid, run=one.run, restarts=max(one.run - first_run, 0),
+            adopted=adopted, why=one.why, next_at=next_at, command=one.policy.command,
+            needs_you=one.why if one.state is ProcessState.FAILED else blocked,
+        )  # fmt: skip
+        if status != self._told.get(name):
+            self._told[name] = status
+            self._untold.append(partial(self._core.tell_process, name, status))
+
+    def gone(self, name: str) -> None:
+        """Tells that a process is no longer configured."""
+        self._told.pop(name, None)
+        self._moments.pop(name, None)
+        self._untold.append(partial(self._core.tell_process, name, None))
+
+    def flush(self) -> None:
+        """Hands over what has not been taken yet."""
+        with contextlib.suppress(CoreBusyError):
+            while self._untold:
+                self._untold[0]()
+                self._untold.popleft()
+
+    def _ended(self, name: str, before: Supervised, one: Supervised, what: Ended | NotStarted) -> None:
+        if one == before:  # said of an earlier run
+            return
+        body = {"pid": before.pid, "because": one.why, "code": what.code if isinstance(what, Ended) else None}
+        if before.state is ProcessState.STOPPING and before.then != "failure":
+            self.announce(EventType.PROCESS_STOPPED, name, **body)
+            return
+        pause_s = None if one.due_s is None else round(max(one.due_s - one.since_s, 0.0), 3)
+        self.announce(EventType.PROCESS_EXITED, name, **body, again_in_s=pause_s)
+        if one.past.failures > before.past.failures or one.state is ProcessState.FAILED:
+            self._untold.append(partial(self._core.report, (_as_report(name, one, what),)))
+        if one.state is ProcessState.FAILED:
+            self.announce(EventType.PROCESS_FAILED, name, because=one.why)
+
+    def _wall(self, name: str, one: Supervised) -> tuple[datetime, datetime | None]:
+        """When its state began, and when it is started again, by the wall clock; the same as long as they are."""
+        key = (one.since_s, one.due_s)
+        known = self._moments.get(name)
+        if known is None or known[0] != key:
+            now, now_s = self._clock.now(), self._clock.monotonic()
+            waits = one.state is ProcessState.WAITING and one.due_s is not None
+            next_at = now + timedelta(seconds=(one.due_s or 0.0) - now_s) if waits else None
+            known = self._moments[name] = (key, now + timedelta(seconds=one.since_s - now_s), next_at)
+        return known[1], known[2]
+
+
+def _as_report(name: str, one: Supervised, what: Ended | NotStarted) -> Report:
+    facts: dict[str, Any] = {"run": one.run, "failures_in_a_row": one.past.failures}
+    if isinstance(what, Ended) and what.code is not None:
+        facts["exit"] = what.code
+    severity: Literal["CRITICAL", "ERROR"] = "CRITICAL" if one.state is ProcessState.FAILED else "ERROR"
+    return Report(
+        type="ProcessError", message=one.why, component=name, operation="run", severity=severity, metadata=facts,
+    )  # fmt: skip

@@ -1,0 +1,115 @@
+"""Programs on Windows: each in a job of its own, which ends with it; its end is told by its handle."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import IO, Any, Final
+
+import psutil
+
+from resilience.processes.identity import Identity
+
+assert sys.platform == "win32"
+
+import _winapi  # noqa: E402 -- only Windows has them
+import msvcrt  # noqa: E402
+
+import pywintypes  # noqa: E402
+import win32api  # noqa: E402
+import win32con  # noqa: E402
+import win32file  # noqa: E402
+import win32job  # noqa: E402
+
+SEND_BREAK: Final = "--send-break"
+_log = logging.getLogger("winclaw.processes")
+
+_SYNCHRONIZE, _QUERY_LIMITED_INFORMATION = 0x100000, 0x1000
+_SUSPENDED: Final = 0x4  # so that nothing it starts escapes its job
+OF_ITS_OWN: Final[dict[str, Any]] = {
+    "creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW | _SUSPENDED,
+}
+
+
+def appending(path: Path) -> IO[bytes]:
+    """``path``, open so that whatever writes to it writes at its end, also after somebody has emptied it."""
+    share = win32con.FILE_SHARE_READ | win32con.FILE_SHARE_WRITE | win32con.FILE_SHARE_DELETE
+    access = win32con.FILE_APPEND_DATA | win32con.SYNCHRONIZE
+    handle = win32file.CreateFile(str(path), access, share, None, win32con.OPEN_ALWAYS, win32con.FILE_ATTRIBUTE_NORMAL, None)
+    return os.fdopen(msvcrt.open_osfhandle(handle.Detach(), os.O_APPEND), "ab", buffering=0)
+
+
+def job_for(child: subprocess.Popen[bytes]) -> object:
+    """A job with the suspended ``child`` in it, which then begins to run."""
+    job = win32job.CreateJobObject(None, "")
+    try:
+        win32job.AssignProcessToJobObject(job, int(child._handle))  # type: ignore[attr-defined]
+    except pywintypes.error:  # we are in a job ourselves that allows no other: the token has to do
+        _log.warning("process %s could not be put into a job", child.pid, exc_info=True)
+    psutil.Process(child.pid).resume()
+    return job
+
+
+def job_around(process: psutil.Process) -> object:
+    """A job with a running process and what it has started: that of the earlier WinClaw cannot be found again."""
+    job = win32job.CreateJobObject(None, "")
+    with contextlib.suppress(psutil.Error):
+        for one in [process, *process.children(recursive=True)]:
+            with contextlib.suppress(pywintypes.error):  # it has ended
+                handle = win32api.OpenProcess(win32con.PROCESS_SET_QUOTA | win32con.PROCESS_TERMINATE, False, one.pid)
+                win32job.AssignProcessToJobObject(job, handle)
+    return job
+
+
+def wait_for(child: subprocess.Popen[bytes], job: object) -> int:
+    """The exit code of a child, when it and the rest of its job have ended."""
+    code = child.wait()
+    end_group(child.pid, job)
+    return code
+
+
+def wait_for_stranger(identity: Identity) -> int | None:
+    """The exit code of what is no child of ours, when it has ended."""
+    try:
+        handle = _winapi.OpenProcess(_SYNCHRONIZE | _QUERY_LIMITED_INFORMATION, False, identity.pid)
+    except OSError:
+        return None
+    try:
+        _winapi.WaitForSingleObject(handle, _winapi.INFINITE)
+        return int(_winapi.GetExitCodeProcess(handle))
+    finally:
+        _winapi.CloseHandle(handle)
+
+
+def end_group(pid: int, job: object) -> None:  # noqa: ARG001 -- POSIX needs it
+    """Kills everything that is in a job."""
+    with contextlib.suppress(pywintypes.error):
+        win32job.TerminateJobObject(job, 1)
+
+
+def ask_to_stop(pid: int, signal_name: str) -> None:  # noqa: ARG001 -- Windows has but one
+    """Has Ctrl-Break pressed on a process's console; only who is on the same one can, so a helper goes there."""
+    subprocess.Popen(
+        [sys.executable, *([] if hasattr(sys, "frozen") else ["-m", __name__]), SEND_BREAK, str(pid)],
+        creationflags=subprocess.DETACHED_PROCESS,
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+def send_break(pid: int) -> bool:
+    """Presses Ctrl-Break on the console of another process, which becomes this process's; True if that was possible."""
+    import ctypes  # noqa: PLC0415
+
+    kernel = ctypes.windll.kernel32
+    kernel.FreeConsole()
+    return bool(
+        kernel.AttachConsole(pid) and kernel.SetConsoleCtrlHandler(None, 1) and kernel.GenerateConsoleCtrlEvent(1, pid)
+    )
+
+
+if __name__ == "__main__" and sys.argv[1:2] == [SEND_BREAK]:
+    sys.exit(not send_break(int(sys.argv[2])))

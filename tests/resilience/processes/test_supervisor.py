@@ -1,0 +1,351 @@
+"""The supervisor over real processes: they are killed, fork, ignore signals, hold ports, and always come back."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from resilience.degradation import DegradationLevel
+from resilience.history import ErrorFilter
+from resilience.processes.output import OUTPUT
+from tests.resilience.processes.conftest import SLEEPER, House, environment_of, is_alive, process, python, until
+
+Houses = Callable[..., House]
+TREE = python(
+    "import subprocess, sys, time\n"
+    "code = 'import time; time.sleep(1000)'\n"
+    "children = [subprocess.Popen([sys.executable, '-c', code]), subprocess.Popen([sys.executable, '-c', code], **APART)]\n"
+    "print(*(one.pid for one in children), flush=True)\n"
+    "time.sleep(1000)".replace(
+        "**APART", "creationflags=512" if sys.platform == "win32" else "start_new_session=True"
+    )
+)
+STUBBORN = python("import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up'); time.sleep(1000)")
+
+
+def output(winclaw: House, name: str) -> str:
+    path = winclaw.folder / "processes" / name / OUTPUT
+    return path.read_text() if path.exists() else ""
+
+
+def test_a_process_is_started_with_its_output_in_a_file(house: Houses) -> None:
+    winclaw = house(agent=process(environment={"GREETING": "hello"})).start()
+    one = winclaw.becomes("agent", "running")
+    until(lambda: "up" in output(winclaw, "agent"))
+    assert environment_of(one.pid)["GREETING"] == "hello"
+    assert environment_of(one.pid)["WINCLAW_HOME"] == str(winclaw.folder)
+    assert winclaw.supervisor.output("agent") == "up\n"
+    assert winclaw.events("agent") == ["process.started", "process.ready"]
+
+
+def test_a_killed_process_runs_again_and_the_crash_is_an_error(house: Houses) -> None:
+    winclaw = house(agent=process()).start()
+    first = winclaw.becomes("agent", "running")
+    psutil.Process(first.pid).kill()
+    second = winclaw.becomes("agent", "running", run=2)
+    assert second.pid != first.pid
+    assert second.restarts == 1
+    error = until(lambda: winclaw.core.history.errors(ErrorFilter(component="agent"), 10))[0]
+    assert (error.body["kind"], error.body["operation"]) == ("platform.os.process", "run")
+    assert winclaw.events("agent") == ["process.started", "process.ready", "process.exited", "process.started", "process.ready"]
+
+
+def test_a_crash_loop_fails_needs_somebody_and_start_clears_it(house: Houses) -> None:
+    winclaw = house(agent=process(python("raise SystemExit(3)"), max_restarts=2)).start()
+    one = winclaw.becomes("agent", "failed")
+    assert one.why == "it ended with exit status 3, and was started again 2 times within 60 s"
+    assert one.run == 3
+    [notice] = winclaw.core.view()["notices"]
+    assert notice["what"] == "The process agent has failed."
+    assert winclaw.core.view()["needs_you"] == 1
+    winclaw.configure(agent=process(max_restarts=2))
+    winclaw.ask("agent", "start")
+    winclaw.becomes("agent", "running", run=4)
+    assert winclaw.core.view()["needs_you"] == 0
+
+
+def test_a_failure_is_remembered_by_the_next_winclaw(house: Houses) -> None:
+    first = house(agent=process(python("raise SystemExit(3)"), max_restarts=0)).start()
+    first.becomes("agent", "failed")
+    first.stop()
+    second = house(agent=process(max_restarts=0)).start()
+    assert second.becomes("agent", "failed").why.startswith("it ended with exit status 3")
+
+
+def test_a_program_that_is_not_there_is_said_clearly(house: Houses) -> None:
+    winclaw = house(agent=process(("no-such-program",), max_restarts=1)).start()
+    assert winclaw.becomes("agent", "failed").why.startswith("there is no program 'no-such-program'; give its whole path")
+
+
+def test_a_folder_that_is_not_there_is_said_clearly(house: Houses, tmp_path: Path) -> None:
+    winclaw = house(agent=process(folder=str(tmp_path / "none"), max_restarts=0)).start()
+    assert winclaw.becomes("agent", "failed").why.startswith(f"there is no folder {tmp_path / 'none'}")
+
+
+def test_a_variable_that_is_not_there_is_said_clearly(house: Houses) -> None:
+    winclaw = house(agent=process(environment={"KEY": "env:NOT_SET_ANYWHERE"}, max_restarts=0)).start()
+    assert "its KEY comes from the variable NOT_SET_ANYWHERE, which WinClaw does not have" in winclaw.becomes("agent", "failed").why
+
+
+def test_a_deliberate_stop_is_no_crash_and_lasts(house: Houses) -> None:
+    winclaw = house(agent=process()).start()
+    pid = winclaw.becomes("agent", "running").pid
+    winclaw.ask("agent", "stop")
+    one = winclaw.becomes("agent", "stopped")
+    assert (one.why, is_alive(pid)) == ("stopped by test", False)
+    assert winclaw.core.history.errors(ErrorFilter(), 10) == []
+    assert winclaw.events("agent")[-2:] == ["process.stopping", "process.stopped"]
+    winclaw.stop()
+    again = house(agent=process()).start()
+    again.becomes("agent", "stopped")
+    again.ask("agent", "start")
+    again.becomes("agent", "running")
+
+
+def test_stop_takes_the_whole_tree_wherever_it_has_gone(house: Houses) -> None:
+    """One child stays in the group, the other one has a session of its own."""
+    winclaw = house(agent=process(TREE)).start()
+    winclaw.becomes("agent", "running")
+    pids = [int(word) for word in until(lambda: output(winclaw, "agent").split())]
+    assert all(map(is_alive, pids))
+    winclaw.ask("agent", "stop")
+    winclaw.becomes("agent", "stopped")
+    until(lambda: not any(map(is_alive, pids)))
+
+
+def test_a_crash_takes_the_rest_of_the_tree_with_it(house: Houses) -> None:
+    winclaw = house(agent=process(TREE, restart="never")).start()
+    pid = winclaw.becomes("agent", "running").pid
+    pids = [int(word) for word in until(lambda: output(winclaw, "agent").split())]
+    psutil.Process(pid).kill()
+    winclaw.becomes("agent", "exited")
+    until(lambda: not any(map(is_alive, pids)))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals that can be ignored are POSIX's")
+def test_who_ignores_the_request_is_killed_when_patience_ends(house: Houses) -> None:
+    winclaw = house(agent=process(STUBBORN, stop_timeout_s=0.2)).start()
+    pid = winclaw.becomes("agent", "running").pid
+    until(lambda: "up" in output(winclaw, "agent"))
+    winclaw.ask("agent", "stop")
+    winclaw.becomes("agent", "stopped")
+    assert not is_alive(pid)
+
+
+def test_a_fork_storm_is_ended_whole(house: Houses) -> None:
+    """Each child starts the next one and ends, so that whoever kills one by one is always too late."""
+    runner = "import subprocess, sys, time; time.sleep(0.02); subprocess.Popen([sys.executable, '-c', sys.argv[1], sys.argv[1]])"
+    code = f"import subprocess, sys, time; r = {runner!r}\n[subprocess.Popen([sys.executable, '-c', r, r]) for _ in range(3)]\ntime.sleep(1000)"
+    winclaw = house(agent=process(python(code), stop_signal="KILL")).start()
+    winclaw.becomes("agent", "running")
+    time.sleep(0.3)
+    winclaw.ask("agent", "stop")
+    winclaw.becomes("agent", "stopped")
+    from resilience.processes.identity import carriers
+
+    until(lambda: not carriers(f"{winclaw.supervisor._owner}:agent:"))
+
+
+def test_restart_gives_another_process(house: Houses) -> None:
+    winclaw = house(agent=process()).start()
+    first = winclaw.becomes("agent", "running")
+    winclaw.ask("agent", "restart")
+    second = winclaw.becomes("agent", "running", run=2)
+    assert not is_alive(first.pid)
+    assert is_alive(second.pid)
+    assert winclaw.core.history.errors(ErrorFilter(), 10) == []
+
+
+def test_they_start_in_order_and_end_in_reverse(house: Houses) -> None:
+    winclaw = house(web=process(depends_on=("database",)), database=process()).start()
+    winclaw.becomes("web", "running")
+    winclaw.stop()
+    journal = winclaw.again()
+    told = [(one.component, one.type) for one in journal.core.history.events(0, 100) if one.type.startswith("process.st")]
+    journal.stop()
+    assert told == [
+        ("database", "process.started"), ("web", "process.started"),
+        ("web", "process.stopping"), ("web", "process.stopped"), ("database", "process.stopping"), ("database", "process.stopped"),
+    ]  # fmt: skip
+
+
+def test_safe_mode_stops_them_and_its_end_brings_them_back(house: Houses) -> None:
+    winclaw = house(agent=process(), log=process(in_safe_mode="keep")).start()
+    agent, log = winclaw.becomes("agent", "running"), winclaw.becomes("log", "running")
+    winclaw.core.set_level(DegradationLevel.SAFE_MODE, actor="test", origin="here").result(10)
+    assert winclaw.becomes("agent", "waiting").why == "Safe Mode is on"
+    assert (is_alive(agent.pid), is_alive(log.pid)) == (False, True)
+    winclaw.ask("agent", "start")
+    winclaw.core.set_level(None, actor="test", origin="here", confirmed=True).result(10)
+    assert winclaw.becomes("agent", "running", run=2).run == 2
+
+
+def test_nothing_starts_while_safe_mode_is_on(house: Houses) -> None:
+    first = house(agent=process(autostart=False)).start()
+    first.core.set_level(DegradationLevel.SAFE_MODE, actor="test", origin="here").result(10)
+    first.stop()
+    second = house(agent=process()).start()
+    assert second.becomes("agent", "waiting").run == 0
+    assert second.events() == []
+
+
+def test_another_configuration_adds_changes_and_removes(house: Houses) -> None:
+    winclaw = house(kept=process(), changed=process(), removed=process()).start()
+    kept, changed, removed = (winclaw.becomes(name, "running") for name in ("kept", "changed", "removed"))
+    winclaw.configure(kept=process(max_restarts=9), changed=process(environment={"A": "1"}), added=process())
+    assert winclaw.becomes("changed", "running", run=2).pid != changed.pid
+    winclaw.becomes("added", "running")
+    until(lambda: winclaw.status("removed") is None)
+    assert not is_alive(removed.pid)
+    now = winclaw.status("kept")
+    assert now is not None
+    assert now.pid == kept.pid
+
+
+# The end of WinClaw, and the next one.
+
+
+def test_winclaws_death_does_not_touch_them_and_the_next_one_takes_them_over(house: Houses) -> None:
+    first = house(agent=process()).start()
+    pid = first.becomes("agent", "running").pid
+    first.crash()
+    assert is_alive(pid)
+    second = house(agent=process()).start()
+    one = second.becomes("agent", "running")
+    assert (one.pid, one.adopted, one.restarts) == (pid, True, 0)
+    assert second.events("agent")[-2:] == ["process.adopted", "process.ready"]
+    psutil.Process(pid).kill()
+    assert second.becomes("agent", "running", run=one.run + 1).adopted is False
+
+
+def test_what_ended_while_nobody_watched_is_started_again(house: Houses) -> None:
+    first = house(agent=process()).start()
+    pid = first.becomes("agent", "running").pid
+    first.crash()
+    psutil.Process(pid).kill()
+    until(lambda: not is_alive(pid))
+    second = house(agent=process()).start()
+    one = second.becomes("agent", "running")
+    assert one.pid != pid
+    started = [event for event in second.core.history.events(0, 100) if event.type == "process.started"]
+    assert started[-1].body["because"] == "it ended while WinClaw was not running"
+    assert second.core.history.errors(ErrorFilter(), 10) == []
+
+
+def test_a_process_that_was_started_but_not_recorded_is_found_by_its_token(house: Houses) -> None:
+    first = house(agent=process()).start()
+    pid = first.becomes("agent", "running").pid
+    first.crash()
+    (first.folder / "processes" / "agent" / "process.json").unlink()
+    second = house(agent=process()).start()
+    assert second.becomes("agent", "running").pid == pid
+
+
+def test_children_that_have_lost_their_head_are_ended_and_no_double_is_started(house: Houses) -> None:
+    first = house(agent=process(TREE)).start()
+    pid = first.becomes("agent", "running").pid
+    pids = [int(word) for word in until(lambda: output(first, "agent").split())]
+    first.crash()
+    left = psutil.Process(pids[1])
+    (first.folder / "processes" / "agent" / OUTPUT).write_text("")
+    psutil.Process(pid).kill()
+    second = house(agent=process(TREE)).start()
+    again = second.becomes("agent", "running")
+    assert again.pid != pid
+    until(lambda: not left.is_running())
+
+
+def test_another_process_with_the_same_number_is_not_taken_over(house: Houses) -> None:
+    first = house(agent=process()).start()
+    first.becomes("agent", "running")
+    first.stop()
+    from resilience.processes.identity import Identity
+    from resilience.processes.records import ProcessRecord, save
+
+    me = psutil.Process()
+    stale = Identity(me.pid, me.create_time() - 1, "an:old:token")
+    save(first.folder / "processes" / "agent", ProcessRecord(identity=stale, run=1))
+    second = house(agent=process()).start()
+    assert second.becomes("agent", "running").pid != me.pid
+
+
+def test_what_is_no_longer_configured_is_stopped_by_the_next_winclaw(house: Houses) -> None:
+    first = house(agent=process()).start()
+    pid = first.becomes("agent", "running").pid
+    first.crash()
+    second = house(other=process()).start()
+    second.becomes("other", "running")
+    until(lambda: not is_alive(pid))
+    until(lambda: second.status("agent") is None)
+
+
+def test_quit_leaves_what_is_to_be_kept(house: Houses) -> None:
+    first = house(kept=process(on_quit="keep"), stopped=process()).start()
+    kept, stopped = first.becomes("kept", "running").pid, first.becomes("stopped", "running").pid
+    first.stop()
+    assert (is_alive(kept), is_alive(stopped)) == (True, False)
+    second = house(kept=process(on_quit="keep"), stopped=process()).start()
+    assert second.becomes("kept", "running").pid == kept
+    second.becomes("stopped", "running")
+
+
+# Ports.
+
+
+def listening(port: int) -> tuple[str, ...]:
+    return python(f"import socket, time; s = socket.create_server(('127.0.0.1', {port})); print('up'); time.sleep(1000)")
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        return int(found.getsockname()[1])
+
+
+def test_a_port_that_a_stranger_holds_is_said_and_waited_for(house: Houses) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as stranger:
+        port = stranger.getsockname()[1]
+        winclaw = house(agent=process(listening(port), port=port)).start()
+        one = winclaw.becomes("agent", "waiting")
+        until(lambda: winclaw.core.view()["needs_you"] == 1)
+        assert f"port {port}, held by" in (winclaw.status("agent") or one).needs_you
+        assert "which is not WinClaw's" in (winclaw.status("agent") or one).needs_you
+        assert one.run == 0
+    winclaw.becomes("agent", "running")
+    assert winclaw.core.view()["needs_you"] == 0
+
+
+def test_what_an_earlier_run_has_left_at_the_port_is_ended(house: Houses) -> None:
+    """A child with a session of its own has outlived its parent and WinClaw, and holds the port."""
+    port = free_port()
+    first = house(agent=process(listening(port), port=port)).start()
+    pid = first.becomes("agent", "running").pid
+    until(lambda: "up" in output(first, "agent"))
+    token = environment_of(pid)["WINCLAW_PROCESS"]
+    first.crash()
+    (first.folder / "processes" / "agent" / "process.json").unlink()
+    import subprocess
+
+    other = free_port()
+    holder = subprocess.Popen(listening(other), env={**os.environ, "WINCLAW_PROCESS": token[:-3] + "abc"}, stdout=subprocess.PIPE)
+    assert holder.stdout is not None
+    holder.stdout.readline()
+    second = house(agent=process(listening(other), port=other)).start()
+    second.becomes("agent", "running")
+    holder.wait(10)
+    holder.stdout.close()
+
+
+def test_commands_for_what_is_not_there_are_refused(house: Houses) -> None:
+    winclaw = house().start()
+    with pytest.raises(KeyError):
+        winclaw.supervisor.command("agent", "stop", actor="test", origin="here")
+    with pytest.raises(KeyError):
+        winclaw.supervisor.output("../../etc")
+    assert SLEEPER
