@@ -1,0 +1,146 @@
+"""The real program over real processes: it is killed, quit and started again, and they never notice."""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from resilience.wire import Wire
+from tests.program import Program
+
+DEADLINE_S = 30
+COUNTER = (
+    "import itertools, sys, time\n"
+    "for n in itertools.count():\n"
+    "    print(n, flush=True)\n"
+    "    time.sleep(0.01)\n"
+)  # fmt: skip
+
+
+def until(met: Callable[[], Any]) -> Any:
+    """Waits until ``met()`` is true, and gives what it gave."""
+    end = time.monotonic() + DEADLINE_S
+    while time.monotonic() < end:
+        if found := met():
+            return found
+        threading.Event().wait(0.01)
+    raise AssertionError(f"not within {DEADLINE_S} s")
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Iterator[Program]:
+    one = Program(tmp_path / "home")
+    one.folder.mkdir()
+    yield one
+    if hasattr(one, "process") and one.process.poll() is None:
+        one.stop()
+
+
+def configure(program: Program, **processes: dict[str, Any]) -> None:
+    (program.folder / "error_handling_config.yaml").write_text(json.dumps({"error_handling": {"processes": processes}}))
+
+
+def running(program: Program, name: str) -> dict[str, Any]:
+    def look() -> dict[str, Any] | None:
+        found = {one["name"]: one for one in program.ask("GET", "/api/v1/state")["processes"]}
+        return found[name] if name in found and found[name]["state"] == "running" else None
+
+    found: dict[str, Any] = until(look)
+    return found
+
+
+def counted(program: Program, name: str) -> list[int]:
+    text = (program.folder / "processes" / name / "output.log").read_text()
+    return [int(line) for line in text.split("\n")[:-1]]
+
+
+def events(program: Program, name: str) -> list[str]:
+    found = program.ask("GET", "/api/v1/events?since=0&limit=500")["events"]
+    return [one["type"] for one in found if one["component"] == name]
+
+
+def test_kill_9_of_winclaw_is_not_noticed_by_a_process_that_writes(program: Program) -> None:
+    """It counts on, without a gap, into the same file, and the next WinClaw watches the same process."""
+    configure(program, counter={"command": [sys.executable, "-c", COUNTER]})
+    program.start()
+    pid = running(program, "counter")["pid"]
+    for _ in range(2):  # a third time would be a crash loop of WinClaw's, and put it into Safe Mode
+        program.kill()
+        before = len(counted(program, "counter"))
+        until(lambda before=before: len(counted(program, "counter")) > before + 5)
+        program.start()
+        one = running(program, "counter")
+        assert (one["pid"], one["adopted"]) == (pid, True)
+    numbers = counted(program, "counter")
+    assert numbers == list(range(len(numbers)))
+    assert events(program, "counter").count("process.started") == 1
+    psutil.Process(pid).kill()
+    until(lambda: running(program, "counter")["pid"] != pid)
+    assert program.stop() == 0
+    assert not psutil.pid_exists(running_pid(program))
+
+
+def running_pid(program: Program) -> int:
+    return int(json.loads((program.folder / "processes" / "counter" / "process.json").read_text())["identity"]["pid"])
+
+
+def test_kill_9_while_it_stops_a_process_leaves_it_stopped(program: Program) -> None:
+    stubborn = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(0, flush=True); time.sleep(1000)"
+    configure(program, agent={"command": [sys.executable, "-c", stubborn], "stop_timeout_s": 60})
+    program.start()
+    pid = running(program, "agent")["pid"]
+    until(lambda: counted(program, "agent"))
+    program.ask("POST", "/api/v1/processes/agent/stop", {}, operator=True)
+    until(lambda: "process.stopping" in events(program, "agent"))
+    program.kill()
+    program.start()
+    psutil.Process(pid).kill()
+    until(lambda: program.ask("GET", "/api/v1/state")["processes"][0]["state"] == "stopped")
+    assert "Process agent: stopped" in program.command("status")
+    assert "start was asked for" in program.command("process", "start", "agent")
+    one = running(program, "agent")
+    program.kill()
+    psutil.Process(one["pid"]).kill()  # it would outlast the patience of this test
+
+
+def test_commands_need_the_operator_and_a_process_that_is_there(program: Program) -> None:
+    configure(program, agent={"command": [sys.executable, "-c", COUNTER]})
+    program.start()
+    agent, operator = Wire(program.folder), Wire(program.folder, operator=True)
+    assert agent.ask("POST", "/api/v1/processes/agent/stop", {})[0] == 403
+    assert agent.ask("GET", "/api/v1/processes/agent/output")[0] == 403
+    assert operator.ask("POST", "/api/v1/processes/none/stop", {})[0] == 404
+    assert operator.ask("POST", "/api/v1/processes/agent/explode", {})[0] == 422
+    assert "No such process" in program.command("process", "stop", "none", code=1)
+
+
+def test_a_port_is_free_again_after_the_tree_was_killed(program: Program) -> None:
+    """The one that listens is a child of the process that WinClaw started, as npm and shims do it."""
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port = found.getsockname()[1]
+    server = f"import socket, time; s = socket.create_server(('127.0.0.1', {port})); time.sleep(1000)"
+    shim = f"import subprocess, sys; sys.exit(subprocess.call([sys.executable, '-c', {server!r}]))"
+    configure(program, agent={"command": [sys.executable, "-c", shim], "port": port})
+    program.start()
+    pid = running(program, "agent")["pid"]
+
+    def answers() -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            return False
+        return True
+
+    until(answers)
+    psutil.Process(pid).kill()
+    until(lambda: running(program, "agent")["pid"] != pid)
+    until(answers)
