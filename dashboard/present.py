@@ -200,6 +200,8 @@ def process(view: Mapping[str, Any]) -> dict[str, Any]:
     """One supervised process: its state in a word, why it is so, and what can be done."""
     state = str(view["state"])
     tone, shape, word = _PROCESSES[state]
+    if state == "running" and not view["ready"]:
+        tone, shape, word = *_mark("bad"), "silent"
     if view["needs_you"]:
         tone, shape = _mark("bad")
     can = {"running": ("restart", "stop"), "starting": ("restart", "stop"), "waiting": ("start", "stop")}.get(state, ("start",))
@@ -221,6 +223,8 @@ def _process_said(event: Mapping[str, Any], component: str) -> tuple[tuple[str, 
             return _mark("ok"), f"{component} has gone on running, and is watched again", detail
         case "ready":
             return _mark("ok"), f"{component} is ready after {event['seconds']:g} s", detail
+        case "silent":
+            return _mark("bad"), f"{component} does not answer", detail
         case "stopping":
             return _mark("warn"), f"{component} is being stopped", detail
         case "stopped":
@@ -258,9 +262,9 @@ def _said(event: Mapping[str, Any]) -> tuple[tuple[str, str], str, str]:
             tone, shape, word = _CIRCUITS[name]
             detail = " · ".join(str(part) for part in ("circuit", event.get("because"), event.get("agent")) if part)
             return (tone, shape), f"{component} is {word}", detail
-        case "process.started" | "process.adopted" | "process.ready" | "process.stopping" | "process.stopped":
+        case "process.started" | "process.adopted" | "process.ready" | "process.silent" | "process.stopping":
             return _process_said(event, component)
-        case "process.exited" | "process.failed" | "process.cleared":
+        case "process.stopped" | "process.exited" | "process.failed" | "process.cleared":
             return _process_said(event, component)
         case "command" if component != "level":
             what = _DONE.get(str(event["asked"]), event["asked"])

@@ -384,7 +384,7 @@ def _shown(state: State) -> tuple[Any, ...]:
     circuits = [(one.name, one.state, one.version) for one in state.services.circuits.values()]
     agents = [(agent.name, agent.alive, agent.pid) for agent in state.agents.values()]
     running = [(key, [(one.loop, one.state, one.running) for one in said.loops]) for key, said in state.loops.items()]
-    processes = [(one.name, one.state, one.run, one.why) for one in state.processes.values()]
+    processes = [(one.name, one.state, one.run, one.ready, one.why) for one in state.processes.values()]
     return state.standing, state.notices, state.settings_id, circuits, agents, running, state.waiting, processes
 
 

@@ -122,6 +122,7 @@ class EventType(StrEnum):
     PROCESS_STARTED = "process.started"
     PROCESS_ADOPTED = "process.adopted"
     PROCESS_READY = "process.ready"
+    PROCESS_SILENT = "process.silent"
     PROCESS_STOPPING = "process.stopping"
     PROCESS_STOPPED = "process.stopped"
     PROCESS_EXITED = "process.exited"

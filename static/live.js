@@ -228,7 +228,7 @@ function showLevel(band) {
 
 function takeState(state) {
   const before = shown;
-  shown = JSON.stringify([state.band, state.notices, state.services.map(({ name, circuit, version }) => [name, circuit, version]), state.agents.map(({ name, alive, pid }) => [name, alive, pid]), state.loops.map(({ name, allowed, state: doing, running }) => [name, allowed, doing, running]), state.processes.map(({ name, state: doing, run, why }) => [name, doing, run, why])]);
+  shown = JSON.stringify([state.band, state.notices, state.services.map(({ name, circuit, version }) => [name, circuit, version]), state.agents.map(({ name, alive, pid }) => [name, alive, pid]), state.loops.map(({ name, allowed, state: doing, running }) => [name, allowed, doing, running]), state.processes.map(({ name, state: doing, run, ready, why }) => [name, doing, run, ready, why])]);
   if (shown === before) return;
   showLevel(state.band);
   if (before) stateListener(state);

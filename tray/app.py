@@ -28,11 +28,13 @@ from resilience.collector import Collector
 from resilience.context import ErrorSeverity
 from resilience.core import Core, damage_notice
 from resilience.degradation import DegradationLevel
+from resilience.detection.prober import Prober
 from resilience.events import Event, EventType
 from resilience.history import History
 from resilience.journal import Journal
 from resilience.last_word import LastWord
 from resilience.log import EventLog
+from resilience.processes.meter import Meter
 from resilience.processes.supervisor import Supervisor
 from resilience.redaction import Redactor
 from resilience.settings import Settings
@@ -98,7 +100,9 @@ def running(folder: Path, *, port: int | None = None, clock: Clock | None = None
         listener = bind(settings.dashboard.port if port is None else port)
         access = Access(folder, listener.getsockname()[1], clock, settings.dashboard.session_hours * 3600)
         config = ConfigWatch(folder, startup, core)
-        supervisor = Supervisor(folder, core, redactor, clock)
+        prober = Prober(clock)
+        stack.callback(prober.stop)
+        supervisor = Supervisor(folder, core, prober, redactor, clock)
         app, stream = create_app(
             core, access, supervisor, policy=config.policy, machine=partial(machine_numbers, journal.path), version=__version__
         )
@@ -115,6 +119,9 @@ def running(folder: Path, *, port: int | None = None, clock: Clock | None = None
         stack.callback(collector.stop)
         supervisor.start()
         stack.callback(supervisor.stop)
+        meter = Meter(supervisor, core)
+        meter.start()
+        stack.callback(meter.stop)
         core.announce(EventType.APP_STARTED, "winclaw", version=__version__, pid=os.getpid()).result(10)
         if startup.refused is not None:
             problems = [str(problem) for problem in startup.refused.problems]

@@ -7,13 +7,12 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta, field
 
+from resilience.detection.policy import Argument, Megabytes, Probe
 from resilience.events import Name
 from resilience.sections import Section, means
 
-Argument = Annotated[str, Meta(max_length=10_000, pattern=r"^[^\x00]*$")]
 ProcessName = Annotated[str, Meta(max_length=64, pattern=r"^[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?$")]
 Port = Annotated[int, Meta(ge=1, le=65_535)]
-Megabytes = Annotated[int, Meta(ge=1, le=10_000_000)]
 _DEVICES: Final = frozenset({"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))})
 
 
@@ -37,7 +36,13 @@ class Process(Section, frozen=True, kw_only=True):
     ] = 0.5
     max_backoff_s: Annotated[float, means("the longest pause", "s", ge=0, le=86_400)] = 60.0
     healthy_after_s: Annotated[float, means("run time after which earlier failures are forgotten", "s", gt=0, le=86_400)] = 30.0
-    ready_within_s: Annotated[float, means("how long it may take to be ready, if it has a probe", "s", gt=0, le=3600)] = 60.0
+    probe: Annotated[
+        Probe | None, means("how to tell that it answers; none: by a connection to its `port`, if it has one")
+    ] = None
+    ready_within_s: Annotated[float, means("how long it may take until its probe is well", "s", gt=0, le=3600)] = 60.0
+    hung_after_s: Annotated[
+        float, means("how long its probe may be unwell before it is ended and started again", "s", gt=0, le=86_400)
+    ] = 10.0
     port: Annotated[Port | None, means("the port that it listens on, which must be free before it starts")] = None
     max_memory_mb: Annotated[
         Megabytes | None, means("what it may use, with all that it has started; past that it is started again", "MB")
@@ -52,6 +57,11 @@ class Process(Section, frozen=True, kw_only=True):
     on_quit: Annotated[Literal["stop", "keep"], means("what becomes of it when WinClaw is quit")] = "stop"
     max_log_mb: Annotated[float, means("size at which its output goes on in a new file", "MB", ge=0.001, le=1024)] = 10.0
     log_files: Annotated[int, means("older files of its output that are kept", ge=1, le=100)] = 5
+
+    @property
+    def asked(self) -> Probe | None:
+        """How it is asked whether it answers: its own probe, or its port; None if it cannot be asked."""
+        return self.probe or (Probe(tcp=f"127.0.0.1:{self.port}") if self.port is not None else None)
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
         if not self.command or not self.command[0]:

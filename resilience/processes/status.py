@@ -13,9 +13,9 @@ from resilience.processes.supervision import ProcessState
 class ProcessStatus(Struct, frozen=True, kw_only=True):
     """Where a process stands, with wall-clock times.
 
-    ``restarts``: since WinClaw started. ``why``: how it came to this. ``next_at``: when it is started again.
-    ``needs_you``: what only a person can mend; empty if there is nothing. ``memory_mb`` and ``cpu_percent`` are for it
-    and all that it has started; None while nobody has looked.
+    ``ready``: it runs, and its probe, if it has one, gets an answer. ``restarts``: since WinClaw started. ``why``: how it
+    came to this. ``next_at``: when it is started again. ``needs_you``: what only a person can mend; empty if there is
+    nothing. ``memory_mb`` and ``cpu_percent`` are for it and all that it has started; None while nobody has looked.
     """
 
     name: str
@@ -25,6 +25,7 @@ class ProcessStatus(Struct, frozen=True, kw_only=True):
     run: int = 0
     restarts: int = 0
     adopted: bool = False
+    ready: bool = False
     why: str = ""
     next_at: datetime | None = None
     needs_you: str = ""
@@ -36,7 +37,7 @@ class ProcessStatus(Struct, frozen=True, kw_only=True):
         """The process as the API gives it."""
         return {
             "name": self.name, "state": self.state.value, "since": self.since.isoformat(), "pid": self.pid, "run": self.run,
-            "restarts": self.restarts, "adopted": self.adopted, "why": self.why,
+            "restarts": self.restarts, "adopted": self.adopted, "ready": self.ready, "why": self.why,
             "next_at": self.next_at.isoformat() if self.next_at else None, "needs_you": self.needs_you,
             "command": list(self.command), "memory_mb": self.memory_mb, "cpu_percent": self.cpu_percent,
         }  # fmt: skip

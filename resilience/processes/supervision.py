@@ -47,7 +47,8 @@ class Supervised(Struct, frozen=True, kw_only=True):
 
     ``run`` counts its starts; what is said of an earlier run moves nothing. ``due_s`` is when the pause before a start
     ends, or patience: with getting ready, with stopping. ``then`` is what follows when it has stopped: it *stay*s so,
-    starts *again*, is treated as a *failure*, or *wait*s until it is allowed. ``why`` is for people.
+    starts *again*, is treated as a *failure*, or *wait*s until it is allowed. ``silent_s`` is since when it gives no
+    answer, though it runs. ``why`` is for people.
     """
 
     policy: Process
@@ -58,8 +59,14 @@ class Supervised(Struct, frozen=True, kw_only=True):
     started_s: float = 0.0
     due_s: float | None = None
     then: Then = "stay"
+    silent_s: float | None = None
     past: Past = Past()
     why: str = ""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it runs and answers."""
+        return self.state is ProcessState.RUNNING and self.silent_s is None
 
     @property
     def is_alive(self) -> bool:
@@ -94,8 +101,16 @@ class Ready(Struct, frozen=True):
     run: int
 
 
+class Silent(Struct, frozen=True):
+    """Its probe gets no good answer, since then (s, monotonic)."""
+
+    run: int
+    why: str
+    since_s: float
+
+
 class Unwell(Struct, frozen=True):
-    """It lives, but must go: its probe is silent, or it uses too much. ``hopeless``: asking it would be no use."""
+    """It lives, but must go, e.g. because it uses too much. ``hopeless``: asking it would be no use."""
 
     run: int
     why: str
@@ -109,7 +124,7 @@ class Ask(Struct, frozen=True):
     actor: str
 
 
-Happening = Started | NotStarted | Ended | Ready | Unwell | Ask
+Happening = Started | NotStarted | Ended | Ready | Silent | Unwell | Ask
 
 
 class Do(StrEnum):
@@ -138,11 +153,15 @@ def after(one: Supervised, what: Happening, now_s: float) -> Next:
             return _ended(one, what, now_s), ()
         case Ready(run) if run == one.run and one.state is ProcessState.STARTING:
             return _to(one, ProcessState.RUNNING, now_s, ""), ()
+        case Ready(run) if run == one.run and one.silent_s is not None:
+            return replace(one, silent_s=None, why=""), ()
+        case Silent(run, why, since_s) if run == one.run and one.is_ready:
+            return replace(one, silent_s=since_s, why=why), ()
         case Unwell(run, why, hopeless) if run == one.run and one.state in (ProcessState.STARTING, ProcessState.RUNNING):
             return _stopping(one, "failure", why, now_s, hopeless)
         case Ask(command, actor):
             return _asked(one, command, actor, now_s)
-        case Ended() | Ready() | Unwell():  # said of an earlier run, or too late
+        case Ended() | Ready() | Silent() | Unwell():  # said of an earlier run, or too late
             return one, ()
         case _:
             assert_never(what)
@@ -167,6 +186,8 @@ def look(one: Supervised, now_s: float, *, forbidden: str, waits_for: str) -> Ne
         case ProcessState.STARTING if overdue:
             why = f"it was not ready within {one.policy.ready_within_s:g} s"
             return _stopping(one, "failure", why, now_s, hopeless=True)
+        case ProcessState.RUNNING if one.silent_s is not None and now_s >= one.silent_s + one.policy.hung_after_s:
+            return _stopping(one, "failure", f"it was silent for {now_s - one.silent_s:.0f} s: {one.why}", now_s, hopeless=True)
         case ProcessState.STOPPING if overdue:
             return replace(one, due_s=now_s + _KILL_AGAIN_S), (Do.KILL,)
         case _:
@@ -196,7 +217,7 @@ def _born_with(policy: Process) -> tuple[object, ...]:
 
 
 def _to(one: Supervised, state: ProcessState, now_s: float, why: str) -> Supervised:
-    return replace(one, state=state, since_s=now_s, due_s=None, why=why)
+    return replace(one, state=state, since_s=now_s, due_s=None, silent_s=None, why=why)
 
 
 def _stopping(one: Supervised, then: Then, why: str, now_s: float, hopeless: bool = False) -> Next:

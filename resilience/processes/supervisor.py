@@ -24,6 +24,9 @@ from resilience import home
 from resilience.clock import Clock
 from resilience.core import Core
 from resilience.degradation import DegradationLevel
+from resilience.detection.metrics import TreeUse
+from resilience.detection.prober import Prober
+from resilience.detection.standing import Standing
 from resilience.events import EventType
 from resilience.processes import records
 from resilience.processes.identity import end_carriers, token_of
@@ -42,8 +45,10 @@ from resilience.processes.supervision import (
     NotStarted,
     ProcessState,
     Ready,
+    Silent,
     Started,
     Supervised,
+    Unwell,
     after,
     first,
     look,
@@ -54,6 +59,7 @@ from resilience.processes.telling import Telling
 from resilience.redaction import Redactor
 
 _LOOK_AGAIN_S: Final = 1.0
+_PROBE_EVERY_S: Final = 1.0
 _GRACE_S: Final = 5.0
 _log = logging.getLogger("winclaw.processes")
 
@@ -74,8 +80,8 @@ class Supervisor:
         folder: WINCLAW_HOME; each process has a folder of its own below.
     """
 
-    def __init__(self, folder: Path, core: Core, redactor: Redactor, clock: Clock) -> None:
-        self._home, self._core, self._redactor, self._clock = folder, core, redactor, clock
+    def __init__(self, folder: Path, core: Core, prober: Prober, redactor: Redactor, clock: Clock) -> None:
+        self._home, self._core, self._prober, self._redactor, self._clock = folder, core, prober, redactor, clock
         self._folder = folder / home.PROCESSES
         self._owner = records.owner_of(folder)
         self._table: dict[str, Supervised] = {}
@@ -88,6 +94,7 @@ class Supervisor:
         self._configured: Mapping[str, Process] = {}
         self._seen: object = None
         self._quitting = False
+        self._uses: Mapping[str, TreeUse] = {}
         self._messages: queue.SimpleQueue[_Message | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._main, name="processes", daemon=True)
         self._unsubscribe: Callable[[], None] = lambda: None
@@ -129,9 +136,18 @@ class Supervisor:
             raise KeyError(name)
         return self._redactor.text(tail_of(self._folder / name / OUTPUT))
 
-    def tell(self, name: str, what: Happening) -> None:
-        """Takes in what a probe or a measurement says of a process; never waits."""
-        self._messages.put(_Message(name, what))
+    def running(self) -> dict[str, tuple[int, int]]:
+        """The processes that run now, by name: number of the run, and number in the system."""
+        return {name: (one.run, one.pid) for name, one in list(self._table.items()) if one.is_alive and one.pid is not None}
+
+    def measured(self, uses: Mapping[str, TreeUse]) -> None:
+        """Takes in what the running processes use of the machine; never waits."""
+        self._uses = uses
+        self._messages.put(None)
+
+    def too_large(self, name: str, run: int, why: str) -> None:
+        """Has a process started again that uses more than it may; never waits."""
+        self._messages.put(_Message(name, Unwell(run, why, hopeless=False)))
 
     def stop(self) -> None:
         """Ends what is configured to end with WinClaw, politely and in order, and then the thread."""
@@ -156,7 +172,10 @@ class Supervisor:
                 self._look()
                 for name, one in self._table.items():
                     first_run, blocked = self._first_run[name], self._blocked.get(name, "")
-                    self._telling.stands(name, one, first_run=first_run, adopted=name in self._adopted, blocked=blocked)
+                    self._telling.stands(
+                        name, one, first_run=first_run, adopted=name in self._adopted, blocked=blocked,
+                        use=self._uses.get(name) if one.is_alive else None,
+                    )  # fmt: skip
                 self._telling.flush()
                 if self._quitting and not self._has_to_stop():
                     return
@@ -175,6 +194,7 @@ class Supervisor:
         before = self._table[message.name]
         if isinstance(message.what, Ended) and message.what.run == before.run and before.is_alive:
             self._running.pop(message.name, None)
+            self._prober.forget(_probe_name(message.name))
             self._adopted.discard(message.name)
         self._step(message.name, after(before, message.what, self._clock.monotonic()), message.what)
 
@@ -203,8 +223,7 @@ class Supervisor:
     def _waits_for(self, name: str, one: Supervised, now_s: float) -> str:
         for needed in one.policy.depends_on:
             other = self._table.get(needed)
-            done = other is not None and other.state is ProcessState.EXITED
-            if other is None or not (other.state is ProcessState.RUNNING or done):
+            if other is None or not (other.is_ready or other.state is ProcessState.EXITED):
                 return needed
         if one.policy.port is None or (one.due_s is not None and now_s < one.due_s):
             return ""
@@ -268,7 +287,25 @@ class Supervisor:
         run = self._table[name].run
         threading.Thread(target=self._wait, args=(name, run, running), name=f"wait-{name}", daemon=True).start()
         self._keep(name)
-        self._step(name, after(self._table[name], Ready(run), now_s), Ready(run))
+        self._probe(name, run)
+
+    def _probe(self, name: str, run: int) -> None:
+        """Has a run asked from now on whether it answers; what cannot be asked is ready as soon as it runs."""
+        probe, well = self._table[name].policy.asked, False
+        if probe is None:
+            self._prober.forget(_probe_name(name))
+            self._step(name, after(self._table[name], Ready(run), self._clock.monotonic()), Ready(run))
+            return
+
+        def tell(standing: Standing) -> None:  # on the thread that looked
+            nonlocal well
+            if standing.well is True and not well:
+                self._messages.put(_Message(name, Ready(run)))
+            elif standing.well is False and well:
+                self._messages.put(_Message(name, Silent(run, standing.what, standing.failing_s or 0.0)))
+            well = standing.well is True
+
+        self._prober.watch(_probe_name(name), probe, tell, interval_s=_PROBE_EVERY_S)
 
     def _wait(self, name: str, run: int, running: Running) -> None:
         """A thread of its own: waits for a process's end, tells of it, and then looks for what has got away from it."""
@@ -288,6 +325,7 @@ class Supervisor:
         """Until something is due; waiting for another process or a port is looked at now and then."""
         now_s = self._clock.monotonic()
         due = [one.due_s - now_s for one in self._table.values() if one.due_s is not None]
+        due += [one.silent_s + one.policy.hung_after_s - now_s for one in self._table.values() if one.silent_s is not None]
         return max(0.0, min([*due, _LOOK_AGAIN_S]))
 
     def _has_to_stop(self) -> bool:
@@ -302,7 +340,10 @@ class Supervisor:
         for name, policy in configured.items():
             self._leaving.discard(name)
             if name in self._table:
-                self._step(name, with_policy(self._table[name], policy, now_s))
+                before = self._table[name]
+                self._step(name, with_policy(before, policy, now_s))
+                if before.policy.asked != policy.asked and name in self._running:
+                    self._probe(name, before.run)
             else:
                 self._add(name, policy, records.load(self._folder / name))
         for name in self._table.keys() - configured.keys() - self._leaving:
@@ -355,9 +396,13 @@ class Supervisor:
             _log.exception("what is known of the process %s could not be written down", name)
 
 
+def _probe_name(name: str) -> str:
+    return f"process:{name}"
+
+
 def _why_not(policy: Process, error: Exception) -> str:
+    if isinstance(error, OSError) and policy.folder is not None and not Path(policy.folder).is_dir():
+        return f"there is no folder {policy.folder}"
     if isinstance(error, FileNotFoundError):
-        if policy.folder is not None and not Path(policy.folder).is_dir():
-            return f"there is no folder {policy.folder}"
         return f"there is no program {policy.command[0]!r}; give its whole path"
     return f"it could not be started: {error}"

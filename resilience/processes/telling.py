@@ -12,9 +12,10 @@ from typing import Any, Final, Literal
 
 from resilience.clock import Clock
 from resilience.core import Core, CoreBusyError
+from resilience.detection.metrics import TreeUse
 from resilience.events import EventType, Report
 from resilience.processes.status import ProcessStatus
-from resilience.processes.supervision import Ended, Happening, NotStarted, ProcessState, Ready, Started, Supervised
+from resilience.processes.supervision import Ended, Happening, NotStarted, ProcessState, Ready, Silent, Started, Supervised
 
 _MAX_UNTOLD: Final = 1000
 
@@ -39,7 +40,10 @@ class Telling:
                 kind = EventType.PROCESS_ADOPTED if adopted else EventType.PROCESS_STARTED
                 self.announce(kind, name, pid=pid, run=one.run, because=before.why)
             case Ready() if one.state is ProcessState.RUNNING:
-                self.announce(EventType.PROCESS_READY, name, pid=one.pid, seconds=round(one.since_s - one.started_s, 3))
+                after_s = one.since_s - one.started_s if before.silent_s is None else self._clock.monotonic() - before.silent_s
+                self.announce(EventType.PROCESS_READY, name, pid=one.pid, seconds=round(after_s, 3), because=before.why)
+            case Silent():
+                self.announce(EventType.PROCESS_SILENT, name, pid=one.pid, because=one.why)
             case Ended() | NotStarted():
                 self._ended(name, before, one, what)
             case _ if one.state is ProcessState.STOPPING is not before.state:
@@ -47,18 +51,23 @@ class Telling:
             case _:
                 pass
 
-    def stands(self, name: str, one: Supervised, *, first_run: int, adopted: bool, blocked: str) -> None:
+    def stands(
+        self, name: str, one: Supervised, *, first_run: int, adopted: bool, blocked: str, use: TreeUse | None
+    ) -> None:
         """Tells where a process stands, if that has changed.
 
         Args:
             first_run: its first start under this WinClaw, from which restarts are counted.
             blocked: what is in its way that only a person can move; empty if nothing is.
+            use: what it uses of the machine, if that was measured.
         """
         since, next_at = self._wall(name, one)
         status = ProcessStatus(
             name=name, state=one.state, since=since, pid=one.pid, run=one.run, restarts=max(one.run - first_run, 0),
             adopted=adopted, why=one.why, next_at=next_at, command=one.policy.command,
-            needs_you=one.why if one.state is ProcessState.FAILED else blocked,
+            needs_you=one.why if one.state is ProcessState.FAILED else blocked, ready=one.is_ready,
+            memory_mb=None if use is None else round(use.memory_mb, 1),
+            cpu_percent=None if use is None else round(use.cpu_percent, 1),
         )  # fmt: skip
         if status != self._told.get(name):
             self._told[name] = status

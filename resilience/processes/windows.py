@@ -7,6 +7,8 @@ import logging
 import os
 import subprocess
 import sys
+import threading
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -28,7 +30,7 @@ import win32job  # noqa: E402
 SEND_BREAK: Final = "--send-break"
 _log = logging.getLogger("winclaw.processes")
 
-_SYNCHRONIZE, _QUERY_LIMITED_INFORMATION = 0x100000, 0x1000
+_FILE_APPEND_DATA, _SYNCHRONIZE, _QUERY_LIMITED_INFORMATION = 0x4, 0x100000, 0x1000
 _SUSPENDED: Final = 0x4  # so that nothing it starts escapes its job
 OF_ITS_OWN: Final[dict[str, Any]] = {
     "creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW | _SUSPENDED,
@@ -38,7 +40,7 @@ OF_ITS_OWN: Final[dict[str, Any]] = {
 def appending(path: Path) -> IO[bytes]:
     """``path``, open so that whatever writes to it writes at its end, also after somebody has emptied it."""
     share = win32con.FILE_SHARE_READ | win32con.FILE_SHARE_WRITE | win32con.FILE_SHARE_DELETE
-    access = win32con.FILE_APPEND_DATA | win32con.SYNCHRONIZE
+    access = _FILE_APPEND_DATA | _SYNCHRONIZE
     handle = win32file.CreateFile(str(path), access, share, None, win32con.OPEN_ALWAYS, win32con.FILE_ATTRIBUTE_NORMAL, None)
     return os.fdopen(msvcrt.open_osfhandle(handle.Detach(), os.O_APPEND), "ab", buffering=0)
 
@@ -93,11 +95,10 @@ def end_group(pid: int, job: object) -> None:  # noqa: ARG001 -- POSIX needs it
 
 def ask_to_stop(pid: int, signal_name: str) -> None:  # noqa: ARG001 -- Windows has but one
     """Has Ctrl-Break pressed on a process's console; only who is on the same one can, so a helper goes there."""
-    subprocess.Popen(
-        [sys.executable, *([] if hasattr(sys, "frozen") else ["-m", __name__]), SEND_BREAK, str(pid)],
-        creationflags=subprocess.DETACHED_PROCESS,
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    command = [sys.executable, *([] if hasattr(sys, "frozen") else ["-m", __name__]), SEND_BREAK, str(pid)]
+    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    helper = partial(subprocess.run, command, check=False, creationflags=subprocess.DETACHED_PROCESS, **quiet)
+    threading.Thread(target=helper, name=f"break-{pid}", daemon=True).start()
 
 
 def send_break(pid: int) -> bool:

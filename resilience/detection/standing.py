@@ -1,0 +1,57 @@
+"""What a series of looks says: well, unwell, or not known yet; and when to look again. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from resilience.detection.policy import Probe
+
+_AGAIN_S: Final = 0.5
+"""Pause after a failure: who is unwell is looked at more often, whatever its interval."""
+_JITTER: Final = 0.1
+
+
+class Outcome(Struct, frozen=True):
+    """What one look found: whether all was well, how long it took, and what was seen, for people."""
+
+    ok: bool
+    seconds: float
+    what: str
+
+
+class Standing(Struct, frozen=True):
+    """Where something stands. ``well`` is None until it is known; times in seconds, monotonic.
+
+    ``failing_s``: when the present failures in a row began. ``seconds``: how long the last look took.
+    """
+
+    well: bool | None = None
+    failures: int = 0
+    failing_s: float | None = None
+    seconds: float = 0.0
+    what: str = ""
+
+
+def after(standing: Standing, outcome: Outcome, probe: Probe, now_s: float) -> Standing:
+    """The standing after another look: well at the first success, unwell after so many failures in a row."""
+    if outcome.ok:
+        return Standing(True, seconds=outcome.seconds, what=outcome.what)
+    failures = standing.failures + 1
+    began_s = standing.failing_s if standing.failing_s is not None else now_s - outcome.seconds
+    well = False if failures >= probe.failures else standing.well
+    return replace(standing, well=well, failures=failures, failing_s=began_s, seconds=outcome.seconds, what=outcome.what)
+
+
+def pause_s(standing: Standing, probe: Probe, interval_s: float, dice: float) -> float:
+    """How long until the next look, in seconds.
+
+    Args:
+        interval_s: where the probe has none of its own. dice: from 0 to 1; spreads looks that would fall together.
+    """
+    usual_s = probe.interval_s if probe.interval_s is not None else interval_s
+    if standing.well is not True or standing.failures:
+        return min(usual_s, _AGAIN_S)
+    return usual_s * (1 - _JITTER * dice)
