@@ -19,9 +19,9 @@ from tests.program import Program
 
 DEADLINE_S = 30
 COUNTER = (
-    "import itertools, sys, time\n"
+    "import itertools, time\n"
     "for n in itertools.count():\n"
-    "    print(n, flush=True)\n"
+    "    print(n if n % 5 else f'{n}\\nERROR {chr(97 + n // 5 // 26)}{chr(97 + n // 5 % 26)} failed', flush=True)\n"
     "    time.sleep(0.01)\n"
 )  # fmt: skip
 
@@ -60,7 +60,17 @@ def running(program: Program, name: str) -> dict[str, Any]:
 
 def counted(program: Program, name: str) -> list[int]:
     text = (program.folder / "processes" / name / "output.log").read_text()
-    return [int(line) for line in text.split("\n")[:-1]]
+    return [int(line) for line in text.split("\n")[:-1] if line.isdigit()]
+
+
+def complained(program: Program, name: str) -> list[str]:
+    text = (program.folder / "processes" / name / "output.log").read_text()
+    return [line.removeprefix("ERROR ") for line in text.split("\n")[:-1] if line.startswith("ERROR")]
+
+
+def reported(program: Program, name: str) -> list[str]:
+    found = program.ask("GET", f"/api/v1/errors?component={name}&limit=200")["errors"]
+    return [one["message"] for one in reversed(found) if one["operation"] == "output"]
 
 
 def events(program: Program, name: str) -> list[str]:
@@ -69,17 +79,19 @@ def events(program: Program, name: str) -> list[str]:
 
 
 def test_kill_9_of_winclaw_is_not_noticed_by_a_process_that_writes(program: Program) -> None:
-    """It counts on, without a gap, into the same file, and the next WinClaw watches the same process."""
+    """It counts on, without a gap, into the same file; the next WinClaw watches it, and has read what it wrote meanwhile."""
     configure(program, counter={"command": [sys.executable, "-c", COUNTER]})
     program.start()
     pid = running(program, "counter")["pid"]
     for _ in range(2):  # a third time would be a crash loop of WinClaw's, and put it into Safe Mode
         program.kill()
         before = len(counted(program, "counter"))
-        until(lambda before=before: len(counted(program, "counter")) > before + 5)
+        until(lambda before=before: len(counted(program, "counter")) > before + 10)
+        missed = complained(program, "counter")
         program.start()
         one = running(program, "counter")
         assert (one["pid"], one["adopted"]) == (pid, True)
+        until(lambda missed=missed: reported(program, "counter")[: len(missed)] == missed)
     numbers = counted(program, "counter")
     assert numbers == list(range(len(numbers)))
     assert events(program, "counter").count("process.started") == 1

@@ -34,6 +34,7 @@ from resilience.history import History
 from resilience.journal import Journal
 from resilience.last_word import LastWord
 from resilience.log import EventLog
+from resilience.processes.following import OutputWatch
 from resilience.processes.meter import Meter
 from resilience.processes.supervisor import Supervisor
 from resilience.redaction import Redactor
@@ -119,6 +120,9 @@ def running(folder: Path, *, port: int | None = None, clock: Clock | None = None
         stack.callback(collector.stop)
         supervisor.start()
         stack.callback(supervisor.stop)
+        output = OutputWatch(folder, core)
+        output.start()
+        stack.callback(output.stop)
         meter = Meter(supervisor, core)
         meter.start()
         stack.callback(meter.stop)
@@ -135,6 +139,7 @@ def running(folder: Path, *, port: int | None = None, clock: Clock | None = None
         stack.callback((folder / home.ENDPOINT).unlink, missing_ok=True)
         yield Running(core, access, settings, access.url)
         supervisor.stop()  # first, so that its last words come before ours
+        output.stop()
         core.announce(EventType.APP_STOPPED, "winclaw", version=__version__).result(10)
 
 

@@ -7,18 +7,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
-import shutil
 from pathlib import Path
 from typing import Final
 
 from resilience import home
+from resilience.detection.lines import clean
 
 OUTPUT: Final = "output.log"
 _TAIL_BYTES: Final = 64 * 1024
-_ESCAPES: Final = re.compile(
-    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]{0,500}(?:\x07|\x1b\\)?|[@-_])|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
-)
+_CHUNK: Final = 1024 * 1024
 
 
 def tail_of(path: Path, most: int = _TAIL_BYTES) -> str:
@@ -32,33 +29,29 @@ def tail_of(path: Path, most: int = _TAIL_BYTES) -> str:
         return ""
     if size > most:
         found = found.partition(b"\n")[2] or found
-    return _ESCAPES.sub("", found.decode("utf-8", "replace").replace("\r\n", "\n"))
+    return "\n".join(clean(line) for line in found.split(b"\n"))
 
 
-def rotate(path: Path, keep: int) -> None:
+def rotate(path: Path, keep: int) -> int:
     """Puts what stands in ``path`` aside as ``.1``, what was that as ``.2`` …, and empties it; ``keep`` older ones stay.
 
-    What is written in the instant between the last copy and the emptying is lost, and nothing else.
+    Returns how many bytes were put aside. What is written in the instant between the last copy and the emptying is lost,
+    and nothing else.
 
     Raises:
         OSError: the disk refuses; the file goes on growing.
     """
-    aside = path.with_name(f"{path.name}.new")
-    with path.open("r+b") as live:
-        with aside.open("wb") as copy:
-            home.keep_private(aside)
-            shutil.copyfileobj(live, copy, 1024 * 1024)
-            while more := live.read(64 * 1024):
-                copy.write(more)
-        for number in range(keep, 1, -1):
-            with contextlib.suppress(FileNotFoundError):
-                _named(path, number - 1).replace(_named(path, number))
-        aside.replace(_named(path, 1))
-        with _named(path, 1).open("ab") as copy:
-            while more := live.read():
-                copy.write(more)
-            live.truncate(0)
+    for number in range(keep, 1, -1):
+        with contextlib.suppress(FileNotFoundError):
+            aside(path, number - 1).replace(aside(path, number))
+    with path.open("r+b") as live, aside(path).open("wb", buffering=0) as copy:
+        home.keep_private(aside(path))
+        while more := live.read(_CHUNK):
+            copy.write(more)
+        live.truncate(0)
+        return copy.tell()
 
 
-def _named(path: Path, number: int) -> Path:
+def aside(path: Path, number: int = 1) -> Path:
+    """Where the output lies that was put aside last, or before that."""
     return path.with_name(f"{path.name}.{number}")

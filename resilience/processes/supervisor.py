@@ -29,7 +29,7 @@ from resilience.detection.prober import Prober
 from resilience.detection.standing import Standing
 from resilience.events import EventType
 from resilience.processes import records
-from resilience.processes.identity import end_carriers, token_of
+from resilience.processes.identity import carriers, end_carriers
 from resilience.processes.output import OUTPUT, tail_of
 from resilience.processes.policy import Process, start_order
 from resilience.processes.ports import holder_of, is_free
@@ -238,14 +238,13 @@ class Supervisor:
         """Who is in the way at a port, for people; empty if nobody is, also after a leftover of ours was ended."""
         if is_free(port):
             return ""
-        holder = holder_of(port)
-        token = token_of(holder) if holder is not None else None
-        if token is not None and token.startswith(f"{self._owner}:{name}:"):
-            end_carriers(token)
-            self._telling.announce(EventType.PROCESS_CLEARED, name, port=port, pid=holder.pid if holder else None)
+        if left := carriers(f"{self._owner}:{name}:"):  # it does not run, so these are of earlier runs
+            for token in left:
+                end_carriers(token)
+            self._telling.announce(EventType.PROCESS_CLEARED, name, port=port, pid=next(iter(left.values()))[0].pid)
             return "" if is_free(port) else f"port {port}, held by what is left of an earlier run"
         with contextlib.suppress(psutil.Error):
-            if holder is not None:
+            if (holder := holder_of(port)) is not None:
                 return f"port {port}, held by {holder.name()} (process {holder.pid}), which is not WinClaw's"
         return f"port {port}, held by a program that WinClaw may not look at"
 

@@ -337,7 +337,10 @@ def test_what_an_earlier_run_has_left_at_the_port_is_ended(house: Houses) -> Non
         assert daemon.stdout is not None
         daemon.stdout.readline()
         winclaw.ask("agent", "start")
-        winclaw.becomes("agent", "running")
+        try:
+            winclaw.becomes("agent", "running")
+        finally:
+            daemon.kill()
     assert "process.cleared" in winclaw.events("agent")
 
 

@@ -1,0 +1,128 @@
+"""One line of a program's output: what it says of an error, if anything. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from resilience.events import SeverityName
+
+_ESCAPES: Final = re.compile(r"\x1b(?:\[[0-?]{0,50}[ -/]{0,10}[@-~]|\][^\x07\x1b]{0,500}(?:\x07|\x1b\\)?|[@-_])")
+_CONTROLS: Final = dict.fromkeys([*range(9), *range(11, 32), 127])
+_MOST_TEXT: Final = 2000
+
+# A name such as TypeError, openai.RateLimitError or java.lang.OutOfMemoryError.
+ERROR_NAME: Final = (
+    r"(?:[A-Za-z_$][\w$]{0,80}\.){0,8}[A-Z][\w$]{0,80}(?:Error|Exception|Interrupt|Exit|Warning|Fault|Failure|Timeout)"
+)
+_NAMED: Final = re.compile(
+    rf"(?:^|[\s\]:>])(?:Uncaught |Unhandled |Caused by: )?({ERROR_NAME})(?: \[(\w{{1,60}})\])?(?::\s*(.*)|$)"
+)
+_JS_ERROR: Final = re.compile(r"^(?:Uncaught )?Error(?: \[(\w{1,60})\])?:\s*(.*)")
+_WORDS: Final[Mapping[str, SeverityName]] = {
+    "trace": "DEBUG", "debug": "DEBUG", "verbose": "DEBUG", "info": "INFO", "information": "INFO", "notice": "INFO",
+    "success": "INFO", "warn": "WARNING", "warning": "WARNING", "error": "ERROR", "err": "ERROR", "severe": "ERROR",
+    "critical": "CRITICAL", "crit": "CRITICAL", "alert": "CRITICAL", "fatal": "FATAL", "panic": "FATAL", "emerg": "FATAL",
+    "emergency": "FATAL",
+}  # fmt: skip
+# A severity in capitals within the head of a line, in brackets, as level=…, or as its first word with a colon.
+_MARK: Final = re.compile(
+    r"\b(TRACE|DEBUG|VERBOSE|INFO|NOTICE|SUCCESS|WARN|WARNING|ERROR|SEVERE|CRITICAL|FATAL|PANIC|EMERG)\b(?!\s*[=:]\s*0\b)(?!_)"
+    r"|[\[<(](trace|debug|info|notice|warn|warning|error|err|crit|critical|alert|fatal|emerg|Error|Warning|Info)[\])>]"
+    r"|\b(?:level|lvl|severity)\s?[=:]\s?\"?(trace|debug|info|notice|warn|warning|error|err|critical|fatal|panic)\b"
+    r"|^\s{0,3}(error|fatal|panic|warning|info|debug|Error|Fatal|Panic|Warning)(?: error)?(?:\[\w{1,20}\])?:"
+)
+_HEAD: Final = 120
+_NUMBERS: Final = {10: "DEBUG", 20: "DEBUG", 30: "INFO", 40: "WARNING", 50: "ERROR", 60: "FATAL"}
+_SERIOUS: Final = frozenset({"ERROR", "CRITICAL", "FATAL"})
+
+
+class Said(Struct, frozen=True):
+    """What one line says: the error's type, message and severity, and facts such as its code or status."""
+
+    type: str
+    message: str
+    severity: SeverityName
+    facts: Mapping[str, Any] = {}
+    stack: str = ""
+
+
+def clean(line: bytes) -> str:
+    """A line as text, without what only terminals understand, and nothing that a report cannot hold."""
+    text = line.decode("utf-8", "replace")
+    if "\x1b" in text:
+        text = _ESCAPES.sub("", text)
+    return text.rstrip("\r\n").translate(_CONTROLS)
+
+
+def error_in(line: str) -> Said | None:
+    """What a line says of an error by itself; None if it tells of none, or only of a warning."""
+    if line.startswith("{") and line.rstrip().endswith("}"):
+        found = _json(line)
+        if not isinstance(found, bool):
+            return found
+    head = line[:_HEAD]
+    mark = _MARK.search(head)
+    if mark is None:
+        return None
+    word = next(part for part in mark.groups() if part).lower()
+    severity = _WORDS[word]
+    if severity not in _SERIOUS:
+        return None
+    message = line[mark.end() :].lstrip(" :]>)-|\t\"") or line
+    named = named_error(message)
+    if "heap out of memory" in message:
+        return Said("MemoryError", message[:_MOST_TEXT], "FATAL")
+    if named is not None:
+        return Said(named.type, named.message or message[:_MOST_TEXT], severity, named.facts)
+    return Said("LogError", message[:_MOST_TEXT], severity)
+
+
+def named_error(line: str) -> Said | None:
+    """What a line such as ``TypeError: x is not a function`` names; None if it names no error."""
+    found = _JS_ERROR.match(line)
+    if found is not None:
+        return Said("Error", found[2][:_MOST_TEXT], "ERROR", {"code": found[1]} if found[1] else {})
+    found = _NAMED.search(line[:_MOST_TEXT])
+    if found is None:
+        return None
+    return Said(found[1][:200], (found[3] or "")[:_MOST_TEXT], "ERROR", {"code": found[2]} if found[2] else {})
+
+
+def _json(line: str) -> Said | bool | None:
+    """What a line of a structured log says; None if that is no error, False if it is no such line."""
+    try:
+        said = msgspec.json.decode(line)
+    except (msgspec.MsgspecError, RecursionError):
+        return False
+    if not isinstance(said, dict):
+        return False
+    level = next((said[key] for key in ("level", "severity", "lvl", "levelname", "log.level", "@level") if key in said), None)
+    if isinstance(level, (int, float)) and not isinstance(level, bool):
+        severity = _NUMBERS.get(int(level) // 10 * 10)
+    else:
+        severity = _WORDS.get(str(level).lower())
+    if severity not in _SERIOUS:
+        return None
+    message = _text(said, "msg", "message", "event", "text") or line
+    inner = next((said[key] for key in ("err", "error", "exception", "exc_info") if said.get(key)), None)
+    error = inner if isinstance(inner, dict) else {}
+    facts: dict[str, Any] = {}
+    for name, key in (("code", "code"), ("errno", "errno"), ("status", "status"), ("status", "statusCode")):
+        if isinstance(value := error.get(key, said.get(key)), (str, int)):
+            facts[name] = value
+    name = _text(error, "type", "name") or _text(said, "error_type", "exc_type", "exception_class")
+    stack = _text(error, "stack", "stacktrace") or _text(said, "stack", "stack_trace", "traceback", "exc_info", "exception")
+    named = named_error(inner) if isinstance(inner, str) else named_error(stack.partition("\n")[0]) if stack else None
+    kind = name or (named.type if named else "LogError")
+    why = _text(error, "message") or (named.message if named and isinstance(inner, str) else "")
+    full = f"{message}: {why}" if why and why not in message else message
+    return Said(kind[:200], full[:_MOST_TEXT], severity, facts, stack[:100_000])  # type: ignore[arg-type]
+
+
+def _text(said: Mapping[str, Any], *names: str) -> str:
+    return next((value.replace("\x00", "") for name in names if isinstance(value := said.get(name), str) and value), "")

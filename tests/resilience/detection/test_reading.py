@@ -1,0 +1,281 @@
+"""What is read from the output of other people's programs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from resilience.classification import ErrorClassifier
+from resilience.clock import SystemClock
+from resilience.detection.reading import Finding, OutputReader, as_report
+from resilience.intake import record_of
+from resilience.redaction import Redactor
+
+
+def read(text: str | bytes) -> list[Finding]:
+    reader = OutputReader()
+    data = text if isinstance(text, bytes) else text.encode()
+    return [*reader.feed(data), *reader.flush()]
+
+
+def brief(text: str | bytes) -> list[tuple[str, str, str]]:
+    return [(one.type, one.message, one.severity) for one in read(text)]
+
+
+TRACEBACK = '''Traceback (most recent call last):
+  File "agent.py", line 3, in <module>
+    main()
+    ~~~~^^
+  File "agent.py", line 2, in main
+    raise openai.RateLimitError("slow down")
+openai.RateLimitError: slow down
+'''
+CHAINED = '''Traceback (most recent call last):
+  File "a.py", line 2, in <module>
+    connect()
+ConnectionRefusedError: [Errno 111] Connection refused
+
+The above exception was the direct cause of the following exception:
+
+Traceback (most recent call last):
+  File "a.py", line 4, in <module>
+    raise RuntimeError("no gateway") from error
+RuntimeError: no gateway
+ready
+'''
+NODE = '''node:internal/process/promises:288
+            triggerUncaughtException(err, true /* fromPromise */);
+            ^
+
+Error: connect ECONNREFUSED 127.0.0.1:11434
+    at TCPConnectWrap.afterConnect [as oncomplete] (node:net:1555:16) {
+  errno: -111,
+  code: 'ECONNREFUSED',
+  syscall: 'connect',
+  address: '127.0.0.1',
+  port: 11434
+}
+
+Node.js v22.1.0
+'''
+NODE_CAUSE = '''TypeError: fetch failed
+    at node:internal/deps/undici/undici:12618:11
+    at async main (file:///agent.mjs:2:3) {
+  [cause]: Error: getaddrinfo ENOTFOUND api.example.com
+      at GetAddrInfoReqWrap.onlookup (node:dns:107:26) {
+    errno: -3008,
+    code: 'ENOTFOUND',
+  }
+}
+'''
+JAVA = '''Exception in thread "main" java.net.ConnectException: Connection refused
+\tat java.base/sun.nio.ch.Net.pollConnect(Native Method)
+\tat Main.main(Main.java:5)
+Caused by: java.io.IOException: broken
+\t... 3 more
+'''
+DOTNET = '''Unhandled exception. System.TimeoutException: The operation has timed out.
+   at Agent.Program.Main(String[] args) in Program.cs:line 5
+'''
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (TRACEBACK, [("openai.RateLimitError", "slow down", "ERROR")]),
+        (CHAINED, [("RuntimeError", "no gateway", "ERROR")]),
+        (NODE, [("Error", "connect ECONNREFUSED 127.0.0.1:11434", "ERROR")]),
+        (NODE_CAUSE, [("TypeError", "fetch failed", "ERROR")]),
+        (JAVA, [("java.net.ConnectException", "Connection refused", "ERROR")]),
+        (DOTNET, [("System.TimeoutException", "The operation has timed out.", "ERROR")]),
+        ("KeyboardInterrupt\n", []),
+        ("Traceback (most recent call last):\n  File 'x'\nKeyboardInterrupt\n", [("KeyboardInterrupt", "KeyboardInterrupt", "ERROR")]),
+        (TRACEBACK + TRACEBACK, [("openai.RateLimitError", "slow down", "ERROR")] * 2),
+        ("Traceback (most recent call last):\n  File 'x'\n", [("LogError", "a traceback without an end", "ERROR")]),
+    ],
+)
+def test_tracebacks_and_stacks(text: str, found: list[tuple[str, str, str]]) -> None:
+    assert brief(text) == found
+
+
+def test_a_chain_keeps_its_causes_and_the_whole_text() -> None:
+    [one] = read(CHAINED)
+    assert one.cause is not None
+    assert (one.cause.type, one.cause.message) == ("ConnectionRefusedError", "[Errno 111] Connection refused")
+    assert one.stack == CHAINED.removesuffix("\nready\n")
+
+
+def test_nodes_properties_are_facts() -> None:
+    assert read(NODE)[0].facts == {"code": "ECONNREFUSED"}
+    [one] = read(NODE_CAUSE)
+    assert one.cause is not None
+    assert (one.cause.type, one.cause.metadata) == ("Error", {"code": "ENOTFOUND"})
+
+
+def test_a_logged_exception_is_one_error_with_the_words_of_its_log_line() -> None:
+    """``logger.exception`` writes a line, and the traceback below it."""
+    [one] = read(f"2026-11-24 10:00:00,123 CRITICAL agent: the plan failed\n{TRACEBACK}")
+    assert (one.type, one.severity, one.facts) == ("openai.RateLimitError", "CRITICAL", {"logged": "agent: the plan failed"})
+    assert one.offset == 0
+
+
+LINES = [
+    ("2026-11-24 10:00:00 ERROR gateway: cannot reach the model", ("LogError", "gateway: cannot reach the model", "ERROR")),
+    ("ERROR:root:it broke", ("LogError", "root:it broke", "ERROR")),
+    ("[ERROR] it broke", ("LogError", "it broke", "ERROR")),
+    ("[2026-11-24T10:00:00Z error] it broke", None),
+    ("time=2026-11-24T10:00:00Z level=error msg=broken", ("LogError", "msg=broken", "ERROR")),
+    ("error: unknown option '--x'", ("LogError", "unknown option '--x'", "ERROR")),
+    ("error[E0308]: mismatched types", ("LogError", "mismatched types", "ERROR")),
+    ("fatal error: all goroutines are asleep - deadlock!", ("LogError", "all goroutines are asleep - deadlock!", "FATAL")),
+    ("panic: runtime error: index out of range [5]", ("LogError", "runtime error: index out of range [5]", "FATAL")),
+    ("CRITICAL disk is full", ("LogError", "disk is full", "CRITICAL")),
+    ("ERROR TypeError: x is not a function", ("TypeError", "x is not a function", "ERROR")),
+    (
+        "FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory",
+        ("MemoryError", "ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory", "FATAL"),
+    ),
+    ("\x1b[31mERROR\x1b[0m red", ("LogError", "red", "ERROR")),
+    ("0 errors, 0 warnings", None),
+    ("INFO error_count=0", None),
+    ("2026-11-24 INFO no ERROR so far", None),
+    ("WARNING ERROR might follow", None),
+    ("ERROR_COUNT 5", None),
+    ("ERRORS: 0", None),
+    ("ERROR: 0", None),
+    ("all well, no error", None),
+    ("it raised ValueError: but was caught", None),
+    ("", None),
+]
+
+
+@pytest.mark.parametrize(("line", "found"), LINES)
+def test_lines_that_say_so(line: str, found: tuple[str, str, str] | None) -> None:
+    assert brief(f"{line}\n") == ([found] if found else [])
+
+
+JSON_LINES = [
+    ('{"level":50,"time":1,"msg":"no model"}', ("LogError", "no model", "ERROR"), {}),
+    ('{"level":60,"msg":"gone"}', ("LogError", "gone", "FATAL"), {}),
+    ('{"level":30,"msg":"error in a message"}', None, {}),
+    ('{"level":"error","message":"no model"}', ("LogError", "no model", "ERROR"), {}),
+    ('{"severity":"CRITICAL","event":"no model"}', ("LogError", "no model", "CRITICAL"), {}),
+    (
+        '{"level":50,"msg":"call failed","err":{"type":"APIError","message":"too many","stack":"APIError: too many\\n    at x","statusCode":429}}',
+        ("APIError", "call failed: too many", "ERROR"), {"status": 429},
+    ),
+    ('{"level":"error","msg":"x","error":"TimeoutError: late"}', ("TimeoutError", "x: late", "ERROR"), {}),
+    ('{"level":"error","msg":"x","code":"ECONNRESET"}', ("LogError", "x", "ERROR"), {"code": "ECONNRESET"}),
+    ('{"level":"warn","msg":"x"}', None, {}),
+    ('{"no":"level"}', None, {}),
+    ('{"level":true,"msg":"x"}', None, {}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("line", "found", "facts"), JSON_LINES)
+def test_structured_logs(line: str, found: tuple[str, str, str] | None, facts: dict[str, object]) -> None:
+    assert brief(f"{line}\n") == ([found] if found else [])
+    if found:
+        assert read(f"{line}\n")[0].facts == facts
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        (TRACEBACK, "agentic.llm.rate_limit"),
+        (NODE, "transient.network"),
+        ("Traceback (most recent call last):\n  File 'x'\nMemoryError\n", "transient.resource.memory"),
+        ("FATAL ERROR: JavaScript heap out of memory\n", "transient.resource.memory"),
+    ],
+)
+def test_what_is_read_is_judged_by_the_taxonomy(text: str, kind: str) -> None:
+    clock = SystemClock()
+    report = as_report(read(text)[0], "agent", "key")
+    record = record_of(report, ErrorClassifier(clock=clock), Redactor(), clock.now())
+    assert record.kind == kind
+
+
+ALL = "\n".join([TRACEBACK, "noise", CHAINED, NODE, "more", NODE_CAUSE, JAVA, DOTNET, *(line for line, _ in LINES)]) + "\n"
+
+
+@given(st.lists(st.integers(0, len(ALL.encode())), max_size=30))
+@settings(max_examples=200)
+def test_how_it_is_cut_makes_no_difference(cuts: list[int]) -> None:
+    data, reader, found, at = ALL.encode(), OutputReader(), [], 0
+    for cut in [*sorted(cuts), len(data)]:
+        found += reader.feed(data[at:cut])
+        at = cut
+    assert [*found, *reader.flush()] == read(ALL)
+
+
+@given(st.integers(0, len(ALL.encode())))
+def test_reading_on_from_where_it_settled_loses_nothing_and_doubles_only_what_was_open(cut: int) -> None:
+    """After a restart the reader begins where everything before was given out; the rest has the same offsets."""
+    data, first = ALL.encode(), OutputReader()
+    before = first.feed(data[:cut])
+    second = OutputReader(first.settled)
+    rest = [*second.feed(data[first.settled :]), *second.flush()]
+    assert [*before, *rest] == read(ALL)
+
+
+@given(st.binary(max_size=5000))
+def test_rubbish_is_taken(data: bytes) -> None:
+    for one in read(data):
+        assert "\x00" not in one.message
+        as_report(one, "agent", "key")
+
+
+def test_a_line_without_end_needs_no_memory() -> None:
+    reader = OutputReader()
+    for _ in range(200):
+        assert reader.feed(b"x" * 1_000_000) == []
+    assert len(reader._rest) <= 64 * 1024
+    assert [one.offset for one in [*reader.feed(b"\nERROR: after it\n"), *reader.flush()]] == [200_000_001]
+
+
+def test_a_traceback_without_end_is_bounded() -> None:
+    [one] = read("Traceback (most recent call last):\n" + "  File 'x'\n" * 100_000 + "ValueError: x\n")
+    assert one.type == "ValueError"
+    assert len(one.stack) <= 100_000
+
+
+def work(text: str) -> int:
+    """How many steps Python takes to read ``text``: a count, not a time."""
+    steps = 0
+
+    def count(frame: object, event: str, arg: object) -> None:
+        nonlocal steps
+        steps += 1
+
+    sys.setprofile(count)
+    try:
+        read(text)
+    finally:
+        sys.setprofile(None)
+    return steps
+
+
+def test_twice_as_much_is_twice_the_work() -> None:
+    assert work(ALL * 20) < 2.2 * work(ALL * 10)
+
+
+def program(code: str) -> list[Finding]:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    return read(done.stderr)
+
+
+def test_what_python_really_writes() -> None:
+    [one] = program("def f():\n    1 / 0\ntry:\n    f()\nexcept Exception as e:\n    raise ValueError('two\\nlines') from e")
+    assert (one.type, one.message) == ("ValueError", "two")
+    assert one.cause is not None
+    assert one.cause.type == "ZeroDivisionError"
+    [one] = program("raise ExceptionGroup('both', [ValueError(1), TypeError(2)])")
+    assert (one.type, one.message) == ("ExceptionGroup", "both (2 sub-exceptions)")
+    [one] = program("import logging; logging.basicConfig()\ntry:\n    {}['x']\nexcept KeyError:\n    logging.exception('no x')")
+    assert (one.type, one.message, one.facts) == ("KeyError", "'x'", {"logged": "root:no x"})
+    [one] = program("import threading; t = threading.Thread(target=lambda: 1 / 0); t.start(); t.join()")
+    assert one.type == "ZeroDivisionError"

@@ -1,0 +1,176 @@
+"""The output of processes: read on without loss or double, turned over when it is large, bounded in a flood."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from resilience.detection.flood import Collapser
+from resilience.detection.reading import Finding
+from resilience.history import ErrorFilter
+from resilience.processes.following import Follower, OutputWatch
+from resilience.processes.output import OUTPUT, rotate, tail_of
+from tests.resilience.processes.conftest import House, process, python, until
+
+POLICY = process(max_log_mb=0.001, log_files=2)
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    one = House(tmp_path, {"agent": POLICY})
+    (tmp_path / "processes" / "agent").mkdir(parents=True)
+    yield one
+    one.stop()
+
+
+@pytest.fixture
+def output(house: House) -> Path:
+    return house.folder / "processes" / "agent" / OUTPUT
+
+
+def follower(house: House) -> Follower:
+    return Follower("agent", house.folder / "processes" / "agent", house.core)
+
+
+def look(follower: Follower, times: int = 3) -> None:
+    for _ in range(times):
+        follower.look(POLICY)
+
+
+def append(path: Path, text: str) -> None:
+    with path.open("a", newline="") as file:
+        file.write(text)
+
+
+def messages(house: House) -> list[str]:
+    return [str(one.body["message"]) for one in reversed(house.core.history.errors(ErrorFilter(), 500))]
+
+
+def test_errors_in_the_output_are_reported_as_the_processs(house: House, output: Path) -> None:
+    reader = follower(house)
+    look(reader)
+    append(output, "all well\nERROR no model\n")
+    look(reader)
+    [error] = house.core.history.errors(ErrorFilter(), 10)
+    assert (error.component, error.body["operation"], error.body["message"]) == ("agent", "output", "no model")
+
+
+def test_the_next_winclaw_reads_on_where_this_one_stopped(house: House, output: Path) -> None:
+    first = follower(house)
+    append(output, "ERROR one\nERROR tw")
+    look(first)
+    append(output, "o\nERROR three, while nobody read\n")
+    second = follower(house)
+    look(second)
+    assert messages(house) == ["one", "two", "three, while nobody read"]
+
+
+def test_what_is_read_again_is_stored_once(house: House, output: Path) -> None:
+    """WinClaw died between the report and the note of it."""
+    first = follower(house)
+    append(output, "ERROR one\n")
+    look(first, 1)
+    before = (output.parent / "read.json").read_text() if (output.parent / "read.json").exists() else None
+    look(first)
+    if before is None:
+        (output.parent / "read.json").write_text(f'{{"stream": "{first._stream}", "offset": 0}}')
+    look(follower(house))
+    assert messages(house) == ["one"]
+
+
+def test_a_large_file_is_put_aside_and_nothing_is_lost_or_doubled(house: House, output: Path) -> None:
+    reader = follower(house)
+    for number in range(100):
+        append(output, f"ERROR {chr(97 + number // 26)}{chr(97 + number % 26)} {'x' * 100}\n")
+        look(reader, 1)
+    look(reader)
+    assert [one.split()[0] for one in messages(house)] == [f"{chr(97 + n // 26)}{chr(97 + n % 26)}" for n in range(100)]
+    kept = sorted(path.name for path in output.parent.glob(f"{OUTPUT}*"))
+    assert kept == [OUTPUT, f"{OUTPUT}.1", f"{OUTPUT}.2"]
+
+
+def test_what_was_written_just_before_the_file_was_emptied_is_read_from_where_it_was_put(
+    house: House, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = follower(house)
+
+    def late(path: Path, keep: int) -> int:
+        append(path, "ERROR late\n")
+        return rotate(path, keep)
+
+    monkeypatch.setattr("resilience.processes.following.rotate", late)
+    append(output, "x" * 2000 + "\n")
+    look(reader)
+    assert messages(house) == ["late"]
+
+
+def test_a_file_that_somebody_emptied_is_read_from_its_beginning(house: House, output: Path) -> None:
+    reader = follower(house)
+    append(output, "ERROR one and more\n")
+    look(reader)
+    output.write_text("ERROR two\n")
+    look(reader)
+    assert messages(house) == ["one and more", "two"]
+
+
+def test_a_process_that_holds_its_file_writes_on_after_it_was_emptied(house: House, output: Path) -> None:
+    """Its file was opened for appending, so nothing is written behind a hole."""
+    winclaw = house
+    winclaw.configure(agent=process(python("import sys, time\nfor n in range(100000): print(n, flush=True); time.sleep(0.001)")))
+    winclaw.start()
+    winclaw.becomes("agent", "running")
+    until(lambda: output.exists() and output.stat().st_size > 100)
+    total = rotate(output, 2)
+    until(lambda: output.stat().st_size > 100)
+    numbers = [int(line) for line in (output.with_name(f"{OUTPUT}.1").read_bytes() + output.read_bytes()).split(b"\n")[:-1]]
+    assert numbers == list(range(len(numbers)))
+    assert total > 100
+
+
+def test_a_flood_is_told_once_and_counted(house: House, output: Path) -> None:
+    reader = follower(house)
+    append(output, "".join(f"ERROR number {n} went wrong\n" for n in range(20_000)))
+    look(reader)
+    assert messages(house) == ["number 0 went wrong"]
+
+
+def test_the_watch_reads_what_all_processes_write(house: House, output: Path) -> None:
+    watch = OutputWatch(house.folder, house.core, every_s=0.01)
+    watch.start()
+    append(output, "Traceback (most recent call last):\n  File 'x'\nValueError: bad\n")
+    until(lambda: messages(house) == ["bad"])
+    append(output, "ERROR last words\n")
+    watch.stop()
+    look(follower(house))  # what might have gone on is left to the next WinClaw
+    assert messages(house) == ["bad", "last words"]
+
+
+def test_the_end_of_the_output_is_shown_without_what_only_terminals_understand(tmp_path: Path) -> None:
+    path = tmp_path / "x.log"
+    assert tail_of(path) == ""
+    path.write_bytes(b"first line\n\x1b[31mred\x1b[0m \x1b]0;title\x07\x00\xff\r\nlast")
+    assert tail_of(path) == "first line\nred \ufffd\nlast"
+    assert tail_of(path, 10) == "last"
+
+
+def finding(message: str, kind: str = "LogError") -> Finding:
+    return Finding(kind, message, "ERROR", 0)
+
+
+def test_of_many_alike_the_first_is_told_and_then_how_many() -> None:
+    flood = Collapser(window_s=10)
+    assert [flood.take(finding(f"late by {n} s"), n) for n in range(4)] == [[finding("late by 0 s")], [], [], []]
+    assert flood.take(finding("late", "TimeoutError"), 4) == [finding("late", "TimeoutError")]
+    assert flood.due(9) == []
+    [told] = flood.due(10)
+    assert (told.message, told.facts) == ("late by 3 s", {"repeated": 3})
+    assert flood.take(finding("late by 9 s"), 20) == [finding("late by 9 s")]
+
+
+def test_many_kinds_at_once_need_no_more_memory() -> None:
+    flood = Collapser()
+    for number in range(10_000):
+        flood.take(finding("x" * (number % 3000), f"Error{chr(97 + number % 26)}{number}"), 0)
+    assert len(flood._open) <= 500
