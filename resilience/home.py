@@ -10,9 +10,12 @@ import json
 import os
 import sys
 import tempfile
+import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+_TRIES: Final = 50
+_PAUSE_S: Final = 0.02
 CONFIG, JOURNAL, LOGS, ENDPOINT, OPERATOR, SPOOL, HELD, OUTBOX, PROCESSES, ALIVE = (
     "error_handling_config.yaml", "journal.db", "logs", "endpoint.json", "operator.json", "spool", "held.json", "outbox",
     "processes", "alive",
@@ -59,11 +62,21 @@ def write_private(path: Path, content: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         keep_private(temporary)
-        temporary.replace(path)
+        _replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
+
+
+def _replace(source: Path, target: Path) -> None:
+    """Puts ``source`` in the place of ``target``; on Windows that fails while somebody is reading it, so again, for a while."""
+    for _ in range(_TRIES if sys.platform == "win32" else 0):
+        with contextlib.suppress(PermissionError):
+            source.replace(target)
+            return
+        threading.Event().wait(_PAUSE_S)
+    source.replace(target)
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

@@ -113,6 +113,11 @@ function twin(element, root) {
   return [...root.querySelectorAll(element.tagName)].find((other) => keyOf(other) === keyOf(element)) ?? null;
 }
 
+let pressed = false;
+for (const [name, now] of [["pointerdown", true], ["pointerup", false], ["pointercancel", false]]) {
+  document.addEventListener(name, () => { pressed = now; }, true);
+}
+
 /** Replaces the elements with these ids by what the server shows now; folds and focus stay, or else the element does. */
 export async function refresh(...ids) {
   let page;
@@ -121,6 +126,7 @@ export async function refresh(...ids) {
     if (!answer.ok) return;
     page = new DOMParser().parseFromString(await answer.text(), "text/html");
   } catch { return; } // the lamp tells
+  while (pressed) await new Promise((wait) => setTimeout(wait, 50)); // a button that is replaced is not clicked
   for (const id of ids) {
     const [here, there] = [byId(id), page.getElementById(id)];
     if (!here || !there) continue;
@@ -201,7 +207,7 @@ function announce(words) {
 
 let shown;
 let stateListener = () => {};
-/** Has `listen(state)` called with each snapshot after the first. */
+/** Has `listen(state)` called with each snapshot that is newer than the page. */
 export function onState(listen) { stateListener = listen; }
 
 function showLevel(band) {
@@ -231,7 +237,7 @@ function takeState(state) {
   shown = JSON.stringify([state.band, state.notices, state.services.map(({ name, circuit, version }) => [name, circuit, version]), state.agents.map(({ name, alive, pid }) => [name, alive, pid]), state.loops.map(({ name, allowed, state: doing, running }) => [name, allowed, doing, running]), state.processes.map(({ name, state: doing, run, ready, why }) => [name, doing, run, ready, why])]);
   if (shown === before) return;
   showLevel(state.band);
-  if (before) stateListener(state);
+  if (before || state.version !== Number(document.body.dataset.version)) stateListener(state);
 }
 
 // Commands: the forms work by themselves; with scripts the page stays where it is.

@@ -17,7 +17,7 @@ from tray.startup import Startup, settings_in
 
 _LOOK_S: Final = 1.0
 _AT_ONCE: Final = frozenset(
-    {"circuit_breaker", "retry", "bulkhead", "services", "agents", "degradation", "loops", "outbox", "retention"}
+    {"circuit_breaker", "retry", "bulkhead", "services", "agents", "degradation", "loops", "outbox", "processes", "retention"}
 )
 """Sections that hold at once, here and as soon as agents have heard; the others hold from the next start on."""
 _log = logging.getLogger("winclaw.config")

@@ -4,8 +4,9 @@ state and what is to be done. Pure: nothing is started or ended here, and time c
 
 from __future__ import annotations
 
+import signal
 from enum import StrEnum
-from typing import Literal, assert_never
+from typing import Final, Literal, assert_never
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -31,6 +32,7 @@ class ProcessState(StrEnum):
     """It crashed too often; only a person starts it again."""
 
 
+_SIGNALS: Final = {one.value: one.name for one in signal.Signals}
 ALIVE = (ProcessState.STARTING, ProcessState.RUNNING, ProcessState.STOPPING)
 Then = Literal["stay", "again", "failure", "wait"]
 
@@ -256,7 +258,7 @@ def _after_exit(one: Supervised, why: str, *, is_failure: bool, ran_s: float, no
         return _to(replace(one, past=Past()), ProcessState.EXITED, now_s, why)
     lately = tuple(at_s for at_s in one.past.restarts_s if now_s - at_s < policy.within_s)
     if len(lately) >= policy.max_restarts:
-        failed = f"{why}, and was started again {len(lately)} times within {policy.within_s:g} s"
+        failed = f"{why}, and was started again {len(lately)} times within {policy.within_s:g} s" if lately else why
         return _to(replace(one, past=Past(lately, one.past.failures)), ProcessState.FAILED, now_s, failed)
     failures = 1 if ran_s >= policy.healthy_after_s else one.past.failures + 1
     pause_s = 0.0 if failures == 1 else min(policy.backoff_s * 2.0 ** min(failures - 2, 30), policy.max_backoff_s)
@@ -289,4 +291,6 @@ def words(code: int | None) -> str:
     """How a process ended, for people."""
     if code is None:
         return "it ended; nobody saw how"
-    return f"it was killed by signal {-code}" if code < 0 else f"it ended with exit status {code}"
+    if code < 0:
+        return f"it was killed by {_SIGNALS.get(-code, f'signal {-code}')}"
+    return f"it ended with exit status {code if code < 256 else f'0x{code:08X}'}"

@@ -243,7 +243,7 @@ class Supervisor:
                 end_carriers(token)
             self._telling.announce(EventType.PROCESS_CLEARED, name, port=port, pid=next(iter(left.values()))[0].pid)
             return "" if is_free(port) else f"port {port}, held by what is left of an earlier run"
-        with contextlib.suppress(psutil.Error):
+        with contextlib.suppress(psutil.Error, OSError):
             if (holder := holder_of(port)) is not None:
                 return f"port {port}, held by {holder.name()} (process {holder.pid}), which is not WinClaw's"
         return f"port {port}, held by a program that WinClaw may not look at"

@@ -39,7 +39,7 @@ class Telling:
             case Started(pid, adopted):
                 kind = EventType.PROCESS_ADOPTED if adopted else EventType.PROCESS_STARTED
                 self.announce(kind, name, pid=pid, run=one.run, because=before.why)
-            case Ready() if one.state is ProcessState.RUNNING:
+            case Ready() if one.state is ProcessState.RUNNING and one.policy.asked is not None:
                 after_s = one.since_s - one.started_s if before.silent_s is None else self._clock.monotonic() - before.silent_s
                 self.announce(EventType.PROCESS_READY, name, pid=one.pid, seconds=round(after_s, 3), because=before.why)
             case Silent():
@@ -118,5 +118,5 @@ def _as_report(name: str, one: Supervised, what: Ended | NotStarted) -> Report:
         facts["exit"] = what.code
     severity: Literal["CRITICAL", "ERROR"] = "CRITICAL" if one.state is ProcessState.FAILED else "ERROR"
     return Report(
-        type="ProcessError", message=one.why, component=name, operation="run", severity=severity, metadata=facts,
+        type="ProcessError", message=f"{name}{one.why.removeprefix('it')}" if one.why.startswith("it ") else one.why, component=name, operation="run", severity=severity, metadata=facts,
     )  # fmt: skip

@@ -143,6 +143,7 @@ def test_tcp(serve: Callable[[Answer], Server]) -> None:
     assert seen(tcp=f"127.0.0.1:{serve(is_silent).port}").ok
 
 
+@pytest.mark.skipif("WINEPREFIX" in os.environ, reason="Wine does not tell psutil the names of processes; Windows does")
 def test_a_running_program_is_found_by_its_name() -> None:
     assert seen(process=psutil.Process().name()).ok
     assert seen(process="no-such-program").what == "no no-such-program runs"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import sys
@@ -135,8 +136,9 @@ def house(tmp_path: Path) -> Iterator[Callable[..., House]]:
         one.stop()
     for some in carriers(f"{owner_of(tmp_path)}:").values():
         for process in some:
-            process.kill()
-            psutil.wait_procs([process], timeout=5)
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(some, timeout=5)
 
 
 def is_alive(pid: int | None) -> bool:
