@@ -10,14 +10,14 @@ from resilience.core import Core
 from resilience.detection.metrics import TreeMeter, TreeUse
 from resilience.processes.supervisor import Supervisor
 
-_EVERY_S: Final = 2.0
+_EVERY_S: Final = 5.0
 _TIMES: Final = 2
 """Looks in a row that must find too much, so that a moment's need ends nobody."""
 _log = logging.getLogger("winclaw.processes")
 
 
 class Meter:
-    """Looks every two seconds, on a thread of its own."""
+    """Looks every five seconds, on a thread of its own."""
 
     def __init__(self, supervisor: Supervisor, core: Core, every_s: float = _EVERY_S) -> None:
         self._supervisor, self._core, self._every_s = supervisor, core, every_s
