@@ -206,11 +206,15 @@ class AgentLoops:
         return run
 
     def _leave(self, name: str, error: BaseException | None) -> None:
-        run = next(one for one in _chain(self._inner.get()) if one.name == name)
-        self._inner.set(run.outer)
         numbers = self._numbers_of(name)
+        run = next((one for one in _chain(self._inner.get()) if one.name == name), None)
+        if run is not None:
+            self._inner.set(run.outer)
         with self._lock:
-            numbers.running.discard(run)
+            if run is None:  # left in another task than it was entered in: the oldest one is as good as any
+                run = min(numbers.running, key=lambda one: one.begun_s, default=None)
+            if run is not None:
+                numbers.running.discard(run)
         if isinstance(error, Exception) and not isinstance(error, RefusedError) and not hasattr(error, "error_context"):
             self._report(error, name, "run")
 
@@ -236,6 +240,9 @@ class AgentLoops:
         numbers = self._numbers.get(name)
         if numbers is None:
             with self._lock:
+                if len(self._numbers) >= MAX_LOOPS:  # names that are made up as it goes along must not fill the memory
+                    idle = next((one for one, known in self._numbers.items() if not known.running), None)
+                    self._numbers.pop(idle or next(iter(self._numbers)))
                 numbers = self._numbers.setdefault(name, _Numbers())
         return numbers
 

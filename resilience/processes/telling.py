@@ -117,6 +117,7 @@ def _as_report(name: str, one: Supervised, what: Ended | NotStarted) -> Report:
     if isinstance(what, Ended) and what.code is not None:
         facts["exit"] = what.code
     severity: Literal["CRITICAL", "ERROR"] = "CRITICAL" if one.state is ProcessState.FAILED else "ERROR"
+    message = f"{name}{one.why.removeprefix('it')}" if one.why.startswith("it ") else one.why
     return Report(
-        type="ProcessError", message=f"{name}{one.why.removeprefix('it')}" if one.why.startswith("it ") else one.why, component=name, operation="run", severity=severity, metadata=facts,
+        type="ProcessError", message=message, component=name, operation="run", severity=severity, metadata=facts,
     )  # fmt: skip

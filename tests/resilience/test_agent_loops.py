@@ -239,3 +239,25 @@ def test_beats_from_many_threads_lose_no_run(world: World) -> None:
     assert (told["runs"], told["running"], told["state"]) == (1600, 0, "idle")
 
 
+
+
+def test_a_run_that_is_left_in_another_task_is_over_all_the_same(world: World) -> None:
+    """As an AsyncExitStack does that is closed by somebody else."""
+
+    async def story() -> None:
+        loop = world.loops.loop("planning")
+        await asyncio.create_task(loop.__aenter__())
+        assert world.told("planning")["running"] == 1
+        await asyncio.create_task(loop.__aexit__(None, None, None))
+
+    asyncio.run(story())
+    assert world.told("planning")["running"] == 0
+
+
+def test_names_that_are_made_up_as_it_goes_along_do_not_fill_the_memory(world: World) -> None:
+    with world.loops.loop("planning"):
+        for number in range(1000):
+            with world.loops.loop(f"task-{number}"):
+                pass
+    assert len(world.loops._numbers) <= 200
+    assert world.told("planning")["runs"] == 1
