@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import socket
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,7 @@ import psutil
 import pytest
 
 from resilience.wire import Wire
-from tests.program import Program
+from tests.program import REPOSITORY, Program
 
 DEADLINE_S = 30
 COUNTER = (
@@ -139,8 +142,7 @@ def test_commands_need_the_operator_and_a_process_that_is_there(program: Program
 
 def test_a_port_is_free_again_after_the_tree_was_killed(program: Program) -> None:
     """The one that listens is a child of the process that WinClaw started, as npm and shims do it."""
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port = found.getsockname()[1]
+    [port] = _ports(1)
     server = f"import socket, time; s = socket.create_server(('127.0.0.1', {port})); time.sleep(1000)"
     shim = f"import subprocess, sys; sys.exit(subprocess.call([sys.executable, '-c', {server!r}]))"
     configure(program, agent={"command": [sys.executable, "-c", shim], "port": port})
@@ -158,3 +160,75 @@ def test_a_port_is_free_again_after_the_tree_was_killed(program: Program) -> Non
     psutil.Process(pid).kill()
     until(lambda: running(program, "agent")["pid"] != pid)
     until(answers)
+
+
+OLLAMA = """#!{python}
+import http.server, os, sys
+assert sys.argv[1:] == ["serve"], sys.argv
+host, port = os.environ["OLLAMA_HOST"].split(":")
+class Page(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200); self.end_headers(); self.wfile.write(b"Ollama is running")
+http.server.HTTPServer((host, int(port)), Page).serve_forever()
+"""
+GATEWAY = """#!{python}
+import http.server, os, sys
+assert sys.argv[1:] == ["gateway", "run"], sys.argv
+class Page(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200 if self.path == "/health" else 404); self.end_headers()
+        self.wfile.write(b'{{"ok":true,"status":"live","pid":%d}}' % os.getpid())
+try:
+    http.server.ThreadingHTTPServer.allow_reuse_address = True
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["OPENCLAW_GATEWAY_PORT"])), Page)
+except OSError as error:
+    sys.exit(f"Gateway failed to start: another gateway instance is already listening | listen EADDRINUSE: {{error}}")
+server.serve_forever()
+"""
+
+
+def _ports(count: int) -> list[int]:
+    """Ports of this machine that are free now."""
+    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    found = [int(one.getsockname()[1]) for one in held]
+    for one in held:
+        one.close()
+    return found
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the stand-ins are scripts that POSIX starts by their first line")
+def test_the_ready_made_entries_keep_a_gateway_and_its_model_alive(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Programs with the names, commands, ports and answers of Ollama and an OpenClaw gateway."""
+    page = (REPOSITORY / "docs" / "processes.md").read_text(encoding="utf-8")
+    [entry] = [block for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL) if "openclaw" in block and "ollama" in block]
+    ollama, gateway = _ports(2)
+    text = entry.replace("11434", str(ollama)).replace("18789", str(gateway))
+    (program.folder / "error_handling_config.yaml").write_text(text)
+    for name, code in (("ollama", OLLAMA), ("openclaw", GATEWAY)):
+        path = tmp_path / "bin" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(code.format(python=sys.executable))
+        path.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    monkeypatch.setenv("OLLAMA_HOST", f"127.0.0.1:{ollama}")
+    monkeypatch.setenv("OPENCLAW_GATEWAY_PORT", str(gateway))
+    program.start()
+    pid = running(program, "openclaw-gateway")["pid"]
+    assert running(program, "ollama")["ready"]
+    found = program.ask("GET", "/api/v1/events?since=0&limit=500")["events"]
+    told = [(one["component"], one["type"]) for one in found]
+    assert told.index(("ollama", "process.ready")) < told.index(("openclaw-gateway", "process.started"))
+    program.kill()
+    program.start()
+    assert running(program, "openclaw-gateway")["pid"] == pid
+    psutil.Process(pid).kill()
+    until(lambda: running(program, "openclaw-gateway")["pid"] != pid)
+
+    def health() -> dict[str, Any]:
+        with urllib.request.urlopen(f"http://127.0.0.1:{gateway}/health", timeout=5) as answer:
+            said: dict[str, Any] = json.loads(answer.read())
+            return said
+
+    assert health()["pid"] == running(program, "openclaw-gateway")["pid"]

@@ -18,6 +18,7 @@ from resilience.errors import InvalidConfigError
 from resilience.settings import Settings
 
 DOCUMENT = (Path(__file__).parent / "document_config.yaml").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[2] / "docs"
 DOCUMENTATION = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text(encoding="utf-8")
 
 
@@ -68,7 +69,10 @@ def test_the_examples_in_the_file_of_a_first_run_work_when_uncommented() -> None
     assert read.processes["gateway"].depends_on == ("ollama",)
 
 
-@pytest.mark.parametrize("block", re.findall(r"```yaml\n(.*?)```", DOCUMENTATION, re.DOTALL))
+@pytest.mark.parametrize(
+    "block",
+    [block for page in sorted(DOCS.glob("*.md")) for block in re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL)],
+)
 def test_the_examples_of_the_documentation_load(block: str) -> None:
     parse(block)
 
