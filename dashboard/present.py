@@ -282,7 +282,7 @@ def _said(event: Mapping[str, Any]) -> tuple[tuple[str, str], str, str]:
         case "agent.lost":
             return _mark("bad"), f"{component} gives no sign of life", "agent lost: its heartbeat stopped"
         case "app.started":
-            return _mark("ok"), "WinClaw started", f"version {event.get('version', '')}"
+            return _mark("ok"), f"WinClaw started{_after(event)}", f"version {event.get('version', '')}"
         case "app.stopped":
             return _mark("off"), "WinClaw was stopped", f"version {event.get('version', '')}"
         case "config.changed":
@@ -297,6 +297,15 @@ def _said(event: Mapping[str, Any]) -> tuple[tuple[str, str], str, str]:
             return _mark("bad"), str(event.get("message", "The journal was set aside")), str(event.get("file", ""))
         case other:
             return _mark("info"), str(other), component
+
+
+def _after(event: Mapping[str, Any]) -> str:
+    """For how long WinClaw had been away, and that it had crashed, if so."""
+    away_s = event.get("away_s")
+    if away_s is None:
+        return ""
+    long = f"{away_s:.0f} s" if away_s < 120 else f"{away_s / 60:.0f} min" if away_s < 7200 else f"{away_s / 3600:.0f} h"
+    return f" again; it had crashed, and nobody watched for {long}" if event.get("crashed") else f"; it was away for {long}"
 
 
 def _mark(tone: str) -> tuple[str, str]:

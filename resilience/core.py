@@ -86,7 +86,10 @@ class Core:
     ) -> None:
         self.history, self.clock = history, clock
         self._journal, self._control = journal, Control(classifier, redactor, clock)
-        self._lives = begun(msgspec.convert(journal.state("lives") or {}, Lives), clock.now())
+        before = msgspec.convert(journal.state("lives") or {}, Lives)
+        self.crashed_before = before.running
+        """Whether the WinClaw before this one ended without a goodbye."""
+        self._lives = begun(before, clock.now())
         # The version begins at the time of day, so that an agent does not take a restart for what it knows already.
         version = int(clock.now().timestamp() * 1000)
         begin = State(

@@ -94,6 +94,9 @@ def test_kill_9_of_winclaw_is_not_noticed_by_a_process_that_writes(program: Prog
         program.start()
         one = running(program, "counter")
         assert (one["pid"], one["adopted"]) == (pid, True)
+        started = [one for one in program.ask("GET", "/api/v1/events?since=0&limit=500")["events"] if one["type"] == "app.started"]
+        assert started[-1]["crashed"]
+        assert 0 <= started[-1]["away_s"] < 60
         until(lambda missed=missed: len(reported(program, "counter")) >= len(missed))
         assert reported(program, "counter")[: len(missed)] == missed
     numbers = counted(program, "counter")

@@ -39,6 +39,7 @@ from resilience.processes.meter import Meter
 from resilience.processes.supervisor import Supervisor
 from resilience.redaction import Redactor
 from resilience.settings import Settings
+from resilience.sign_of_life import SignOfLife
 from tray.config_watch import ConfigWatch
 from tray.startup import settings_at_start
 
@@ -126,7 +127,13 @@ def running(folder: Path, *, port: int | None = None, clock: Clock | None = None
         meter = Meter(supervisor, core)
         meter.start()
         stack.callback(meter.stop)
-        core.announce(EventType.APP_STARTED, "winclaw", version=__version__, pid=os.getpid()).result(10)
+        life = SignOfLife(folder / home.ALIVE, clock)
+        core.announce(
+            EventType.APP_STARTED, "winclaw", version=__version__, pid=os.getpid(), away_s=life.away_s(),
+            crashed=core.crashed_before,
+        ).result(10)  # fmt: skip
+        life.start()
+        stack.callback(life.stop)
         if startup.refused is not None:
             problems = [str(problem) for problem in startup.refused.problems]
             core.announce(EventType.CONFIG_REFUSED, "config", problems=problems, instead=startup.instead)

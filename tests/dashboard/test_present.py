@@ -18,6 +18,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "level.changed": {"from": "FULL", "to": "SAFE_MODE", "cause": "Chosen by hand."},
     "command": {"asked": "SAFE_MODE", "actor": "tray", "origin": "this machine"},
     "audit": {"agent": "a", "operation": "send", "allowed": 1, "refused": 2},
+    "app.started": {"version": "1", "away_s": 7.0, "crashed": True},
     "process.ready": {"pid": 5, "seconds": 0.5},
     "process.exited": {"pid": 5, "because": "it ended with exit status 1", "again_in_s": 0.5},
     "config.refused": {"problems": ["line 3: no"]},
