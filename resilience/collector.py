@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import threading
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +14,7 @@ from resilience.events import Report
 from resilience.intake import UnfitReportError, check
 from resilience.journal import JournalError
 from resilience.outbox_store import waiting_in
+from resilience.repeating import Repeating
 from resilience.spool import Spool, keep_refused
 
 _EVERY_S: Final = 1.0
@@ -33,30 +33,20 @@ class Collector:
         self._seen: object = None
         self._spool = Spool(folder)
         self._decode = msgspec.json.Decoder(Report).decode
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._collect_forever, name="collector", daemon=True)
-
-    def start(self) -> None:
-        """Begins to look."""
-        self._thread.start()
+        self._repeating = Repeating("collector", _EVERY_S, self._look)
+        self.start = self._repeating.start
 
     def stop(self) -> None:
         """Ends; what could not be brought in stays on disk."""
-        self._stopping.set()
-        self._thread.join(5)
+        self._repeating.stop()
         self._spool.close()
 
-    def _collect_forever(self) -> None:
-        while True:
-            try:
-                self.count_waiting()
-                self.collect()
-            except (CoreBusyError, JournalError, TimeoutError) as error:
-                _log.warning("abandoned reports have to wait: %s", error)
-            except Exception:
-                _log.exception("abandoned reports could not be brought in")
-            if self._stopping.wait(_EVERY_S):
-                return
+    def _look(self) -> None:
+        try:
+            self.count_waiting()
+            self.collect()
+        except (CoreBusyError, JournalError, TimeoutError) as error:
+            _log.warning("abandoned reports have to wait: %s", error)
 
     def count_waiting(self) -> None:
         """Tells the core how many messages wait in outboxes, if their files have changed since the last look.

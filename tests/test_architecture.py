@@ -16,7 +16,7 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 # Each may import itself and what stands before it.
 PACKAGES: Final = ("resilience", "dashboard", "tray")
 ROOMS: Final = {
-    "words": "clock context errors events home sections policies",
+    "words": "clock context errors events home repeating sections policies",
     "decisions": (
         "detection.flood detection.lines detection.policy detection.reading detection.standing processes.policy processes.status processes.supervision "
         "blame bulkhead circuit circuit_registry circuit_states classification conditions degradation degradation_manager degradation_rules enforcement evidence "

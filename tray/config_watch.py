@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +10,7 @@ from resilience import home
 from resilience.config import ConfigError, read
 from resilience.core import Core
 from resilience.events import EventType
+from resilience.repeating import Repeating
 from resilience.settings import Settings, call_policies
 from tray.startup import Startup, settings_in
 
@@ -20,7 +19,6 @@ _AT_ONCE: Final = frozenset(
     {"circuit_breaker", "retry", "bulkhead", "services", "agents", "degradation", "loops", "outbox", "processes", "retention"}
 )
 """Sections that hold at once, here and as soon as agents have heard; the others hold from the next start on."""
-_log = logging.getLogger("winclaw.config")
 
 
 class ConfigWatch:
@@ -34,17 +32,8 @@ class ConfigWatch:
         self._folder, self._core = folder, core
         self._settings, self._policy = startup.settings, policy_of(startup.settings)
         self._content = startup.content
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="config", daemon=True)
-
-    def start(self) -> None:
-        """Begins to watch."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Ends it."""
-        self._stopping.set()
-        self._thread.join(5)
+        repeating = Repeating("config", _LOOK_S, self.look)
+        self.start, self.stop = repeating.start, repeating.stop
 
     def policy(self) -> Mapping[str, Any]:
         """What agents are told of the settings in force."""
@@ -72,13 +61,6 @@ class ConfigWatch:
         self._core.configure(settings, self._policy["settings_id"], None)
         later = [name for name in changed if name not in _AT_ONCE]
         self._core.announce(EventType.CONFIG_CHANGED, "config", changed=changed, from_next_start=later)
-
-    def _watch(self) -> None:
-        while not self._stopping.wait(_LOOK_S):
-            try:
-                self.look()
-            except Exception:
-                _log.exception("the configuration could not be looked at; trying again")
 
 
 def policy_of(settings: Settings) -> dict[str, Any]:

@@ -96,7 +96,14 @@ def _hang_up(connection: http.client.HTTPConnection) -> None:
 def _tcp(probe: Probe) -> str:
     address = host_and_port(str(probe.tcp))
     assert address is not None
-    socket.create_connection(address, probe.timeout_s).close()
+    host, port = address
+    # Many a program listens on only one of the two; the old one first, for Windows is slow to refuse.
+    *others, last = ("127.0.0.1", "::1") if host == "localhost" else (host,)
+    for other in others:
+        with contextlib.suppress(OSError):
+            socket.create_connection((other, port), probe.timeout_s).close()
+            return "accepts connections"
+    socket.create_connection((last, port), probe.timeout_s).close()
     return "accepts connections"
 
 

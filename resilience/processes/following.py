@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import secrets
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -20,6 +19,7 @@ from resilience.events import Report
 from resilience.journal import JournalError
 from resilience.processes.output import OUTPUT, aside, rotate
 from resilience.processes.policy import Process
+from resilience.repeating import Repeating
 
 READ: Final = "read.json"
 _EVERY_S: Final = 0.25
@@ -113,25 +113,15 @@ class OutputWatch:
     """Looks at the output of every supervised process four times a second, on a thread of its own."""
 
     def __init__(self, folder: Path, core: Core, every_s: float = _EVERY_S) -> None:
-        self._folder, self._core, self._every_s = folder / home.PROCESSES, core, every_s
+        self._folder, self._core = folder / home.PROCESSES, core
         self._followers: dict[str, Follower] = {}
         self._troubled: set[str] = set()
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._look_forever, name="output", daemon=True)
-
-    def start(self) -> None:
-        """Begins to read."""
-        self._thread.start()
+        self._repeating = Repeating("output", every_s, self._look)
+        self.start = self._repeating.start
 
     def stop(self) -> None:
         """Reads what is there still, and ends; what might go on, such as half a traceback, is left to the next WinClaw."""
-        self._stopping.set()
-        self._thread.join(5)
-
-    def _look_forever(self) -> None:
-        more = False
-        while not self._stopping.wait(0 if more else self._every_s):
-            more = self._look()
+        self._repeating.stop()
         self._look()
 
     def _look(self) -> bool:

@@ -2,45 +2,27 @@
 
 from __future__ import annotations
 
-import logging
-import threading
 from typing import Final
 
 from resilience.core import Core
 from resilience.detection.metrics import TreeMeter, TreeUse
 from resilience.processes.supervisor import Supervisor
+from resilience.repeating import Repeating
 
 _EVERY_S: Final = 5.0
 _TIMES: Final = 2
 """Looks in a row that must find too much, so that a moment's need ends nobody."""
-_log = logging.getLogger("winclaw.processes")
 
 
 class Meter:
-    """Looks every five seconds, on a thread of its own."""
+    """Looks every five seconds, on a thread of its own, from ``start`` to ``stop``."""
 
     def __init__(self, supervisor: Supervisor, core: Core, every_s: float = _EVERY_S) -> None:
-        self._supervisor, self._core, self._every_s = supervisor, core, every_s
+        self._supervisor, self._core = supervisor, core
         self._trees = TreeMeter(core.clock)
         self._over: dict[tuple[str, int], int] = {}
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._look_forever, name="meter", daemon=True)
-
-    def start(self) -> None:
-        """Begins to measure."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Ends."""
-        self._stopping.set()
-        self._thread.join(5)
-
-    def _look_forever(self) -> None:
-        while not self._stopping.wait(self._every_s):
-            try:
-                self._look()
-            except Exception:
-                _log.exception("what the processes use could not be measured")
+        repeating = Repeating("meter", every_s, self._look)
+        self.start, self.stop = repeating.start, repeating.stop
 
     def _look(self) -> None:
         runs = self._supervisor.running()

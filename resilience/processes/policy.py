@@ -61,7 +61,7 @@ class Process(Section, frozen=True, kw_only=True):
     @property
     def asked(self) -> Probe | None:
         """How it is asked whether it answers: its own probe, or its port; None if it cannot be asked."""
-        return self.probe or (Probe(tcp=f"127.0.0.1:{self.port}") if self.port is not None else None)
+        return self.probe or (Probe(tcp=f"localhost:{self.port}") if self.port is not None else None)
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
         if not self.command or not self.command[0]:

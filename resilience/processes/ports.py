@@ -1,4 +1,4 @@
-"""Who holds a port."""
+"""The way to a port: whether it is free, who is in it, and ending what is there of ours."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import socket
 import sys
 
 import psutil
+
+from resilience.processes.identity import carriers, end_carriers
 
 
 def holder_of(port: int) -> psutil.Process | None:
@@ -29,3 +31,24 @@ def is_free(port: int) -> bool:
             except OSError:
                 return False
     return True
+
+
+def way_in(port: int, ours: str) -> tuple[str, int | None]:
+    """Makes the way to a port free as far as it is ours to do so.
+
+    Args:
+        ours: what the tokens of earlier runs begin with; whatever has one is ended.
+
+    Returns: who is in the way still, for people (empty: nobody); and which process was ended, if any.
+    """
+    if is_free(port):
+        return "", None
+    if left := carriers(ours):
+        first = next(iter(left.values()))[0].pid
+        for token in left:
+            end_carriers(token)
+        return ("" if is_free(port) else f"port {port}, held by what is left of an earlier run"), first
+    with contextlib.suppress(psutil.Error, OSError):
+        if (holder := holder_of(port)) is not None:
+            return f"port {port}, held by {holder.name()} (process {holder.pid}), which is not WinClaw's", None
+    return f"port {port}, held by a program that WinClaw may not look at", None

@@ -6,6 +6,7 @@ next WinClaw takes it over.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ from pathlib import Path
 import psutil
 
 from resilience.processes.identity import TOKEN, Identity, end_carriers
+from resilience.processes.policy import Process
 
 if sys.platform == "win32":
     from resilience.processes import windows as system
@@ -77,3 +79,26 @@ def take_over(identity: Identity) -> Started | None:
     """The program of an earlier WinClaw, if it still runs."""
     found = identity.find()
     return None if found is None else Started(identity, None, system.job_around(found))
+
+
+def environment_of(policy: Process, winclaw_home: Path) -> dict[str, str]:
+    """The variables that a process is born with: WinClaw's own, where it finds WinClaw, and those of its configuration.
+
+    Raises:
+        ValueError: one is to be taken from a variable that WinClaw does not have.
+    """
+    own = {**os.environ, "WINCLAW_HOME": str(winclaw_home)}
+    for name, value in policy.environment.items():
+        if value.startswith("env:") and value[4:] not in os.environ:
+            raise ValueError(f"its {name} comes from the variable {value[4:]}, which WinClaw does not have")
+        own[name] = os.environ[value[4:]] if value.startswith("env:") else value
+    return own
+
+
+def why_not(policy: Process, error: Exception) -> str:
+    """Why a process could not be started, for people."""
+    if isinstance(error, OSError) and policy.folder is not None and not Path(policy.folder).is_dir():
+        return f"there is no folder {policy.folder}"
+    if isinstance(error, FileNotFoundError):
+        return f"there is no program {policy.command[0]!r}; give its whole path"
+    return f"it could not be started: {error}"

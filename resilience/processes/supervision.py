@@ -197,10 +197,15 @@ def look(one: Supervised, now_s: float, *, forbidden: str, waits_for: str) -> Ne
 
 
 def with_policy(one: Supervised, policy: Process, now_s: float) -> Next:
-    """What follows from another configuration: it is started anew where that is needed for it to be in force."""
-    changed = replace(one, policy=policy)
-    if one.state in (ProcessState.STARTING, ProcessState.RUNNING) and _born_with(policy) != _born_with(one.policy):
-        return _stopping(changed, "again", "its configuration changed", now_s)
+    """What follows from another configuration: it is started anew where that is needed for it to be in force, and tried
+    again where it had failed.
+    """
+    changed, why = replace(one, policy=policy), "its configuration changed"
+    if _born_with(policy) != _born_with(one.policy):
+        if one.state in (ProcessState.STARTING, ProcessState.RUNNING):
+            return _stopping(changed, "again", why, now_s)
+        if one.state is ProcessState.FAILED:
+            return _to(replace(changed, past=Past()), ProcessState.WAITING, now_s, why), ()
     return changed, ()
 
 

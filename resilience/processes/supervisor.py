@@ -6,9 +6,7 @@ written, and nothing here waits: each running process has a thread that waits fo
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
 import queue
 import threading
 from collections.abc import Callable, Mapping
@@ -29,13 +27,12 @@ from resilience.detection.prober import Prober
 from resilience.detection.standing import Standing
 from resilience.events import EventType
 from resilience.processes import records
-from resilience.processes.identity import carriers, end_carriers
 from resilience.processes.output import OUTPUT, tail_of
 from resilience.processes.policy import Process, start_order
-from resilience.processes.ports import holder_of, is_free
+from resilience.processes.ports import way_in
 from resilience.processes.records import ProcessRecord
 from resilience.processes.spawning import Started as Running
-from resilience.processes.spawning import start
+from resilience.processes.spawning import environment_of, start, why_not
 from resilience.processes.supervision import (
     Ask,
     Do,
@@ -227,26 +224,14 @@ class Supervisor:
                 return needed
         if one.policy.port is None or (one.due_s is not None and now_s < one.due_s):
             return ""
-        held = self._who_holds(name, one.policy.port)
+        held, cleared = way_in(one.policy.port, f"{self._owner}:{name}:")
+        if cleared is not None:
+            self._telling.announce(EventType.PROCESS_CLEARED, name, port=one.policy.port, pid=cleared)
         if held:
             self._blocked[name] = held
         else:
             self._blocked.pop(name, None)
         return held
-
-    def _who_holds(self, name: str, port: int) -> str:
-        """Who is in the way at a port, for people; empty if nobody is, also after a leftover of ours was ended."""
-        if is_free(port):
-            return ""
-        if left := carriers(f"{self._owner}:{name}:"):  # it does not run, so these are of earlier runs
-            for token in left:
-                end_carriers(token)
-            self._telling.announce(EventType.PROCESS_CLEARED, name, port=port, pid=next(iter(left.values()))[0].pid)
-            return "" if is_free(port) else f"port {port}, held by what is left of an earlier run"
-        with contextlib.suppress(psutil.Error, OSError):
-            if (holder := holder_of(port)) is not None:
-                return f"port {port}, held by {holder.name()} (process {holder.pid}), which is not WinClaw's"
-        return f"port {port}, held by a program that WinClaw may not look at"
 
     def _step(self, name: str, outcome: Next, what: Happening | None = None) -> None:
         before, (one, do) = self._table[name], outcome
@@ -272,11 +257,12 @@ class Supervisor:
         try:
             home.make_private_folder(folder / "work")
             running = start(
-                one.policy.command, environment=self._environment(one.policy), folder=Path(one.policy.folder or folder / "work"),
-                output=folder / OUTPUT, token=records.token_for(self._owner, name),
+                one.policy.command, environment=environment_of(one.policy, self._home),
+                folder=Path(one.policy.folder or folder / "work"), output=folder / OUTPUT,
+                token=records.token_for(self._owner, name),
             )  # fmt: skip
         except (OSError, ValueError, psutil.Error) as error:
-            self._step(name, after(one, NotStarted(_why_not(one.policy, error)), now_s), NotStarted(str(error)))
+            self._step(name, after(one, NotStarted(why_not(one.policy, error)), now_s), NotStarted(str(error)))
             return
         self._runs(name, running, Started(running.identity.pid), now_s)
 
@@ -312,14 +298,6 @@ class Supervisor:
         self._messages.put(_Message(name, Ended(run, code)))
         running.sweep()
 
-    def _environment(self, policy: Process) -> dict[str, str]:
-        own = {**os.environ, "WINCLAW_HOME": str(self._home)}
-        for name, value in policy.environment.items():
-            if value.startswith("env:") and value[4:] not in os.environ:
-                raise ValueError(f"its {name} comes from the variable {value[4:]}, which WinClaw does not have")
-            own[name] = os.environ[value[4:]] if value.startswith("env:") else value
-        return own
-
     def _pause_s(self) -> float:
         """Until something is due; waiting for another process or a port is looked at now and then."""
         now_s = self._clock.monotonic()
@@ -337,7 +315,9 @@ class Supervisor:
             return
         self._configured, now_s = configured, self._clock.monotonic()
         for name, policy in configured.items():
-            self._leaving.discard(name)
+            if name in self._leaving:  # it was taken out, and is back before it had ended
+                self._leaving.discard(name)
+                self._step(name, after(self._table[name], Ask("start", "the configuration"), now_s))
             if name in self._table:
                 before = self._table[name]
                 self._step(name, with_policy(before, policy, now_s))
@@ -397,11 +377,3 @@ class Supervisor:
 
 def _probe_name(name: str) -> str:
     return f"process:{name}"
-
-
-def _why_not(policy: Process, error: Exception) -> str:
-    if isinstance(error, OSError) and policy.folder is not None and not Path(policy.folder).is_dir():
-        return f"there is no folder {policy.folder}"
-    if isinstance(error, FileNotFoundError):
-        return f"there is no program {policy.command[0]!r}; give its whole path"
-    return f"it could not be started: {error}"

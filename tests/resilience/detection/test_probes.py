@@ -139,6 +139,16 @@ def test_nobody_there() -> None:
     assert seen(tcp=f"127.0.0.1:{port}").what == "the connection was refused"
 
 
+@pytest.mark.parametrize(("family", "host"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
+def test_localhost_is_whichever_of_the_two_answers(family: socket.AddressFamily, host: str) -> None:
+    try:
+        server = socket.create_server((host, 0), family=family)
+    except OSError:
+        pytest.skip(f"this machine has no {host}")
+    with server:
+        assert seen(tcp=f"localhost:{server.getsockname()[1]}").ok
+
+
 def test_tcp(serve: Callable[[Answer], Server]) -> None:
     assert seen(tcp=f"127.0.0.1:{serve(is_silent).port}").ok
 

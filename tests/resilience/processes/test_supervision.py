@@ -244,6 +244,12 @@ def test_another_configuration_restarts_it_only_where_it_must(change: dict[str, 
         assert crash(one, 6, -15).state is S.WAITING
 
 
+def test_a_failed_process_is_tried_again_when_its_configuration_was_mended() -> None:
+    failed = replace(begun(), state=S.FAILED, past=Past((1, 2, 3), 9))
+    assert with_policy(failed, replace(POLICY, command=("mended",)), 5)[0].state is S.WAITING
+    assert with_policy(failed, replace(POLICY, max_log_mb=5), 5)[0].state is S.FAILED
+
+
 HAPPENINGS = st.one_of(
     st.builds(Ended, st.integers(0, 3), st.sampled_from([None, 0, 1, -9]), st.booleans()),
     st.builds(Ready, st.integers(0, 3)),

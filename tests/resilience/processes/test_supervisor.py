@@ -215,6 +215,16 @@ def test_another_configuration_adds_changes_and_removes(house: Houses) -> None:
     assert now.pid == kept.pid
 
 
+def test_what_is_taken_out_and_put_back_at_once_runs(house: Houses) -> None:
+    winclaw = house(agent=process()).start()
+    first = winclaw.becomes("agent", "running")
+    winclaw.configure()
+    winclaw.configure(agent=process())
+    until(lambda: (one := winclaw.status("agent")) is not None and one.ready and (one.run > 1 or one.pid == first.pid))
+    winclaw.ask("agent", "restart")
+    assert winclaw.becomes("agent", "running", run=2)
+
+
 # The end of WinClaw, and the next one.
 
 
