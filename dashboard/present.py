@@ -281,6 +281,8 @@ def _said(event: Mapping[str, Any]) -> tuple[tuple[str, str], str, str]:
             return _mark("off"), f"{component} said goodbye", "agent left"
         case "agent.lost":
             return _mark("bad"), f"{component} gives no sign of life", "agent lost: its heartbeat stopped"
+        case "anomaly.began" | "anomaly.ended":
+            return _anomaly_said(event, component)
         case "app.started":
             return _mark("ok"), f"WinClaw started{_after(event)}", f"version {event.get('version', '')}"
         case "app.stopped":
@@ -297,6 +299,21 @@ def _said(event: Mapping[str, Any]) -> tuple[tuple[str, str], str, str]:
             return _mark("bad"), str(event.get("message", "The journal was set aside")), str(event.get("file", ""))
         case other:
             return _mark("info"), str(other), component
+
+
+_METRICS: Final = {
+    "cpu_percent": ("CPU", "%"), "memory_percent": ("memory", "%"), "swap_percent": ("swap", "%"), "memory_mb": ("memory", "MB"),
+}  # fmt: skip
+
+
+def _anomaly_said(event: Mapping[str, Any], component: str) -> tuple[tuple[str, str], str, str]:
+    name, unit = _METRICS.get(str(event["metric"]), (str(event["metric"]), ""))
+    usual = f"{event['value']:.0f} {unit}, where {event['low']:.0f} to {event['high']:.0f} {unit} is usual"
+    whose = "This machine" if component == "machine" else component
+    if event["type"] == "anomaly.began":
+        return _mark("warn"), f"{whose} uses unusually {'much' if event['value'] > event['high'] else 'little'} {name}", usual
+    again = "has got used to another use of" if event.get("adopted") else "uses as usual of"
+    return _mark("info"), f"{whose} {again} {name}", usual
 
 
 def _after(event: Mapping[str, Any]) -> str:

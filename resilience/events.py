@@ -128,6 +128,8 @@ class EventType(StrEnum):
     PROCESS_EXITED = "process.exited"
     PROCESS_FAILED = "process.failed"
     PROCESS_CLEARED = "process.cleared"
+    ANOMALY_BEGAN = "anomaly.began"
+    ANOMALY_ENDED = "anomaly.ended"
     APP_STARTED = "app.started"
     APP_STOPPED = "app.stopped"
     CONFIG_REFUSED = "config.refused"

@@ -18,7 +18,7 @@ PACKAGES: Final = ("resilience", "dashboard", "tray")
 ROOMS: Final = {
     "words": "clock context errors events home repeating sections policies",
     "decisions": (
-        "detection.flood detection.lines detection.policy detection.reading detection.standing processes.policy processes.status processes.supervision "
+        "detection.anomalies detection.flood detection.lines detection.policy detection.reading detection.standing processes.policy processes.status processes.supervision "
         "blame bulkhead circuit circuit_registry circuit_states classification conditions degradation degradation_manager degradation_rules enforcement evidence "
         "executor gate health hedging known_errors listeners lives loops outgoing pipeline presence redaction refusals retry_budget retrying "
         "services settings sliding_window state timeouts wrapping"
@@ -29,7 +29,7 @@ ROOMS: Final = {
         "config config_check config_nodes config_problems config_values "
         "control history intake journal last_word link locked ollama ollama_wire outbox_file outbox_store reporting shared_circuits log spool wire"
     ),
-    "shell": "agent_loops client collector core outbox outbox_delivery processes.following processes.meter processes.supervisor processes.telling sign_of_life testing watch",
+    "shell": "agent_loops client collector core outbox outbox_delivery detection.anomaly_watch processes.following processes.meter processes.supervisor processes.telling sign_of_life testing watch",
 }  # fmt: skip
 ROOM_OF: Final = {name: number for number, names in enumerate(ROOMS.values()) for name in names.split()}
 HEAVY: Final = {

@@ -28,6 +28,7 @@ from resilience.collector import Collector
 from resilience.context import ErrorSeverity
 from resilience.core import Core, damage_notice
 from resilience.degradation import DegradationLevel
+from resilience.detection.anomaly_watch import AnomalyWatch
 from resilience.detection.prober import Prober
 from resilience.events import Event, EventType
 from resilience.history import History
@@ -127,6 +128,9 @@ def running(folder: Path, *, port: int | None = None, clock: Clock | None = None
         meter = Meter(supervisor, core)
         meter.start()
         stack.callback(meter.stop)
+        unusual = AnomalyWatch(lambda: supervisor.uses, core)
+        unusual.start()
+        stack.callback(unusual.stop)
         life = SignOfLife(folder / home.ALIVE, clock)
         core.announce(
             EventType.APP_STARTED, "winclaw", version=__version__, pid=os.getpid(), away_s=life.away_s(),

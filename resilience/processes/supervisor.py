@@ -137,6 +137,11 @@ class Supervisor:
         """The processes that run now, by name: number of the run, and number in the system."""
         return {name: (one.run, one.pid) for name, one in list(self._table.items()) if one.is_alive and one.pid is not None}
 
+    @property
+    def uses(self) -> Mapping[str, TreeUse]:
+        """What each running process used when it was last measured."""
+        return {name: use for name, use in self._uses.items() if name in self._running}
+
     def measured(self, uses: Mapping[str, TreeUse]) -> None:
         """Takes in what the running processes use of the machine; never waits."""
         self._uses = uses

@@ -18,6 +18,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "level.changed": {"from": "FULL", "to": "SAFE_MODE", "cause": "Chosen by hand."},
     "command": {"asked": "SAFE_MODE", "actor": "tray", "origin": "this machine"},
     "audit": {"agent": "a", "operation": "send", "allowed": 1, "refused": 2},
+    "anomaly.began": {"metric": "memory_mb", "value": 900.0, "low": 100.0, "high": 200.0},
+    "anomaly.ended": {"metric": "cpu_percent", "value": 9.0, "low": 0.0, "high": 20.0, "adopted": True},
     "app.started": {"version": "1", "away_s": 7.0, "crashed": True},
     "process.ready": {"pid": 5, "seconds": 0.5},
     "process.exited": {"pid": 5, "because": "it ended with exit status 1", "again_in_s": 0.5},

@@ -1,0 +1,68 @@
+"""Compares what the machine and the supervised processes use with what is usual, and announces what is not."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final
+
+from resilience.core import Core, CoreBusyError
+from resilience.detection.anomalies import AnomalyPolicy, Baseline, judged
+from resilience.detection.metrics import SystemMeter, TreeUse
+from resilience.events import EventType
+from resilience.repeating import Repeating
+
+_EVERY_S: Final = 5.0
+MACHINE: Final = "machine"
+_POLICIES: Final = {  # a step is what may change without a word, in the metric's own unit
+    "cpu_percent": AnomalyPolicy(step=30), "memory_percent": AnomalyPolicy(step=10), "swap_percent": AnomalyPolicy(step=20),
+    "memory_mb": AnomalyPolicy(step=100, floor=0.25),
+}  # fmt: skip
+_log = logging.getLogger("winclaw.anomalies")
+
+
+class AnomalyWatch:
+    """Looks every five seconds, on a thread of its own, from ``start`` to ``stop``.
+
+    Args:
+        uses: what each supervised process used when it was last measured. system: how the machine is looked at.
+    """
+
+    def __init__(
+        self,
+        uses: Callable[[], Mapping[str, TreeUse]],
+        core: Core,
+        system: Callable[[], Mapping[str, float]] | None = None,
+        every_s: float = _EVERY_S,
+    ) -> None:
+        self._uses, self._core, self._system = uses, core, system or SystemMeter().look
+        self._known: dict[tuple[str, str], Baseline] = {}
+        repeating = Repeating("anomalies", every_s, self.look)
+        self.start, self.stop = repeating.start, repeating.stop
+
+    def look(self) -> None:
+        """Measures once, and announces what has become unusual or usual again."""
+        seen: dict[tuple[str, str], Baseline] = {}
+        for component, metric, value in self._measured():
+            key = (component, metric)
+            seen[key], verdict = judged(self._known.get(key, Baseline()), value, _POLICIES[metric])
+            if verdict is None or not verdict.change:
+                continue
+            began = verdict.change == "began"
+            low, high = round(max(verdict.low, 0.0), 1), round(verdict.high, 1)
+            body = {"metric": metric, "value": round(value, 1), "low": low, "high": high}
+            try:
+                if began:
+                    self._core.announce(EventType.ANOMALY_BEGAN, component, **body)
+                else:
+                    self._core.announce(EventType.ANOMALY_ENDED, component, **body, adopted=verdict.change == "adopted")
+            except CoreBusyError as error:
+                _log.warning("an anomaly could not be announced: %s %s: %s", component, metric, error)
+        self._known = seen  # what is not measured any more is forgotten
+
+    def _measured(self) -> Iterator[tuple[str, str, float]]:
+        for metric, value in self._system().items():
+            yield MACHINE, metric, value
+        for name, use in self._uses().items():
+            yield name, "memory_mb", use.memory_mb
+            yield name, "cpu_percent", use.cpu_percent
