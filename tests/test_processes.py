@@ -17,6 +17,8 @@ from typing import Any
 import psutil
 import pytest
 
+from resilience.processes.identity import carriers, end_carriers
+from resilience.processes.records import owner_of
 from resilience.wire import Wire
 from tests.program import REPOSITORY, Program
 
@@ -46,6 +48,8 @@ def program(tmp_path: Path) -> Iterator[Program]:
     yield one
     if hasattr(one, "process") and one.process.poll() is None:
         one.stop()
+    for token in carriers(f"{owner_of(one.folder)}:"):  # on Windows a test can only kill it, and its processes go on
+        end_carriers(token)
 
 
 def configure(program: Program, **processes: dict[str, Any]) -> None:

@@ -36,7 +36,7 @@ class SystemMeter:
         idle_s = (now.idle + getattr(now, "iowait", 0.0)) - (before.idle + getattr(before, "iowait", 0.0))
         busy = 100 * max(spent_s - idle_s, 0.0) / spent_s if spent_s > 0 else 0.0
         found = {"cpu_percent": busy, "memory_percent": psutil.virtual_memory().percent}
-        with contextlib.suppress(OSError):  # not every system lets everybody look
+        with contextlib.suppress(OSError, RuntimeError):  # Windows' counters may be turned off
             found["swap_percent"] = psutil.swap_memory().percent
         return found
 
