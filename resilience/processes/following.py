@@ -45,7 +45,9 @@ class Follower:
         self._name, self._folder, self._core = name, folder, core
         self._path = folder / OUTPUT
         known = _load(folder / READ)
-        self._stream, self._at, self._saved = known.stream, known.offset, known.offset
+        self._is_noted = known is not None
+        self._stream, self._at = (known.stream, known.offset) if known is not None else (secrets.token_hex(8), 0)
+        self._saved = self._at
         self._reader = OutputReader(self._at)
         self._flood = Collapser()
         self._quiet = 0
@@ -63,6 +65,8 @@ class Follower:
             size = self._path.stat().st_size
         except FileNotFoundError:
             return False
+        if not self._is_noted:  # before anything is reported under this stream's name
+            self._save()
         if size < self._at:  # emptied, before we could note it
             self._begin_anew()
         new = self._read(self._path)
@@ -71,7 +75,6 @@ class Follower:
             total = rotate(self._path, policy.log_files)
             while self._at < total and (rest := self._read(aside(self._path))):
                 self._take(rest)
-            self._note(self._reader.flush())
             self._begin_anew()
         self._tell()
         if self._reader.settled - self._saved >= _SAVE_AFTER_BYTES or (self._quiet == _QUIET and self._at != self._saved):
@@ -94,17 +97,24 @@ class Follower:
         self._untold += [as_report(one, self._name, f"{self._stream}:{one.offset}") for one in told]
 
     def _tell(self) -> None:
-        if self._untold:
+        if not self._untold:
+            return
+        try:
             self._core.report(self._untold).result(10)
-            self._untold = []
-            self._save()
+        except (CoreBusyError, JournalError, TimeoutError):
+            raise
+        except Exception:  # a defect of ours must not end the reading for ever
+            _log.exception("%s errors in the output of %s could not be taken in", len(self._untold), self._name)
+        self._untold = []
+        self._save()
 
     def _begin_anew(self) -> None:
+        self._note(self._reader.flush())
         self._stream, self._at, self._reader = secrets.token_hex(8), 0, OutputReader()
         self._save()
 
     def _save(self) -> None:
-        self._saved = self._reader.settled
+        self._saved, self._is_noted = self._reader.settled, True
         position = Position(self._stream, self._saved)
         home.write_private(home.make_private_folder(self._folder) / READ, msgspec.json.encode(position).decode())
 
@@ -143,11 +153,11 @@ class OutputWatch:
         return more
 
 
-def _load(path: Path) -> Position:
+def _load(path: Path) -> Position | None:
     try:
         return msgspec.json.decode(path.read_bytes(), type=Position)
     except FileNotFoundError:
-        return Position(secrets.token_hex(8))
+        return None
     except (OSError, msgspec.MsgspecError) as error:
         _log.warning("%s cannot be read, the output is read from its beginning: %s", path, error)
-        return Position(secrets.token_hex(8))
+        return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from resilience.classification import ErrorClassifier
 from resilience.clock import SystemClock
 from resilience.detection.reading import Finding, OutputReader, as_report
+from resilience.events import Report
 from resilience.intake import record_of
 from resilience.redaction import Redactor
 
@@ -224,9 +226,27 @@ def test_reading_on_from_where_it_settled_loses_nothing_and_doubles_only_what_wa
 
 @given(st.binary(max_size=5000))
 def test_rubbish_is_taken(data: bytes) -> None:
+    judge(data)
+
+
+SHARDS = ["Traceback (most recent call last):\n", "  File 'x'\n", "ValueError: x\n", "ERROR ", "Error: y\n", "    at z {\n", "code: '",
+          '{"level":50,"msg":', '"x"}', "\n", "\x00", "\x1b[31m", "é", "\ud7ff", "[cause]: Error\n", "  | ", "  + Exception Group Traceback "
+          "(most recent call last):\n", "\n\nDuring handling of the above exception, another exception occurred:\n\n"]  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(SHARDS), max_size=40))
+@settings(max_examples=300)
+def test_shards_of_errors_are_taken(shards: list[str]) -> None:
+    judge("".join(shards).encode())
+
+
+def judge(data: bytes) -> None:
+    """Whatever is read can be reported, judged and stored."""
+    clock = SystemClock()
     for one in read(data):
-        assert "\x00" not in one.message
-        as_report(one, "agent", "key")
+        report = as_report(one, "agent", "key")
+        msgspec.json.decode(msgspec.json.encode(report), type=Report)
+        record_of(report, ErrorClassifier(clock=clock), Redactor(), clock.now())
 
 
 def test_a_line_without_end_needs_no_memory() -> None:

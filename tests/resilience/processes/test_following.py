@@ -72,12 +72,39 @@ def test_what_is_read_again_is_stored_once(house: House, output: Path) -> None:
     first = follower(house)
     append(output, "ERROR one\n")
     look(first, 1)
-    before = (output.parent / "read.json").read_text() if (output.parent / "read.json").exists() else None
+    noted = (output.parent / "read.json").read_text()
     look(first)
-    if before is None:
-        (output.parent / "read.json").write_text(f'{{"stream": "{first._stream}", "offset": 0}}')
+    assert messages(house) == ["one"]
+    assert (output.parent / "read.json").read_text() != noted
+    (output.parent / "read.json").write_text(noted)
     look(follower(house))
     assert messages(house) == ["one"]
+
+
+def test_what_was_held_back_is_told_when_the_file_is_emptied(house: House, output: Path) -> None:
+    reader = follower(house)
+    append(output, "quite some output\nERROR one\n")
+    look(reader, 1)
+    output.write_text("")
+    look(reader)
+    assert messages(house) == ["one"]
+
+
+def test_a_report_that_cannot_be_taken_does_not_end_the_reading(
+    house: House, output: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(_: object) -> object:
+        raise ValueError("a defect")
+
+    reader = follower(house)
+    with monkeypatch.context() as broken:
+        broken.setattr(house.core, "report", refuse)
+        append(output, "ERROR one\n")
+        look(reader)
+    append(output, "ERROR two\n")
+    look(reader)
+    assert messages(house) == ["two"]
+    assert "1 errors in the output of agent could not be taken in" in caplog.text
 
 
 def test_a_large_file_is_put_aside_and_nothing_is_lost_or_doubled(house: House, output: Path) -> None:
