@@ -42,6 +42,7 @@ class Agent:
         self.name = name
         self._folder, self._classifier, self._redactor, self._clock = folder, classifier, redactor, clock
         self._enforcement = Enforcement(what_is_held(folder))
+        self._in_force = self._enforcement.state
         self._listeners: list[Callable[[Mapping[str, Any]], None]] = []
         self._policies: tuple[Resilience, SharedCircuits] | None = None
         self._loops: AgentLoops | None = None
@@ -81,8 +82,8 @@ class Agent:
 
     @property
     def state(self) -> Mapping[str, Any]:
-        """The state that the tray told last; as long as none has spoken FULL, or what a person has pinned."""
-        return self._enforcement.state
+        """The state that the tray told last, in force in every part; while none has spoken FULL, or what a person has pinned."""
+        return self._in_force
 
     @property
     def context_limit_tokens(self) -> int | None:
@@ -100,6 +101,7 @@ class Agent:
             if (told := answer["policy"].get("settings")) is not None:
                 self._told, self._settings = told, None
             self._obey()
+            self._in_force = self._enforcement.state
         for listener in self._listeners:
             tell(listener, self.state)
 
@@ -127,7 +129,7 @@ class Agent:
         settings = self._understood()
         if self._policies is not None:
             policies, shared = self._policies
-            shared.follow(self.state.get("services", ()), policies.circuits)
+            shared.follow(self._enforcement.state.get("services", ()), policies.circuits)
             policies.look_again() if settings is None or settings is policies.settings else policies.configure(settings)
         if self._loops is not None:
             self._loops.state_changed() if settings is None else self._loops.configure(settings.loops)

@@ -323,3 +323,20 @@ def test_a_forked_child_reports_too(tray: FakeTray, agent: Agent) -> None:
 def test_a_bad_name_is_refused(folder: Path, name: str) -> None:
     with pytest.raises(ValueError, match="between 1 and 200"):
         resilience.connect(name, folder=folder)
+
+
+def test_a_state_is_shown_when_it_is_in_force_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a program that waits for a level would be refused once more by a gate that has not heard yet."""
+    agent = connect("shows", folder=tmp_path)
+    try:
+        seen: list[str] = []
+
+        def look_again(_: object) -> None:
+            seen.append(agent.state["level"])
+
+        monkeypatch.setattr(type(agent.resilience), "look_again", look_again)
+        agent._heard({"state": {**agent.state, "level": "MINIMAL"}, "policy": {"gates": {}}})
+        assert seen == ["FULL"]
+        assert agent.state["level"] == "MINIMAL"
+    finally:
+        agent.close()
