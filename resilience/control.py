@@ -25,7 +25,18 @@ from resilience.journal import ErrorRecord, EventRecord, Record
 from resilience.presence import beaten, fallen_silent
 from resilience.processes.status import ProcessStatus
 from resilience.redaction import Redactor
-from resilience.services import CircuitCommand, ServiceCircuit, circumstances, commanded, counted, heard
+from resilience.services import (
+    AgentKey,
+    CircuitCommand,
+    Probed,
+    ServiceCircuit,
+    circumstances,
+    commanded,
+    counted,
+    heard,
+    left_open,
+    probed,
+)
 from resilience.settings import Settings
 from resilience.state import Notice, State, with_settings
 
@@ -92,11 +103,18 @@ class ProcessTold(Struct, frozen=True):
     status: ProcessStatus | None
 
 
+class ProbeTold(Struct, frozen=True):
+    """What WinClaw's own probe of a service finds now; None: it has none any more."""
+
+    service: str
+    found: Probed | None
+
+
 class Look(Struct, frozen=True):
     """A look at the clock."""
 
 
-Input = Errors | Choice | Switch | Configuration | Announcement | Waiting | ProcessTold | Heartbeat | Look
+Input = Errors | Choice | Switch | Configuration | Announcement | Waiting | ProcessTold | ProbeTold | Heartbeat | Look
 
 
 class Control:
@@ -147,12 +165,18 @@ class Control:
                 return replace(state, waiting=channels), []
             case ProcessTold(name, status):
                 return replace(state, processes=MappingProxyType(self._processes(state, name, status))), []
+            case ProbeTold(service, found):
+                if found is not None:
+                    found = replace(found, what=self._redactor.text(found.what))
+                has_circuit = service in state.settings.services
+                services, changed = probed(state.services, service, found, _alive(state), now, has_circuit=has_circuit)
+                return replace(state, services=services), [self._circuit_event(changed)] if changed is not None else []
             case Look():
                 lost_after_s = state.settings.agents.lost_after_s
                 agents, lost = fallen_silent(state.agents, self._clock.monotonic(), now, lost_after_s)
-                if not lost:
-                    return state, []
-                state, said = replace(state, agents=agents), []
+                state = replace(state, agents=agents) if lost else state
+                services, closed = left_open(state.services, _alive(state), now)
+                state, said = replace(state, services=services), [self._circuit_event(circuit) for circuit in closed]
                 for agent in lost:
                     state = replace(state, loops=loops.without(state.loops, agent.name))
                     said.append(self.event(EventType.AGENT_LOST, agent.name, pid=agent.pid, last_beat=as_text(agent.beat_at)))
@@ -226,3 +250,7 @@ class Control:
         said = circuit.view(self._clock.now())
         kept_of_it = {name: said[name] for name in ("because", "agent", "retry_after_s", "counts")}
         return self.event(_CIRCUIT_EVENTS[circuit.state], circuit.name, **kept_of_it)
+
+
+def _alive(state: State) -> set[AgentKey]:
+    return {(agent.name, agent.pid) for agent in state.agents.values() if agent.alive}

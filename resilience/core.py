@@ -30,6 +30,7 @@ from resilience.control import (
     Errors,
     Input,
     Look,
+    ProbeTold,
     ProcessTold,
     Switch,
     Waiting,
@@ -42,7 +43,7 @@ from resilience.journal import ErrorRecord, EventRecord, Journal, JournalError, 
 from resilience.lives import CRASHES, WITHIN, Lives, begun, ended, is_crash_loop
 from resilience.processes.status import ProcessStatus
 from resilience.redaction import Redactor
-from resilience.services import CircuitCommand, kept, remembered
+from resilience.services import CircuitCommand, Probed, kept, remembered
 from resilience.settings import Settings
 from resilience.state import Notice, State, with_settings
 
@@ -168,6 +169,10 @@ class Core:
     def tell_process(self, name: str, status: ProcessStatus | None) -> Future[list[int]]:
         """Takes in where a supervised process stands; None: it is no longer configured."""
         return self._submit(ProcessTold(name, status))
+
+    def tell_probe(self, service: str, found: Probed | None) -> Future[list[int]]:
+        """Takes in what WinClaw's own probe of a service finds; None: it has none any more."""
+        return self._submit(ProbeTold(service, found))
 
     def announce(self, type: EventType, component: str, **body: Any) -> Future[list[int]]:  # noqa: A002 -- the field's name
         """Journals and publishes an event of the program's own life."""
@@ -388,7 +393,8 @@ def _shown(state: State) -> tuple[Any, ...]:
     agents = [(agent.name, agent.alive, agent.pid) for agent in state.agents.values()]
     running = [(key, [(one.loop, one.state, one.running) for one in said.loops]) for key, said in state.loops.items()]
     processes = [(one.name, one.state, one.run, one.ready, one.why) for one in state.processes.values()]
-    return state.standing, state.notices, state.settings_id, circuits, agents, running, state.waiting, processes
+    told = state.waiting, state.services.probes
+    return state.standing, state.notices, state.settings_id, circuits, agents, running, processes, told
 
 
 def damage_notice(journal: Journal) -> Notice:

@@ -7,7 +7,7 @@ order in which they arrive; the latest wins, but for an isolation, which only a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
@@ -23,6 +23,8 @@ MAX_SERVICES = 500
 
 CircuitName = Literal["CLOSED", "OPEN", "HALF_OPEN", "ISOLATED"]
 CircuitCommand = Literal["reset", "isolate", "release"]
+AgentKey = tuple[str, int | None]
+"""An agent's name and the number of its process."""
 
 
 class Seen(Struct, frozen=True):
@@ -68,11 +70,24 @@ class ServiceCircuit(Struct, frozen=True, kw_only=True):
         }
 
 
+class Probed(Struct, frozen=True, kw_only=True):
+    """What WinClaw's own probe finds: ``since`` when it is so, and ``what``, for people."""
+
+    well: bool
+    since: datetime
+    what: str
+
+    def view(self) -> dict[str, Any]:
+        """The probe as the API gives it."""
+        return {"well": self.well, "since": self.since.isoformat(), "what": self.what}
+
+
 class Services(NamedTuple):
-    """Every circuit of the machine, and what each agent said last of its own, by (agent, pid, service)."""
+    """Every circuit of the machine, what each agent said last of its own, by (agent, pid, service), and every probe."""
 
     circuits: Mapping[str, ServiceCircuit] = MappingProxyType({})
     seen: Mapping[tuple[str, int | None, str], Seen] = MappingProxyType({})
+    probes: Mapping[str, Probed] = MappingProxyType({})
 
     def view(self, now: datetime) -> list[dict[str, Any]]:
         """The services as the API gives them, with what the agents count: those that are unwell first."""
@@ -84,7 +99,8 @@ class Services(NamedTuple):
             numbers = counted.get(circuit.name, [])
             sums = {key: sum(one.get(key, 0) for one in numbers) for key in ("calls", "failures", "rejected")}
             worst = max((one["p95_ms"] for one in numbers if "p95_ms" in one), default=None)
-            views.append({**circuit.view(now), **sums, "p95_ms": worst})
+            probe = self.probes.get(circuit.name)
+            views.append({**circuit.view(now), **sums, "p95_ms": worst, "probe": probe.view() if probe is not None else None})
         return sorted(views, key=lambda view: (view["healthy"], view["name"]))
 
 
@@ -141,6 +157,63 @@ def commanded(services: Services, name: str, command: CircuitCommand, actor: str
     if after is circuit or (after.state, circuit.state) == ("CLOSED", "CLOSED"):
         return None
     return services._replace(circuits=MappingProxyType({**services.circuits, name: after}))
+
+
+def probed(
+    services: Services,
+    name: str,
+    found: Probed | None,
+    agents: Collection[AgentKey],
+    now: datetime,
+    *,
+    has_circuit: bool = True,
+) -> tuple[Services, ServiceCircuit | None]:
+    """The services after what the probe of ``name`` found, and its circuit if that changed with it.
+
+    A probe that fails opens a circuit. One that is well again lets agents try, who close it; where no agent is there that
+    would, it is closed. None: there is no such probe any more.
+
+    Args:
+        agents: those that are alive. has_circuit: whether it is a service, which has one.
+    """
+    if found is None:
+        return services._replace(probes=MappingProxyType({key: one for key, one in services.probes.items() if key != name})), None
+    before = services.probes.get(name)
+    since = before.since if before is not None and before.well is found.well else found.since
+    services = services._replace(probes=MappingProxyType({**services.probes, name: replace(found, since=since)}))
+    circuit = services.circuits.get(name)
+    if circuit is None:
+        if found.well or not has_circuit or len(services.circuits) >= MAX_SERVICES:
+            return services, None
+        circuit = ServiceCircuit(name=name, state="CLOSED", since=now, because="")
+    after = circuit
+    if not found.well and circuit.state in ("CLOSED", "HALF_OPEN"):
+        after = replace(_changed(circuit, "OPEN", f"its probe: {found.what}", now), unwell_since=circuit.unwell_since or now)
+    elif found.well and circuit.state == "OPEN" and _is_used(services, name, agents):
+        after = _changed(circuit, "HALF_OPEN", f"its probe: {found.what}", now)
+    elif found.well and circuit.state in ("OPEN", "HALF_OPEN") and not _is_used(services, name, agents):
+        after = _changed(circuit, "CLOSED", f"its probe: {found.what}", now)
+    if after is circuit:
+        return services, None
+    return services._replace(circuits=MappingProxyType({**services.circuits, name: after})), after
+
+
+def left_open(services: Services, agents: Collection[AgentKey], now: datetime) -> tuple[Services, list[ServiceCircuit]]:
+    """The services after closing each circuit that nobody is left to probe, though WinClaw's own probe is well."""
+    changed = [
+        _changed(circuit, "CLOSED", f"its probe: {probe.what}; no agent that uses it is left", now)
+        for name, probe in services.probes.items()
+        if probe.well and (circuit := services.circuits.get(name)) is not None and circuit.state in ("OPEN", "HALF_OPEN")
+        and not (circuit.until is not None and circuit.until > now) and not _is_used(services, name, agents)
+    ]  # fmt: skip
+    if not changed:
+        return services, []
+    circuits = {**services.circuits, **{circuit.name: circuit for circuit in changed}}
+    return services._replace(circuits=MappingProxyType(circuits)), changed
+
+
+def _is_used(services: Services, name: str, agents: Collection[AgentKey]) -> bool:
+    return any(service == name and (agent, pid) in agents for agent, pid, service in services.seen)
 
 
 def counted(before: Services, after: Services) -> list[tuple[str, Count]]:

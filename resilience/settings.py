@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, convert, field, json, to_builtins
 
+from resilience.detection.policy import Probe
 from resilience.events import Name, SeverityName, Text
 from resilience.gate import SERVICE_FEATURES
 from resilience.policies import (
@@ -273,7 +274,18 @@ class Service(Section, frozen=True, kw_only=True):
     retry: Annotated[Name, means("a strategy by its name; `auto`: the error decides (§4.1); `none`: not at all")] = "auto"
     timeout_seconds: Annotated[Seconds | None, means("how long a call may take, all its tries together", "s")] = None
     attempt_timeout_seconds: Annotated[Seconds | None, means("how long each try may take", "s")] = None
+    probe: Annotated[Probe | None, means("how WinClaw finds out by itself whether it answers")] = None
+    depends_on: Annotated[tuple[Name, ...], means("services without which it cannot work")] = ()
+    process: Annotated[ProcessName | None, means("the supervised process that it is")] = None
     description: Annotated[Text, means("what it is, for people")] = ""
+
+
+class Detection(Section, frozen=True, kw_only=True):
+    """What WinClaw looks at beside services and processes (§6.1)."""
+
+    probes: Annotated[
+        Mapping[Name, Probe], means("by a name of yours; one that fails is an error of that component")
+    ] = field(default_factory=dict)
 
 
 class Retention(Section, frozen=True, kw_only=True):
@@ -363,6 +375,7 @@ class Settings(Section, frozen=True, kw_only=True):
     processes: Annotated[Mapping[ProcessName, Process], means("programs that WinClaw starts and watches")] = field(
         default_factory=dict
     )
+    detection: Detection = Detection()
     outbox: Annotated[OutboxLimits, means("messages that agents send")] = OutboxLimits()
     retention: Retention = Retention()
     dashboard: Dashboard = Dashboard()
@@ -379,6 +392,14 @@ class Settings(Section, frozen=True, kw_only=True):
                     f"services.{name}.retry",
                     f"there is no retry strategy {service.retry!r}; there are {', '.join(sorted(known))}",
                 )
+            for needed in service.depends_on:
+                if needed not in self.services:
+                    yield f"services.{name}.depends_on", f"there is no service {needed!r}"
+            if service.process is not None and service.process not in self.processes:
+                yield f"services.{name}.process", f"there is no process {service.process!r}"
+        for name in self.detection.probes:
+            if name in self.services:
+                yield f"detection.probes.{name}", f"there is a service of that name; give the probe to it: services.{name}.probe"
         yield from _not_understood(self.degradation.rules, self.services)
         yield from not_startable(self.processes)
 

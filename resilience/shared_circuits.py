@@ -67,7 +67,8 @@ def _follow(breaker: CircuitBreaker, told: Mapping[str, Any]) -> None:
     because = f"{told['because']} (seen by {told['agent']})" if told["agent"] else str(told["because"])
     match told["circuit"]:
         case "OPEN" if breaker.state is not CircuitState.OPEN:
-            breaker.hold_open(told["retry_after_s"], because)
+            for_s = told["retry_after_s"]  # of a circuit that WinClaw's own probe opened nobody knows how long
+            breaker.hold_open(breaker.config.timeout_seconds if for_s is None else for_s, because)
         case "ISOLATED":
             breaker.isolate(because, told=True)
         case "HALF_OPEN":

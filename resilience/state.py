@@ -18,7 +18,7 @@ from resilience.health import Tally
 from resilience.presence import NOBODY, Agents
 from resilience.processes.status import ProcessStatus
 from resilience.processes.supervision import ProcessState
-from resilience.services import Services
+from resilience.services import Probed, Services
 from resilience.settings import Settings
 
 
@@ -68,6 +68,7 @@ class State(Struct, frozen=True, kw_only=True):
             "services": self.services.view(now),
             "isolated": [one.name for one in self.services.circuits.values() if one.state == "ISOLATED"],
             "probing": sorted(standing.probing),
+            "probes": [{"name": name, **probe.view()} for name, probe in self.services.probes.items()],
             "loops": loops.view(self.settings.loops, self.loops, standing.level),
             "waiting": {"messages": sum(self.waiting.values()), "channels": dict(self.waiting)},
             "agents": [agent.view() for agent in self.agents.values()],
@@ -80,7 +81,13 @@ class State(Struct, frozen=True, kw_only=True):
     @property
     def needs_you(self) -> tuple[Notice, ...]:
         """Everything that waits for the user: what is wrong with WinClaw, and what it could not mend itself."""
-        return (*self.notices, *(_notice_of(one) for one in self.processes.values() if one.needs_you))
+        processes = [_notice_of(one) for one in self.processes.values() if one.needs_you]
+        probes = [
+            _notice_of_probe(name, probe)
+            for name, probe in self.services.probes.items()
+            if not probe.well and name not in self.settings.services
+        ]
+        return (*self.notices, *processes, *probes)
 
     def _rules_want(self) -> dict[str, Any]:
         wanted = self.standing.wanted
@@ -109,6 +116,11 @@ def _notice_of(process: ProcessStatus) -> Notice:
         what, action = f"The process {process.name} cannot start.", "End the other program, or give one of them another port."
     cause = f"{process.needs_you[:1].upper()}{process.needs_you[1:]}."
     return Notice(name=f"process:{process.name}", what=what, cause=cause, action=action)
+
+
+def _notice_of_probe(name: str, probe: Probed) -> Notice:
+    cause = f"{probe.what[:1].upper()}{probe.what[1:]}."
+    return Notice(name=f"probe:{name}", what=f"{name} is not well.", cause=cause, action="Mend the cause; this goes by itself.")
 
 
 def with_settings(state: State, settings: Settings) -> State:

@@ -29,7 +29,7 @@ ROOMS: Final = {
         "config config_check config_nodes config_problems config_values "
         "control history intake journal last_word link locked ollama ollama_wire outbox_file outbox_store reporting shared_circuits log spool wire"
     ),
-    "shell": "agent_loops client collector core outbox outbox_delivery detection.anomaly_watch processes.following processes.meter processes.supervisor processes.telling sign_of_life testing watch",
+    "shell": "agent_loops client collector core outbox outbox_delivery detection.anomaly_watch detection.service_probes processes.following processes.meter processes.supervisor processes.telling sign_of_life testing watch",
 }  # fmt: skip
 ROOM_OF: Final = {name: number for number, names in enumerate(ROOMS.values()) for name in names.split()}
 HEAVY: Final = {

@@ -30,6 +30,7 @@ from resilience.core import Core, damage_notice
 from resilience.degradation import DegradationLevel
 from resilience.detection.anomaly_watch import AnomalyWatch
 from resilience.detection.prober import Prober
+from resilience.detection.service_probes import ServiceProbes
 from resilience.events import Event, EventType
 from resilience.history import History
 from resilience.journal import Journal
@@ -131,6 +132,9 @@ def running(folder: Path, *, port: int | None = None, clock: Clock | None = None
         unusual = AnomalyWatch(lambda: supervisor.uses, core)
         unusual.start()
         stack.callback(unusual.stop)
+        probes = ServiceProbes(core, prober, clock)
+        probes.start()
+        stack.callback(probes.stop)
         life = SignOfLife(folder / home.ALIVE, clock)
         core.announce(
             EventType.APP_STARTED, "winclaw", version=__version__, pid=os.getpid(), away_s=life.away_s(),

@@ -16,7 +16,10 @@ from tray.startup import Startup, settings_in
 
 _LOOK_S: Final = 1.0
 _AT_ONCE: Final = frozenset(
-    {"circuit_breaker", "retry", "bulkhead", "services", "agents", "degradation", "loops", "outbox", "processes", "retention"}
+    {
+        "circuit_breaker", "retry", "bulkhead", "services", "agents", "degradation", "loops", "outbox", "processes", "retention",
+        "detection", "self_healing", "isolation", "zones",
+    }
 )
 """Sections that hold at once, here and as soon as agents have heard; the others hold from the next start on."""
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from resilience.events import CircuitReport, Heartbeat
-from resilience.services import MAX_SERVICES, Services, commanded, heard, kept, remembered
+from resilience.services import MAX_SERVICES, Probed, Services, commanded, heard, kept, left_open, probed, remembered
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -138,3 +138,45 @@ def test_invented_services_cannot_fill_the_memory() -> None:
         services, _ = heard(services, beat(CircuitReport(service=f"s{n}", state="CLOSED"), pid=n), NOW)
     assert len(services.circuits) == MAX_SERVICES
     assert len(services.seen) <= 10 * MAX_SERVICES
+
+
+def finds(well: bool, what: str = "seen") -> Probed:
+    return Probed(well=well, since=NOW, what=what)
+
+
+def test_a_probe_that_fails_opens_a_circuit_nobody_has_used_yet_and_closes_it_again() -> None:
+    services, changed = probed(Services(), "gpt-5.2", finds(False, "refused"), (), NOW)
+    assert changed is not None
+    assert (changed.state, changed.because) == ("OPEN", "its probe: refused")
+    services, changed = probed(services, "gpt-5.2", finds(True), (), NOW)
+    assert changed is not None
+    assert changed.state == "CLOSED"
+
+
+def test_a_probe_that_is_well_again_lets_the_agents_that_are_there_try_and_they_close_the_circuit() -> None:
+    services, _ = play(beat(says("CLOSED", 0)))
+    services, _ = probed(services, "gpt-5.2", finds(False), {("a", 1)}, NOW)
+    services, changed = probed(services, "gpt-5.2", finds(True), {("a", 1)}, NOW)
+    assert changed is not None
+    assert changed.state == "HALF_OPEN"
+    assert probed(services, "gpt-5.2", finds(True), {("a", 1)}, NOW)[1] is None
+
+
+def test_what_a_gone_agent_left_open_is_closed_by_the_probe_when_its_time_is_up() -> None:
+    services, _ = play(beat(says("OPEN", 1, retry_after_s=10.0)))
+    assert circuit(services) == "OPEN"
+    services = services._replace(probes={"gpt-5.2": finds(True)})
+    assert left_open(services, (), NOW)[1] == []
+    later = NOW + timedelta(seconds=11)
+    assert left_open(services, {("a", 1)}, later)[1] == []
+    assert [one.state for one in left_open(services, (), later)[1]] == ["CLOSED"]
+
+
+def test_an_isolation_is_not_ended_by_a_probe_and_what_is_no_service_gets_no_circuit() -> None:
+    isolated = commanded(Services(), "gpt-5.2", "isolate", "me", NOW)
+    assert isolated is not None
+    assert probed(isolated, "gpt-5.2", finds(True), (), NOW)[1] is None
+    services, changed = probed(Services(), "disk", finds(False), (), NOW, has_circuit=False)
+    assert changed is None
+    assert services.probes["disk"].well is False
+    assert not probed(services, "disk", None, (), NOW)[0].probes

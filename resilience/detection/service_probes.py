@@ -1,0 +1,97 @@
+"""Looks at every service and everything else that has a probe, and tells the core what is found (§6.1).
+
+The first failure of each trouble is an error like any other; what it does to circuits and level, the core decides.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from resilience.clock import Clock
+from resilience.core import Core, CoreBusyError
+from resilience.detection.policy import Probe
+from resilience.detection.prober import Prober
+from resilience.detection.standing import Standing
+from resilience.events import Report
+from resilience.services import Probed
+from resilience.settings import Settings
+
+_TYPES: Final = {"disk": "DiskSpaceError", "process": "ProcessError", "file": "LoopStuckError"}
+_log = logging.getLogger("winclaw.probes")
+
+
+class ServiceProbes:
+    """Keeps the probes of the configuration going, from ``start`` to ``stop``, and follows the configuration."""
+
+    def __init__(self, core: Core, prober: Prober, clock: Clock) -> None:
+        self._core, self._prober, self._clock = core, prober, clock
+        self._watched: dict[str, tuple[Probe, float]] = {}
+        self._changing = threading.Lock()
+        self._settings: Settings | None = None
+        self._unsubscribe: Callable[[], None] = lambda: None
+
+    def start(self) -> None:
+        """Begins with what is configured now."""
+        self._unsubscribe = self._core.subscribe(self._heard)
+        self._configure(self._core.state.settings)
+
+    def stop(self) -> None:
+        """Ends; a look that is under way is not waited for."""
+        self._unsubscribe()
+        with self._changing:
+            for name in self._watched:
+                self._prober.forget(_watch_name(name))
+            self._watched = {}
+
+    def _heard(self, _: object, state: Any) -> None:
+        if state.settings is not self._settings:
+            self._configure(state.settings)
+
+    def _configure(self, settings: Settings) -> None:
+        wanted = {name: one.probe for name, one in settings.services.items() if one.probe is not None}
+        wanted |= settings.detection.probes
+        every_s = settings.self_healing.health_check_interval
+        with self._changing:
+            self._settings = settings
+            for name in self._watched.keys() - wanted.keys():
+                self._prober.forget(_watch_name(name))
+                self._core.tell_probe(name, None)
+                del self._watched[name]
+            self._watch_all(wanted, every_s)
+
+    def _watch_all(self, wanted: Mapping[str, Probe], every_s: float) -> None:
+        for name, probe in wanted.items():
+            if self._watched.get(name) != (probe, every_s):
+                self._watched[name] = (probe, every_s)
+                self._prober.watch(_watch_name(name), probe, _Teller(name, probe, self._core, self._clock), interval_s=every_s)
+
+
+class _Teller:
+    """Tells the core of one probe where it stands, whenever that changes; what could not be told is told after the next look."""
+
+    def __init__(self, name: str, probe: Probe, core: Core, clock: Clock) -> None:
+        self._name, self._probe, self._core, self._clock = name, probe, core, clock
+        self._told: bool | None = None
+
+    def __call__(self, standing: Standing) -> None:
+        if standing.well is None or standing.well is self._told:
+            return
+        now = self._clock.now()
+        try:
+            self._core.tell_probe(self._name, Probed(well=standing.well, since=now, what=standing.what))
+            if not standing.well:
+                kind = _TYPES.get(self._probe.kind, "ServiceUnavailableError")
+                seen = {"probe": self._probe.kind, "target": self._probe.target[:200]}
+                message = f"the probe failed: {standing.what}"
+                self._core.report([Report(type=kind, message=message, component=self._name, operation="probe", metadata=seen)])
+        except CoreBusyError as error:
+            _log.warning("what the probe of %s found could not be told: %s", self._name, error)
+            return
+        self._told = standing.well
+
+
+def _watch_name(name: str) -> str:
+    return f"service:{name}"
