@@ -72,7 +72,8 @@ def agents_api(core: Core, policy: Callable[[], Mapping[str, Any]]) -> Blueprint
         told = policy()
         if request.args.get("settings") == told["settings_id"]:
             told = _without_settings(told)
-        return jsonify(agent=name, state=state.view(core.clock.now()), policy=told, orders=[])
+        given = [order.view() for order in state.orders.values() if name in order.agents]
+        return jsonify(agent=name, state=state.view(core.clock.now()), policy=told, orders=given)
 
     return api
 

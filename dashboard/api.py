@@ -13,9 +13,10 @@ from msgspec import Struct
 from dashboard.access import Access
 from dashboard.problems import Problem
 from resilience.context import ErrorSeverity
-from resilience.control import ConfirmationNeededError
+from resilience.control import ConfirmationNeededError, TooLateError
 from resilience.core import Core
 from resilience.degradation import DegradationLevel, choose
+from resilience.healing.heals import Heal, HealState
 from resilience.history import MAX_ROWS, ErrorFilter
 from resilience.loops import view as view_of_loops
 from resilience.processes.supervisor import Supervisor
@@ -26,6 +27,10 @@ _COMMIT_S: Final = 10.0
 
 class _LevelWanted(Struct, frozen=True, forbid_unknown_fields=True):
     level: str
+    confirm: str | None = None
+
+
+class _Confirmed(Struct, frozen=True, forbid_unknown_fields=True):
     confirm: str | None = None
 
 
@@ -117,6 +122,24 @@ def json_api(core: Core, access: Access, supervisor: Supervisor) -> Blueprint:
             raise Problem(404, "No such circuit", f"No agent has told of a service {service!r}.", field="service") from error
         return jsonify(state=core.view())
 
+    @api.get("/healing")
+    def healing() -> Response:
+        return jsonify(healing=[heal.view() for heal in reversed([*core.state.heals.values()])])
+
+    @api.get("/healing/<int:number>")
+    def one_heal(number: int) -> Response:
+        return jsonify(heal_of(core, number).view())
+
+    @api.post("/healing/<int:number>/<decision>")
+    def decide(number: int, decision: str) -> Response:
+        actor = "command line" if g.identity == "operator" else "dashboard"
+        try:
+            wanted = msgspec.json.decode(request.get_data(cache=False) or b"{}", type=_Confirmed)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise Problem(422, "Wrong shape", f"{error}.", field="confirm") from error
+        decided(core, access, number, decision, actor, wanted.confirm).result(_COMMIT_S)
+        return jsonify(state=core.view())
+
     @api.post("/login-links")
     def login_links() -> Response:
         return jsonify(url=access.login_link())
@@ -127,6 +150,42 @@ def json_api(core: Core, access: Access, supervisor: Supervisor) -> Blueprint:
         return jsonify(done=True)
 
     return api
+
+
+def heal_of(core: Core, number: int) -> Heal:
+    """The heal of that number.
+
+    Raises:
+        Problem: 404, there is none, or it is too old to be kept.
+    """
+    heal = core.state.heals.get(number)
+    if heal is None:
+        raise Problem(404, "No such heal", f"There is no heal {number}, or it is too old to be kept.", field="id")
+    return heal
+
+
+def decided(core: Core, access: Access, number: int, decision: str, actor: str, confirm: str | None) -> Future[list[int]]:
+    """Hands a person's decision on a heal to the core; the future is done.
+
+    Raises:
+        Problem: 404, there is no such heal; 409, it does not wait for that, or approving takes a confirmation and there is
+            none, which is then in the answer; 422, there is no such decision.
+    """
+    heal = heal_of(core, number)
+    if decision not in ("approve", "reject", "dismiss"):
+        raise Problem(422, "No such decision", "It is approve, reject or dismiss.", field="decision")
+    if decision == "approve" and heal.state is HealState.WAITING and not access.confirmed(heal.at, confirm):
+        raise Problem(
+            409, "Confirm first", "Approving a heal takes a confirmation: send it again with this token.",
+            preview=heal.view(), confirm=access.confirmation(heal.at),
+        )  # fmt: skip
+    origin = request.remote_addr or ""
+    done = core.decide_heal(number, decision, actor=actor, origin=origin)  # type: ignore[arg-type]
+    try:
+        done.result(_COMMIT_S)
+    except TooLateError as error:
+        raise Problem(409, "Too late", f"{error}.", field="id") from error
+    return done
 
 
 def asked(supervisor: Supervisor, name: str, command: str, actor: str) -> Future[list[int]]:

@@ -22,7 +22,7 @@ from resilience.processes.supervisor import Supervisor
 _OPEN: Final = frozenset({"static", "login", "healthz"})
 _AGENTS_MAY: Final = frozenset(
     {
-        "api.state", "api.loops", "api.processes", "api.events", "api.errors", "api.error", "api.groups",
+        "api.state", "api.loops", "api.processes", "api.healing", "api.events", "api.errors", "api.error", "api.groups",
         "agents.errors", "agents.heartbeats", "agents.orders",
     }
 )  # fmt: skip

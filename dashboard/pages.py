@@ -13,9 +13,9 @@ import msgspec
 from flask import Blueprint, Response, g, redirect, render_template, request
 from msgspec.structs import replace
 
-from dashboard import present
+from dashboard import present, present_healing
 from dashboard.access import Access
-from dashboard.api import asked, error_filter, leaving_preview, ordered, tail
+from dashboard.api import asked, decided, error_filter, heal_of, leaving_preview, ordered, tail
 from dashboard.problems import Problem
 from resilience.clock import as_text
 from resilience.context import ErrorSeverity
@@ -23,6 +23,7 @@ from resilience.control import ConfirmationNeededError
 from resilience.core import Core, CoreBusyError
 from resilience.degradation import DegradationLevel
 from resilience.events import EventType
+from resilience.healing.heals import HealState
 from resilience.history import ErrorFilter
 from resilience.journal import JournalError
 from resilience.processes.supervisor import Supervisor
@@ -219,6 +220,29 @@ def pages(
         except (CoreBusyError, JournalError) as error:
             return _message("That could not be stored", f"{error}. Try again in a moment.", 503)
         return _see("/processes")
+
+    @site.get("/healing")
+    def healing() -> str:
+        heals = [present_healing.heal(one.view()) for one in reversed([*core.state.heals.values()])]
+        rules, rate = len(core.state.settings.self_healing.rules), present_healing.success_rate(heals)
+        return render_template("healing.html", heals=heals, rules=rules, success_rate=rate)
+
+    @site.get("/healing/<int:number>")
+    def one_heal(number: int) -> str:
+        found = heal_of(core, number)
+        heal, confirm = present_healing.heal(found.view()), access.confirmation(found.at)
+        return render_template("heal.html", heal=heal, confirm=confirm, again="again" in request.args)
+
+    @site.post("/healing/<int:number>/<decision>")
+    def decide(number: int, decision: str) -> Response | tuple[str, int]:
+        waits = heal_of(core, number).state is HealState.WAITING
+        if decision == "approve" and waits and not access.confirmed(heal_of(core, number).at, request.form.get("confirm")):
+            return _see(f"/healing/{number}?again")
+        try:
+            decided(core, access, number, decision, "dashboard", request.form.get("confirm"))
+        except (CoreBusyError, JournalError) as error:
+            return _message("That could not be stored", f"{error}. Try again in a moment.", 503)
+        return _see("/healing")
 
     @site.get("/circuits")
     def circuits() -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from dashboard import present_healing
 from resilience.degradation import DegradationLevel
 from resilience.errors import TAXONOMY
 
@@ -242,7 +243,7 @@ def _process_said(event: Mapping[str, Any], component: str) -> tuple[tuple[str, 
 def line(event: Mapping[str, Any]) -> dict[str, str]:
     """One event as a line of the feed: ``text``, ``detail``, ``tone``, ``shape``, ``href``."""
     (tone, shape), text, detail = _said(event)
-    href = f"/errors/{event['id']}" if event["type"] == "error" else ""
+    href = f"/errors/{event['id']}" if event["type"] == "error" else f"/healing/{event['heal']}" if "heal" in event else ""
     return {"tone": tone, "shape": shape, "text": _first_line(text), "detail": _first_line(detail, 400), "href": href}
 
 
@@ -266,6 +267,9 @@ def _said(event: Mapping[str, Any]) -> tuple[tuple[str, str], str, str]:
             return _process_said(event, component)
         case "process.stopped" | "process.exited" | "process.failed" | "process.cleared":
             return _process_said(event, component)
+        case "heal.waiting" | "heal.started" | "heal.ended" | "heal.escalated":
+            tone, text, detail = present_healing.said(event, component)
+            return _mark(tone), text, detail
         case "command" if component != "level":
             what = _DONE.get(str(event["asked"]), event["asked"])
             return _mark("info"), f"{_actor(event)} {what} {component}", f"command from {event['origin']}"

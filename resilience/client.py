@@ -23,6 +23,7 @@ from resilience.spool import Spool
 
 if TYPE_CHECKING:
     from resilience.agent_loops import AgentLoop, AgentLoops
+    from resilience.agent_orders import AgentOrders
     from resilience.executor import Fallback, Resilience
     from resilience.outbox import Outbox
     from resilience.retrying import RetryConfig
@@ -47,6 +48,7 @@ class Agent:
         self._policies: tuple[Resilience, SharedCircuits] | None = None
         self._loops: AgentLoops | None = None
         self._outbox: Outbox | None = None
+        self._orders: AgentOrders | None = None
         self._told: Mapping[str, Any] | None = None
         self._settings: Settings | None = None
         self._making = threading.RLock()
@@ -102,6 +104,8 @@ class Agent:
                 self._told, self._settings = told, None
             self._obey()
             self._in_force = self._enforcement.state
+            if answer.get("orders"):
+                self.orders.take(answer["orders"])
         for listener in self._listeners:
             tell(listener, self.state)
 
@@ -120,6 +124,7 @@ class Agent:
                 )  # fmt: skip
                 self._policies = made, shared
                 self._obey()
+                self._link.beat_soon()  # with what it can do to heal from now on
             return self._policies[0]
 
     def _obey(self) -> None:
@@ -187,6 +192,39 @@ class Agent:
             RuntimeError: none runs here. LoopPausedError: the level does not allow it any more.
         """
         self.loops.beat()
+
+    @property
+    def orders(self) -> AgentOrders:
+        """What this process can do to heal; made when it is first asked for."""
+        with self._making:
+            if self._orders is None:
+                from resilience.agent_orders import AgentOrders  # noqa: PLC0415 -- who heals nothing needs none of it
+
+                self._orders = AgentOrders(self._scale, lambda: self._link.beat_soon())
+            return self._orders
+
+    def healer(self, action: str, component: str = "*") -> Callable[[Callable[[], R]], Callable[[], R]]:
+        """Decorates what is to be done when WinClaw heals: ``@agent.healer("clear_cache", "vector_store")``.
+
+        It is called without arguments on a thread of ours; what it gives back is shown in the heal's history, and when it
+        raises, the heal goes on with its next action.
+
+        Args:
+            action: ``clear_cache``, ``reset_connections``, ``garbage_collect``, ``rollback_version``, ``reload_config`` or
+                ``restart_service``. component: what it mends, e.g. a service's name; ``*``: any.
+
+        Raises:
+            ValueError: an agent cannot do such an action.
+        """
+
+        def decorate(function: Callable[[], R]) -> Callable[[], R]:
+            self.orders.register(action, component, function)
+            return function
+
+        return decorate
+
+    def _scale(self, service: str, scale: float, for_s: float) -> str:
+        return self.resilience.scale(service, scale, for_s)
 
     @property
     def outbox(self) -> Outbox:
@@ -264,14 +302,20 @@ class Agent:
             "circuits": [] if policies is None else policies[1].reports(policies[0].circuits),
             "loops": [] if self._loops is None else self._loops.reports(),
             "audit": self._enforcement.take_audit(),
+            "healers": self.orders.reports() if self._orders is not None or policies is not None else [],
+            "orders": [] if self._orders is None else self._orders.take_answers(),
         }
         return {name: said for name, said in news.items() if said}
 
     def _look(self) -> float | None:
-        return None if self._loops is None else self._loops.look()
+        soon = [self._loops.look() if self._loops is not None else None]
+        soon.append(self._policies[0].look_at_scales() if self._policies is not None else None)
+        return min((one for one in soon if one is not None), default=None)
 
     def _untold(self, news: dict[str, Any]) -> None:
         self._enforcement.give_back(news.get("audit", []))
+        if self._orders is not None:
+            self._orders.give_back(news.get("orders", []))
 
     def flush(self, timeout_s: float = 5.0) -> bool:
         """Waits until everything reported is acknowledged, at most ``timeout_s``; returns whether it is."""

@@ -200,6 +200,12 @@ error_handling:
     health_check_interval: 30
     max_healing_attempts: 3
     healing_cooldown: 60
+    # What is done about what stands in docs/healing.md; a list of rules of your own replaces it.
+
+  # What else is looked at: http, tcp, process, command, file or disk. A service's own probe stands with the service.
+  detection:
+    probes: {}
+    #  data_disk: { disk: "C:/", min_free_mb: 2000 }
 
   # Who is told of what goes wrong, and how. At most so many alerts of a kind in so many seconds.
   alerting:

@@ -7,21 +7,23 @@ from __future__ import annotations
 
 from collections import Counter
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from resilience import loops
+from resilience import loops, orders
 from resilience.classification import ErrorClassifier
 from resilience.clock import Clock, as_text
 from resilience.degradation import DegradationLevel, LevelPolicy, Standing, choose, followed
 from resilience.degradation_rules import demands
 from resilience.events import EventType, Heartbeat, Report
+from resilience.healing.heals import Heal, HealState, with_heal
 from resilience.health import Count
 from resilience.intake import record_of
 from resilience.journal import ErrorRecord, EventRecord, Record
+from resilience.orders import Order
 from resilience.presence import beaten, fallen_silent
 from resilience.processes.status import ProcessStatus
 from resilience.redaction import Redactor
@@ -44,6 +46,25 @@ _CIRCUIT_EVENTS: Final = {
     "OPEN": EventType.CIRCUIT_OPENED, "HALF_OPEN": EventType.CIRCUIT_HALF_OPEN, "CLOSED": EventType.CIRCUIT_CLOSED,
     "ISOLATED": EventType.CIRCUIT_ISOLATED,
 }  # fmt: skip
+HealingDecision = Literal["approve", "reject", "dismiss"]
+_DECIDED: Final = {
+    "approve": (HealState.WAITING, HealState.APPROVED), "reject": (HealState.WAITING, HealState.REJECTED),
+    "dismiss": (HealState.ESCALATED, HealState.DISMISSED),
+}  # fmt: skip
+_HEAL_EVENTS: Final = {
+    HealState.WAITING: EventType.HEAL_WAITING, HealState.RUNNING: EventType.HEAL_STARTED,
+    HealState.ESCALATED: EventType.HEAL_ESCALATED,
+    **dict.fromkeys(
+        (HealState.HEALED, HealState.FAILED, HealState.REJECTED, HealState.EXPIRED, HealState.INTERRUPTED), EventType.HEAL_ENDED
+    ),
+}  # fmt: skip
+_TOLD_OF_HEALS: Final = (
+    "rule", "action", "attempt", "trigger", "diagnosis", "result", "verification", "side_effects", "seconds", "actor",
+)  # fmt: skip
+
+
+class TooLateError(Exception):
+    """What was to be decided is decided already; the message says how."""
 
 
 class ConfirmationNeededError(Exception):
@@ -110,11 +131,36 @@ class ProbeTold(Struct, frozen=True):
     found: Probed | None
 
 
+class HealTold(Struct, frozen=True):
+    """Where a heal stands now."""
+
+    heal: Heal
+
+
+class HealDecision(Struct, frozen=True):
+    """A person approves or rejects a heal that waits for it, or dismisses one that was left to people."""
+
+    id: int
+    decision: HealingDecision
+    actor: str
+    origin: str
+
+
+class OrderGiven(Struct, frozen=True):
+    """Agents are asked to do something; None: nobody waits for the answers to ``id`` any more."""
+
+    id: str
+    order: Order | None
+
+
 class Look(Struct, frozen=True):
     """A look at the clock."""
 
 
-Input = Errors | Choice | Switch | Configuration | Announcement | Waiting | ProcessTold | ProbeTold | Heartbeat | Look
+Input = (
+    Errors | Choice | Switch | Configuration | Announcement | Waiting | ProcessTold | ProbeTold | HealTold | HealDecision
+    | OrderGiven | Heartbeat | Look
+)  # fmt: skip
 
 
 class Control:
@@ -131,7 +177,8 @@ class Control:
         """The state after ``an_input``, and the records that it makes.
 
         Raises:
-            ConfirmationNeededError: Safe Mode would be left without one. KeyError: there is no such circuit.
+            ConfirmationNeededError: Safe Mode would be left without one. KeyError: there is no such circuit, or heal.
+            TooLateError: that heal does not wait for such a decision.
         """
         now = self._clock.now()
         match an_input:
@@ -171,6 +218,21 @@ class Control:
                 has_circuit = service in state.settings.services
                 services, changed = probed(state.services, service, found, _alive(state), now, has_circuit=has_circuit)
                 return replace(state, services=services), [self._circuit_event(changed)] if changed is not None else []
+            case HealTold(heal):
+                return self._heal(state, heal)
+            case HealDecision(number, decision, actor, origin):
+                heal = state.heals[number]
+                if heal.state is not _DECIDED[decision][0]:
+                    raise TooLateError(f"heal {number} is {heal.state.value}; there is nothing to {decision}")
+                said = [self.event(EventType.COMMAND, heal.target, asked=f"{decision} heal {number}", actor=actor, origin=origin)]
+                decided = replace(heal, state=_DECIDED[decision][1], actor=actor)
+                if not decided.is_open:
+                    decided = replace(decided, ended=decided.ended or now)
+                state, changes = self._heal(state, decided)
+                return state, [*said, *changes]
+            case OrderGiven(key, order):
+                left = {name: one for name, one in state.orders.items() if name != key}
+                return replace(state, orders=MappingProxyType(left if order is None else {**left, key: order})), []
             case Look():
                 lost_after_s = state.settings.agents.lost_after_s
                 agents, lost = fallen_silent(state.agents, self._clock.monotonic(), now, lost_after_s)
@@ -190,6 +252,17 @@ class Control:
         """The record of an event, without secrets."""
         said = self._redactor.value(body)
         return EventRecord(as_text(self._clock.now()), kind.value, self._redactor.text(component), msgspec.json.encode(said))
+
+    def _heal(self, state: State, heal: Heal) -> tuple[State, list[Record]]:
+        clean = self._redactor.text
+        heal = replace(heal, trigger=clean(heal.trigger), result=clean(heal.result), verification=clean(heal.verification))
+        state = replace(state, heals=with_heal(state.heals, heal))
+        kind = _HEAL_EVENTS.get(heal.state)
+        if kind is None:
+            return state, []
+        told = heal.view()
+        body = {name: told[name] for name in _TOLD_OF_HEALS}
+        return state, [self.event(kind, heal.target, heal=heal.id, outcome=heal.state.value, **body)]
 
     def _processes(self, state: State, name: str, status: ProcessStatus | None) -> dict[str, ProcessStatus]:
         if status is None:
@@ -244,7 +317,9 @@ class Control:
         tally = state.tally.with_counts(counts, now_s) if counts else state.tally
         doing = tuple(replace(one, because=self._redactor.text(one.because)) for one in beat.loops)
         running = loops.heard(state.loops, replace(beat, loops=doing), now)
-        return replace(state, agents=agents, services=services, tally=tally, loops=running), said
+        answered = tuple(replace(one, what=self._redactor.text(one.what)) for one in beat.orders)
+        given = orders.heard(state.orders, replace(beat, orders=answered)) if answered else state.orders
+        return replace(state, agents=agents, services=services, tally=tally, loops=running, orders=given), said
 
     def _circuit_event(self, circuit: ServiceCircuit) -> EventRecord:
         said = circuit.view(self._clock.now())

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
@@ -28,8 +29,12 @@ from resilience.control import (
     Configuration,
     Control,
     Errors,
+    HealDecision,
+    HealingDecision,
+    HealTold,
     Input,
     Look,
+    OrderGiven,
     ProbeTold,
     ProcessTold,
     Switch,
@@ -37,10 +42,12 @@ from resilience.control import (
 )
 from resilience.degradation import DegradationLevel, Latch, Standing, at_first, held
 from resilience.events import Event, EventType, Heartbeat, Report
+from resilience.healing.heals import Heal
 from resilience.health import Count
 from resilience.history import History, error_event
 from resilience.journal import ErrorRecord, EventRecord, Journal, JournalError, Record, is_damage
 from resilience.lives import CRASHES, WITHIN, Lives, begun, ended, is_crash_loop
+from resilience.orders import Order
 from resilience.processes.status import ProcessStatus
 from resilience.redaction import Redactor
 from resilience.services import CircuitCommand, Probed, kept, remembered
@@ -95,6 +102,7 @@ class Core:
         version = int(clock.now().timestamp() * 1000)
         begin = State(
             standing=_standing_at_start(journal, self._lives, clock), services=remembered(journal.state("circuits")),
+            heals=MappingProxyType({one.id: one for one in msgspec.convert(journal.state("heals") or [], list[Heal])}),
             notices=tuple(notices), settings_id=settings_id, version=version,
         )  # fmt: skip
         self._state = _recounted(with_settings(begin, settings or Settings()), history, clock)
@@ -173,6 +181,23 @@ class Core:
     def tell_probe(self, service: str, found: Probed | None) -> Future[list[int]]:
         """Takes in what WinClaw's own probe of a service finds; None: it has none any more."""
         return self._submit(ProbeTold(service, found))
+
+    def tell_heal(self, heal: Heal) -> Future[list[int]]:
+        """Takes in where a heal stands."""
+        return self._submit(HealTold(heal))
+
+    def decide_heal(self, number: int, decision: HealingDecision, *, actor: str, origin: str) -> Future[list[int]]:
+        """Approves, rejects or dismisses a heal for a person.
+
+        Args:
+            actor, origin: as for ``set_level``. The future raises KeyError if there is no such heal, and TooLateError if
+                it does not wait for that.
+        """
+        return self._submit(HealDecision(number, decision, actor, origin))
+
+    def order(self, key: str, order: Order | None) -> Future[list[int]]:
+        """Asks agents to do something, or (None) waits for the answers no longer."""
+        return self._submit(OrderGiven(key, order))
 
     def announce(self, type: EventType, component: str, **body: Any) -> Future[list[int]]:  # noqa: A002 -- the field's name
         """Journals and publishes an event of the program's own life."""
@@ -322,6 +347,8 @@ class Core:
         to_keep: dict[str, Any] = self._kept(state) if self._unsaved else {}
         if state.services.circuits is not self._state.services.circuits:
             to_keep["circuits"] = kept(state.services)
+        if state.heals is not self._state.heals:
+            to_keep["heals"] = msgspec.to_builtins(list(state.heals.values()))
         if not records and not to_keep:
             return [], ()
         try:
@@ -393,7 +420,7 @@ def _shown(state: State) -> tuple[Any, ...]:
     agents = [(agent.name, agent.alive, agent.pid) for agent in state.agents.values()]
     running = [(key, [(one.loop, one.state, one.running) for one in said.loops]) for key, said in state.loops.items()]
     processes = [(one.name, one.state, one.run, one.ready, one.why) for one in state.processes.values()]
-    told = state.waiting, state.services.probes
+    told = state.waiting, state.services.probes, state.heals, state.orders
     return state.standing, state.notices, state.settings_id, circuits, agents, running, processes, told
 
 

@@ -93,8 +93,19 @@ class AuditReport(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     refused: Annotated[int, Meta(ge=0)] = 0
 
 
+class OrderAnswer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What became of an order that WinClaw gave an agent: whether it was done, and what was done, or why not."""
+
+    id: Name
+    done: bool
+    what: Text = ""
+
+
 class Heartbeat(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A sign of life of an agent; ``leaving`` says goodbye, so that its silence is no alarm."""
+    """A sign of life of an agent; ``leaving`` says goodbye, so that its silence is no alarm.
+
+    ``healers`` are the healing actions that it can do, as ``action:component``; ``orders`` answers those that it got.
+    """
 
     agent: Name
     pid: Annotated[int, Meta(ge=0)] | None = None
@@ -103,6 +114,8 @@ class Heartbeat(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     circuits: Annotated[tuple[CircuitReport, ...], Meta(max_length=200)] = ()
     loops: Annotated[tuple[LoopReport, ...], Meta(max_length=200)] = ()
     audit: Annotated[tuple[AuditReport, ...], Meta(max_length=200)] = ()
+    healers: Annotated[tuple[Name, ...], Meta(max_length=200)] = ()
+    orders: Annotated[tuple[OrderAnswer, ...], Meta(max_length=200)] = ()
 
 
 class EventType(StrEnum):
@@ -128,6 +141,10 @@ class EventType(StrEnum):
     PROCESS_EXITED = "process.exited"
     PROCESS_FAILED = "process.failed"
     PROCESS_CLEARED = "process.cleared"
+    HEAL_WAITING = "heal.waiting"
+    HEAL_STARTED = "heal.started"
+    HEAL_ENDED = "heal.ended"
+    HEAL_ESCALATED = "heal.escalated"
     ANOMALY_BEGAN = "anomaly.began"
     ANOMALY_ENDED = "anomaly.ended"
     APP_STARTED = "app.started"

@@ -70,6 +70,7 @@ class Resilience:
         self._report = self._classify if report is None else report
         self._gate = (lambda *_: None) if gate is None else gate
         self._budgets: dict[str, Budget] = {}
+        self._scaled: dict[str, tuple[float, float]] = {}
         self._pipelines: WeakKeyDictionary[Pipeline, _Asked] = WeakKeyDictionary()
         self._lock = threading.Lock()
 
@@ -165,6 +166,38 @@ class Resilience:
             budget.configure(settings.retry.budget)
         self.look_again()
 
+    def scale(self, service: str, scale: float, for_s: float) -> str:
+        """Multiplies how many calls to ``service`` run at once by ``scale``, for ``for_s`` seconds from now (§6).
+
+        Returns:
+            What it did, in words.
+
+        Raises:
+            LookupError: nothing here calls that service.
+        """
+        bulkhead = self.bulkheads.get(service)
+        if bulkhead is None:
+            raise LookupError(f"nothing here calls {service}")
+        before = bulkhead.limits.max_concurrent
+        with self._lock:
+            self._scaled[service] = (scale, self.clock.monotonic() + for_s)
+        self.look_again()
+        return f"{before} to {bulkhead.limits.max_concurrent} concurrent calls for {for_s:g} s"
+
+    def look_at_scales(self) -> float | None:
+        """Ends what was scaled for a time that is over; returns the seconds until the next one ends."""
+        if not self._scaled:
+            return None
+        now_s = self.clock.monotonic()
+        with self._lock:
+            over = [name for name, (_, until_s) in self._scaled.items() if until_s <= now_s]
+            for name in over:
+                del self._scaled[name]
+            left = [until_s - now_s for _, until_s in self._scaled.values()]
+        if over:
+            self.look_again()
+        return min(left, default=None)
+
     def look_again(self) -> None:
         """Asks anew what is allowed, and takes over what the settings say."""
         with self._lock:
@@ -183,7 +216,8 @@ class Resilience:
             attempt_s or service.attempt_timeout_seconds,
         )
         limits = self.settings.bulkhead.services.get(pipeline.service, self.settings.bulkhead.default)
-        pipeline.bulkhead.resize(limits.max_concurrent, limits.max_queue, limits.timeout_seconds)
+        scale, _ = self._scaled.get(pipeline.service, (1.0, 0.0))
+        pipeline.bulkhead.resize(max(int(limits.max_concurrent * scale), 1), limits.max_queue, limits.timeout_seconds)
         pipeline.gate = self._gate(pipeline.service, pipeline.read_only)
 
     def _bulkhead(self, service: str) -> Bulkhead:

@@ -17,7 +17,10 @@ MAX_AGENTS = 1000
 
 
 class Presence(Struct, frozen=True, kw_only=True):
-    """One agent: alive while heartbeats come; ``beat_s`` is the monotonic time of the last one."""
+    """One agent: alive while heartbeats come; ``beat_s`` is the monotonic time of the last one.
+
+    ``healers``: what it can do to heal, as ``action:component``.
+    """
 
     name: str
     alive: bool
@@ -26,6 +29,7 @@ class Presence(Struct, frozen=True, kw_only=True):
     since: datetime
     beat_at: datetime
     beat_s: float
+    healers: tuple[str, ...] = ()
 
     def view(self) -> dict[str, Any]:
         """The agent as the state shows it."""
@@ -48,6 +52,7 @@ def beaten(agents: Agents, beat: Heartbeat, now: datetime, now_s: float) -> tupl
     seen = Presence(
         name=beat.agent, alive=not beat.leaving, pid=beat.pid, version=beat.version,
         since=now if came or beat.leaving or known is None else known.since, beat_at=now, beat_s=now_s,
+        healers=beat.healers,
     )  # fmt: skip
     after = {**agents, beat.agent: seen}
     if len(after) > MAX_AGENTS:

@@ -14,6 +14,7 @@ from msgspec import Meta, convert, field, json, to_builtins
 from resilience.detection.policy import Probe
 from resilience.events import Name, SeverityName, Text
 from resilience.gate import SERVICE_FEATURES
+from resilience.healing.policy import SelfHealing
 from resilience.policies import (
     CIRCUIT_CONFIGS,
     RETRY_POLICIES,
@@ -182,15 +183,6 @@ def _loops() -> dict[str, Loop]:
         "self_update": ("all", "Improves the agent itself"),
     }
     return {name: Loop(tier=tier, description=text) for name, (tier, text) in described.items()}
-
-
-class SelfHealing(Section, frozen=True, kw_only=True):
-    """What WinClaw mends by itself (§6)."""
-
-    enabled: Annotated[bool, means("whether WinClaw heals by itself")] = True
-    health_check_interval: Annotated[float, means("time between two looks at a service", "s", ge=1, le=3600)] = 30.0
-    max_healing_attempts: Annotated[int, means("tries before a person is asked", ge=1, le=100)] = 3
-    healing_cooldown: Annotated[float, means("pause between two tries", "s", ge=0, le=86_400)] = 60.0
 
 
 Url = Annotated[str | None, means("where to: an address without secrets, `env:NAME`, `keyring:NAME`", names="address")]

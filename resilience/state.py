@@ -14,7 +14,9 @@ from msgspec.structs import replace
 from resilience import loops
 from resilience.degradation import FEATURES, DegradationLevel, Standing
 from resilience.degradation_rules import DegradationRule
+from resilience.healing.heals import Heal, Heals, HealState
 from resilience.health import Tally
+from resilience.orders import Orders
 from resilience.presence import NOBODY, Agents
 from resilience.processes.status import ProcessStatus
 from resilience.processes.supervision import ProcessState
@@ -44,6 +46,8 @@ class State(Struct, frozen=True, kw_only=True):
     loops: loops.Heard = MappingProxyType({})
     processes: Mapping[str, ProcessStatus] = MappingProxyType({})
     waiting: Mapping[str, int] = MappingProxyType({})
+    heals: Heals = MappingProxyType({})
+    orders: Orders = MappingProxyType({})
     tally: Tally = Tally()
     notices: tuple[Notice, ...] = ()
     settings: Settings = Settings()
@@ -69,6 +73,7 @@ class State(Struct, frozen=True, kw_only=True):
             "isolated": [one.name for one in self.services.circuits.values() if one.state == "ISOLATED"],
             "probing": sorted(standing.probing),
             "probes": [{"name": name, **probe.view()} for name, probe in self.services.probes.items()],
+            "healing": [heal.view() for heal in self.heals.values() if heal.is_open],
             "loops": loops.view(self.settings.loops, self.loops, standing.level),
             "waiting": {"messages": sum(self.waiting.values()), "channels": dict(self.waiting)},
             "agents": [agent.view() for agent in self.agents.values()],
@@ -87,7 +92,8 @@ class State(Struct, frozen=True, kw_only=True):
             for name, probe in self.services.probes.items()
             if not probe.well and name not in self.settings.services
         ]
-        return (*self.notices, *processes, *probes)
+        heals = [_notice_of_heal(heal) for heal in self.heals.values() if heal.state in (HealState.WAITING, HealState.ESCALATED)]
+        return (*self.notices, *processes, *probes, *heals)
 
     def _rules_want(self) -> dict[str, Any]:
         wanted = self.standing.wanted
@@ -116,6 +122,14 @@ def _notice_of(process: ProcessStatus) -> Notice:
         what, action = f"The process {process.name} cannot start.", "End the other program, or give one of them another port."
     cause = f"{process.needs_you[:1].upper()}{process.needs_you[1:]}."
     return Notice(name=f"process:{process.name}", what=what, cause=cause, action=action)
+
+
+def _notice_of_heal(heal: Heal) -> Notice:
+    if heal.state is HealState.WAITING:
+        what = f"A heal of {heal.target} waits for your approval: {heal.action.value.replace('_', ' ')}."
+        return Notice(name=f"heal:{heal.id}", what=what, cause=heal.trigger, action="Approve or reject it on the page Healing.")
+    what, cause = f"{heal.target} could not be healed.", f"{heal.trigger} {heal.verification}"
+    return Notice(name=f"heal:{heal.id}", what=what, cause=cause, action="Mend it, then dismiss this on the page Healing.")
 
 
 def _notice_of_probe(name: str, probe: Probed) -> Notice:

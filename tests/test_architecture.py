@@ -20,16 +20,16 @@ ROOMS: Final = {
     "decisions": (
         "detection.anomalies detection.flood detection.lines detection.policy detection.reading detection.standing processes.policy processes.status processes.supervision "
         "blame bulkhead circuit circuit_registry circuit_states classification conditions degradation degradation_manager degradation_rules enforcement evidence "
-        "executor gate health hedging known_errors listeners lives loops outgoing pipeline presence redaction refusals retry_budget retrying "
+        "executor gate healing.diagnosis healing.heals healing.policy health healing.verification hedging known_errors listeners lives loops orders outgoing pipeline presence redaction refusals retry_budget retrying "
         "services settings sliding_window state timeouts wrapping"
     ),
     "adapters": (
         "detection.metrics detection.prober detection.probes processes.identity processes.output processes.ports processes.posix processes.records processes.spawning "
         "processes.takeover processes.windows "
         "config config_check config_nodes config_problems config_values "
-        "control history intake journal last_word link locked ollama ollama_wire outbox_file outbox_store reporting shared_circuits log spool wire"
+        "control history intake journal last_word link locked ollama memory ollama_wire outbox_file outbox_store reporting shared_circuits log spool wire"
     ),
-    "shell": "agent_loops client collector core outbox outbox_delivery detection.anomaly_watch detection.service_probes processes.following processes.meter processes.supervisor processes.telling sign_of_life testing watch",
+    "shell": "agent_loops agent_orders client collector core outbox outbox_delivery detection.anomaly_watch detection.service_probes healing.actions healing.engine processes.following processes.meter processes.supervisor processes.telling sign_of_life testing watch",
 }  # fmt: skip
 ROOM_OF: Final = {name: number for number, names in enumerate(ROOMS.values()) for name in names.split()}
 HEAVY: Final = {

@@ -32,6 +32,8 @@ from resilience.detection.anomaly_watch import AnomalyWatch
 from resilience.detection.prober import Prober
 from resilience.detection.service_probes import ServiceProbes
 from resilience.events import Event, EventType
+from resilience.healing.actions import Actions, OwnConfig
+from resilience.healing.engine import SelfHealingEngine
 from resilience.history import History
 from resilience.journal import Journal
 from resilience.last_word import LastWord
@@ -132,6 +134,10 @@ def running(folder: Path, *, port: int | None = None, clock: Clock | None = None
         unusual = AnomalyWatch(lambda: supervisor.uses, core)
         unusual.start()
         stack.callback(unusual.stop)
+        actions = Actions(core, supervisor, OwnConfig(config.reload, config.roll_back), clock)
+        healing = SelfHealingEngine(core, actions, lambda: unusual.values, clock)
+        healing.start()
+        stack.callback(healing.stop)
         probes = ServiceProbes(core, prober, clock)
         probes.start()
         stack.callback(probes.stop)
@@ -153,7 +159,8 @@ def running(folder: Path, *, port: int | None = None, clock: Clock | None = None
         access.on_rotation(publish)
         stack.callback((folder / home.ENDPOINT).unlink, missing_ok=True)
         yield Running(core, access, settings, access.url)
-        supervisor.stop()  # first, so that its last words come before ours
+        healing.stop()  # before what it would take for trouble
+        supervisor.stop()  # early, so that its last words come before ours
         output.stop()
         core.announce(EventType.APP_STOPPED, "winclaw", version=__version__).result(10)
 

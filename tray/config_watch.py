@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +13,7 @@ from resilience.core import Core
 from resilience.events import EventType
 from resilience.repeating import Repeating
 from resilience.settings import Settings, call_policies
+from resilience.state import Notice
 from tray.startup import Startup, settings_in
 
 _LOOK_S: Final = 1.0
@@ -35,6 +37,8 @@ class ConfigWatch:
         self._folder, self._core = folder, core
         self._settings, self._policy = startup.settings, policy_of(startup.settings)
         self._content = startup.content
+        self._before: Settings | None = None
+        self._looking = threading.Lock()
         repeating = Repeating("config", _LOOK_S, self.look)
         self.start, self.stop = repeating.start, repeating.stop
 
@@ -48,22 +52,62 @@ class ConfigWatch:
             content = read(self._folder / home.CONFIG)
         except ConfigError:
             return
-        if content == self._content:
-            return
-        self._content = content
-        try:
-            settings = settings_in(self._folder, content)
-        except ConfigError as refused:
-            startup = Startup(self._settings, refused, "the one before is")
-            self._core.configure(None, self._policy["settings_id"], startup.notice)
-            problems = [str(problem) for problem in refused.problems]
-            self._core.announce(EventType.CONFIG_REFUSED, "config", problems=problems, instead=startup.instead)
-            return
+        with self._looking:
+            if content != self._content:
+                self._content = content
+                try:
+                    self._take(settings_in(self._folder, content))
+                except ConfigError as refused:
+                    self._refuse(refused)
+
+    def reload(self) -> str:
+        """Reads the file again, whether it has changed or not, and puts it in force; says what changed with it.
+
+        Raises:
+            ConfigError: the file cannot be read or used; what was in force stays.
+        """
+        with self._looking:
+            content = read(self._folder / home.CONFIG)
+            self._content = content
+            try:
+                changed = self._take(settings_in(self._folder, content))
+            except ConfigError as refused:
+                self._refuse(refused)
+                raise
+        return f"the file is in force; changed with it: {', '.join(changed) or 'nothing'}"
+
+    def roll_back(self) -> str:
+        """Puts the settings in force that were before the present ones, until the file is saved again; it is not touched.
+
+        Raises:
+            LookupError: there have been no others since WinClaw started.
+        """
+        with self._looking:
+            if self._before is None:
+                raise LookupError("no other configuration has been in force since WinClaw started")
+            notice = Notice(
+                name="config", what="The configuration was rolled back.",
+                cause="What the file says led to trouble; the settings before it are in force.",
+                action=f"Mend {home.CONFIG}. It is read again as soon as it is saved.",
+            )  # fmt: skip
+            changed = self._take(self._before, notice)
+        return f"the settings before are in force again; changed with it: {', '.join(changed) or 'nothing'}"
+
+    def _refuse(self, refused: ConfigError) -> None:
+        startup = Startup(self._settings, refused, "the one before is")
+        self._core.configure(None, self._policy["settings_id"], startup.notice)
+        problems = [str(problem) for problem in refused.problems]
+        self._core.announce(EventType.CONFIG_REFUSED, "config", problems=problems, instead=startup.instead)
+
+    def _take(self, settings: Settings, notice: Notice | None = None) -> list[str]:
         changed = [name for name in Settings.__struct_fields__ if getattr(settings, name) != getattr(self._settings, name)]
+        if changed:
+            self._before = self._settings
         self._settings, self._policy = settings, policy_of(settings)
-        self._core.configure(settings, self._policy["settings_id"], None)
+        self._core.configure(settings, self._policy["settings_id"], notice)
         later = [name for name in changed if name not in _AT_ONCE]
         self._core.announce(EventType.CONFIG_CHANGED, "config", changed=changed, from_next_start=later)
+        return changed
 
 
 def policy_of(settings: Settings) -> dict[str, Any]:

@@ -47,6 +47,10 @@ def toast_for(event: Event) -> Toast | None:
             return Toast(f"{event.component} gives no sign of life", "Its heartbeat is missing. Look at what happened last.")
         case "process.failed":
             return Toast(f"{event.component} has failed", str(body["because"]), "/processes")
+        case "heal.waiting":
+            return Toast(f"A heal of {event.component} waits for you", str(body["trigger"]), f"/healing/{body['heal']}")
+        case "heal.escalated":
+            return Toast(f"{event.component} could not be healed", str(body["trigger"]), f"/healing/{body['heal']}")
         case "config.refused":
             return Toast("The configuration has errors", "Another one is in force. Open the dashboard to see what is wrong.")
         case "journal.set_aside":

@@ -10,10 +10,10 @@ from resilience.core import Core, CoreBusyError
 from resilience.detection.anomalies import AnomalyPolicy, Baseline, judged
 from resilience.detection.metrics import SystemMeter, TreeUse
 from resilience.events import EventType
+from resilience.healing.policy import MACHINE
 from resilience.repeating import Repeating
 
 _EVERY_S: Final = 5.0
-MACHINE: Final = "machine"
 _POLICIES: Final = {  # a step is what may change without a word, in the metric's own unit
     "cpu_percent": AnomalyPolicy(step=30), "memory_percent": AnomalyPolicy(step=10), "swap_percent": AnomalyPolicy(step=20),
     "memory_mb": AnomalyPolicy(step=100, floor=0.25),
@@ -37,14 +37,17 @@ class AnomalyWatch:
     ) -> None:
         self._uses, self._core, self._system = uses, core, system or SystemMeter().look
         self._known: dict[tuple[str, str], Baseline] = {}
+        self.values: Mapping[tuple[str, str], float] = {}
+        """What was measured last, by component and metric."""
         repeating = Repeating("anomalies", every_s, self.look)
         self.start, self.stop = repeating.start, repeating.stop
 
     def look(self) -> None:
         """Measures once, and announces what has become unusual or usual again."""
         seen: dict[tuple[str, str], Baseline] = {}
-        for component, metric, value in self._measured():
-            key = (component, metric)
+        self.values = dict(self._measured())
+        for key, value in self.values.items():
+            component, metric = key
             seen[key], verdict = judged(self._known.get(key, Baseline()), value, _POLICIES[metric])
             if verdict is None or not verdict.change:
                 continue
@@ -60,9 +63,9 @@ class AnomalyWatch:
                 _log.warning("an anomaly could not be announced: %s %s: %s", component, metric, error)
         self._known = seen  # what is not measured any more is forgotten
 
-    def _measured(self) -> Iterator[tuple[str, str, float]]:
+    def _measured(self) -> Iterator[tuple[tuple[str, str], float]]:
         for metric, value in self._system().items():
-            yield MACHINE, metric, value
+            yield (MACHINE, metric), value
         for name, use in self._uses().items():
-            yield name, "memory_mb", use.memory_mb
-            yield name, "cpu_percent", use.cpu_percent
+            yield (name, "memory_mb"), use.memory_mb
+            yield (name, "cpu_percent"), use.cpu_percent

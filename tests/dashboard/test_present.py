@@ -18,6 +18,12 @@ BODIES: dict[str, dict[str, Any]] = {
     "level.changed": {"from": "FULL", "to": "SAFE_MODE", "cause": "Chosen by hand."},
     "command": {"asked": "SAFE_MODE", "actor": "tray", "origin": "this machine"},
     "audit": {"agent": "a", "operation": "send", "allowed": 1, "refused": 2},
+    "heal.waiting": {"heal": 3, "outcome": "waiting", "action": "reload_config", "trigger": "An error."},
+    "heal.started": {"heal": 3, "outcome": "running", "action": "clear_cache", "trigger": "An error."},
+    "heal.ended": {"heal": 3, "outcome": "failed", "action": "clear_cache", "result": "done", "verification": "not well"},
+    "heal.escalated": {
+        "heal": 3, "outcome": "escalated", "action": "escalate_to_human", "trigger": "An error.", "verification": "It goes on.",
+    },
     "anomaly.began": {"metric": "memory_mb", "value": 900.0, "low": 100.0, "high": 200.0},
     "anomaly.ended": {"metric": "cpu_percent", "value": 9.0, "low": 0.0, "high": 20.0, "adopted": True},
     "app.started": {"version": "1", "away_s": 7.0, "crashed": True},

@@ -1,0 +1,160 @@
+"""The eight actions (§6.2), done for real. None of them says that something is healed: that is seen afterwards."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from msgspec import Struct
+
+from resilience.clock import Clock
+from resilience.core import Core
+from resilience.degradation import DegradationLevel
+from resilience.healing.heals import HealingAction, HealingResult
+from resilience.healing.policy import HealingActionType
+from resilience.memory import give_back
+from resilience.orders import ANY, Order, can
+from resilience.processes.supervision import ProcessState
+from resilience.processes.supervisor import Supervisor
+
+_ANSWER_S: Final = 20.0
+_MB: Final = 1024 * 1024
+CONFIG: Final = "config"
+"""The target of a roll-back that means WinClaw's own configuration."""
+_ORDERED: Final = frozenset(
+    {
+        HealingActionType.CLEAR_CACHE, HealingActionType.RESET_CONNECTIONS, HealingActionType.GARBAGE_COLLECT,
+        HealingActionType.SCALE_RESOURCES, HealingActionType.ROLLBACK_VERSION, HealingActionType.RELOAD_CONFIG,
+        HealingActionType.RESTART_SERVICE,
+    }
+)  # fmt: skip
+
+
+class OwnConfig(Struct, frozen=True):
+    """What WinClaw can do with its own configuration; each says what it did, or raises."""
+
+    reload: Callable[[], str]
+    roll_back: Callable[[], str]
+
+
+class Actions:
+    """What healing can do in this WinClaw."""
+
+    def __init__(self, core: Core, supervisor: Supervisor, config: OwnConfig, clock: Clock) -> None:
+        self._core, self._supervisor, self._config, self._clock = core, supervisor, config, clock
+        self._number = 0
+
+    def is_possible(self, kind: HealingActionType, target: str) -> bool:
+        """Whether there is anything that the action could do for ``target``."""
+        match kind:
+            case HealingActionType.ESCALATE_TO_HUMAN | HealingActionType.GARBAGE_COLLECT | HealingActionType.RELOAD_CONFIG:
+                return True
+            case HealingActionType.RESTART_SERVICE:
+                return self._process(target) is not None or bool(self._agents(kind, target))
+            case HealingActionType.CLEAR_CACHE:
+                return bool(self._folders(target)) or bool(self._agents(kind, target))
+            case HealingActionType.ROLLBACK_VERSION:
+                return target == CONFIG or bool(self._agents(kind, target))
+            case _:
+                return bool(self._agents(kind, target))
+
+    def do(self, action: HealingAction) -> HealingResult:
+        """Does it; waits until it is done, but not until it has helped.
+
+        Raises:
+            Whatever keeps it from being done; the message is for people.
+        """
+        match action.action_type:
+            case HealingActionType.RESTART_SERVICE if (name := self._process(action.target)) is not None:
+                self._supervisor.command(name, "restart", actor="healing", origin=action.target).result(10)
+                return HealingResult(success=True, message=f"the process {name} is started again", side_effects=(
+                    f"everything that {name} had started ended with it",))  # fmt: skip
+            case HealingActionType.CLEAR_CACHE:
+                return self._with_agents(action, [_emptied(folder) for folder in self._folders(action.target)])
+            case HealingActionType.RELOAD_CONFIG:
+                return self._with_agents(action, [self._config.reload()])
+            case HealingActionType.ROLLBACK_VERSION if action.target == CONFIG:
+                return HealingResult(success=True, message=self._config.roll_back())
+            case HealingActionType.GARBAGE_COLLECT:
+                return self._with_agents(action, [f"WinClaw: {give_back()} objects collected"])
+            case _:
+                return self._with_agents(action, [])
+
+    def _process(self, target: str) -> str | None:
+        """The supervised process that ``target`` is, unless a person, or Safe Mode, wants it stopped."""
+        state = self._core.state
+        service = state.settings.services.get(target)
+        name = service.process if service is not None and service.process is not None else target
+        policy = state.settings.processes.get(name)
+        if policy is None or (state.standing.level is DegradationLevel.SAFE_MODE and policy.in_safe_mode == "stop"):
+            return None
+        status = state.processes.get(name)
+        return None if status is not None and status.state is ProcessState.STOPPED else name
+
+    def _folders(self, target: str) -> tuple[str, ...]:
+        return self._core.state.settings.self_healing.cache_folders.get(target, ())
+
+    def _agents(self, kind: HealingActionType, target: str) -> tuple[str, ...]:
+        if kind not in _ORDERED:
+            return ()
+        state = self._core.state
+        component = ANY if kind is HealingActionType.GARBAGE_COLLECT else target
+        users = {agent for agent, _, service in state.services.seen if service == target}
+        return tuple(
+            name
+            for name, agent in state.agents.items()
+            if agent.alive
+            and can(agent.healers, kind.value, component)
+            and (kind is not HealingActionType.SCALE_RESOURCES or name in users)
+        )
+
+    def _with_agents(self, action: HealingAction, done: list[str]) -> HealingResult:
+        agents = self._agents(action.action_type, action.target)
+        answers = self._order(action, agents) if agents else {}
+        said = [*done, *(f"{name}: {what}" for name, (_, what) in answers.items())]
+        failed = [name for name, (did, _) in answers.items() if not did]
+        success = bool(done) or len(failed) < len(answers)
+        return HealingResult(success=success, message="; ".join(said)[:2000] or "nobody could do it")
+
+    def _order(self, action: HealingAction, agents: tuple[str, ...]) -> Mapping[str, tuple[bool, str]]:
+        """Asks agents, and waits for their answers; who does not answer has not done it."""
+        self._number += 1
+        key = f"{int(self._clock.now().timestamp() * 1000)}-{self._number}"
+        component = ANY if action.action_type is HealingActionType.GARBAGE_COLLECT else action.target
+        order = Order(
+            id=key, action=action.action_type.value, component=component, parameters=action.parameters, agents=agents
+        )
+        self._core.order(key, order).result(10)
+        end_s = self._clock.monotonic() + _ANSWER_S
+        state = self._core.state
+        while (left_s := end_s - self._clock.monotonic()) > 0 and state.orders[key].agents:
+            state = self._core.wait_for_change(state.version, min(left_s, 1.0))
+        order = state.orders[key]
+        self._core.order(key, None).result(10)
+        answered = {name: (one.done, one.what) for name, one in order.answers.items()}
+        return {name: answered.get(name, (False, f"no answer within {_ANSWER_S:g} s")) for name in agents}
+
+
+def _emptied(folder: str) -> str:
+    """Deletes what is in ``folder``, which stays; a link is deleted, not what it leads to.
+
+    Raises:
+        OSError: it cannot be deleted. ValueError: it is no folder for caches.
+    """
+    path = Path(folder).expanduser()
+    if not path.is_absolute() or path.is_symlink() or not path.is_dir():
+        raise ValueError(f"{folder} is no folder; give its whole path")
+    if path == Path(path.anchor) or path.resolve() in (Path.home().resolve(), *Path.home().resolve().parents):
+        raise ValueError(f"{folder} is not only a cache; WinClaw does not empty it")
+    entries, freed = 0, 0
+    for entry in list(path.iterdir()):
+        is_folder = entry.is_dir() and not entry.is_symlink()
+        freed += sum(one.lstat().st_size for one in entry.rglob("*")) if is_folder else entry.lstat().st_size
+        if is_folder:
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+        entries += 1
+    return f"{folder}: {entries} entries deleted, {freed / _MB:.1f} MB freed"

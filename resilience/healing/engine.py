@@ -1,0 +1,356 @@
+"""The engine (§6): sees trouble, has it diagnosed, does what the rules say, and looks whether it has helped.
+
+One thread sees; each heal has a thread of its own, so that one which waits holds up no other. A target is healed by one
+heal at a time. Where every heal stands, the core knows: people's decisions come from there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import queue
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
+from typing import Final, Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from resilience.clock import Clock
+from resilience.core import Core, CoreBusyError
+from resilience.events import Event, EventType
+from resilience.healing.diagnosis import Diagnosis, Trouble, diagnose
+from resilience.healing.heals import (
+    Heal,
+    HealingAction,
+    HealingResult,
+    HealState,
+    Seen,
+    Tries,
+    Triggers,
+    may_try,
+)
+from resilience.healing.policy import HealingActionType, HealingRule
+from resilience.healing.verification import what_is_wrong
+from resilience.journal import JournalError
+from resilience.processes.supervision import ProcessState
+from resilience.state import State
+
+_MOST_WAITING: Final = 5000
+_MOST_AT_ONCE: Final = 20
+_LOOK_S: Final = 5.0
+_COMMIT_S: Final = 10.0
+_log = logging.getLogger("winclaw.healing")
+
+PROBE: Final = "probe"
+"""The operation of errors that WinClaw's own probes report."""
+Values = Mapping[tuple[str, str], float]
+
+
+class Actor(Protocol):
+    """Who can do the actions."""
+
+    def is_possible(self, kind: HealingActionType, target: str) -> bool:
+        """Whether there is anything that it could do for ``target``."""
+
+    def do(self, action: HealingAction) -> HealingResult:
+        """Does it, or raises."""
+
+
+class _Case(Struct, frozen=True):
+    """Trouble that a rule is for: the rule, what it was seen at, and what was seen."""
+
+    rule: HealingRule
+    component: str
+    trigger: str
+
+
+class SelfHealingEngine:
+    """Heals by the rules of the configuration, from ``start`` to ``stop``.
+
+    Args:
+        actor: does the actions. measure: what is measured now, by component and metric; called on the engine's threads.
+        look_s: seconds between two looks at the measurements.
+    """
+
+    def __init__(
+        self, core: Core, actor: Actor, measure: Callable[[], Values], clock: Clock, *, look_s: float = _LOOK_S
+    ) -> None:
+        self._core, self._actor, self._measure, self._clock, self._look_s = core, actor, measure, clock, look_s
+        self._numbers = itertools.count(max(core.state.heals, default=0) + 1)
+        self._triggers, self._tries = Triggers(), Tries()
+        self._deciding = threading.Lock()
+        self._healing: set[str] = set()
+        self._escalated: dict[str, float] = {}
+        self._seen: queue.Queue[Event | None] = queue.Queue(_MOST_WAITING)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._main, name="healing", daemon=True)
+        self._unsubscribe: Callable[[], None] = lambda: None
+
+    def start(self) -> None:
+        """Says of each heal that an earlier WinClaw has left unfinished that it was interrupted, and begins."""
+        for heal in list(self._core.state.heals.values()):
+            if heal.is_open:
+                self._tell(_ended(heal, HealState.INTERRUPTED, "WinClaw ended in the midst of it", self._clock))
+        self._unsubscribe = self._core.subscribe(self._heard)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends; heals that are under way end as interrupted, here or at the next start."""
+        self._unsubscribe()
+        self._stopping.set()
+        with contextlib.suppress(queue.Full):  # then it wakes anyhow
+            self._seen.put_nowait(None)
+        if self._thread.is_alive():
+            self._thread.join(_COMMIT_S)
+
+    def _heard(self, events: tuple[Event, ...], _: object) -> None:
+        for event in events:
+            if event.type == EventType.ERROR.value and not self._seen.full():
+                self._seen.put_nowait(event)  # of a flood the first thousands are enough
+
+    # The thread that sees.
+
+    def _main(self) -> None:
+        looked_s = self._clock.monotonic()
+        while not self._stopping.is_set():
+            try:
+                try:
+                    event = self._seen.get(timeout=self._look_s)
+                except queue.Empty:
+                    event = None
+                cases = list(self._cases_of(event)) if event is not None else []
+                if self._clock.monotonic() - looked_s >= self._look_s:
+                    looked_s = self._clock.monotonic()
+                    cases += [*self._measured_cases(), *self._unwell_cases()]
+                    self._look_at_escalated()
+                for case in cases:
+                    self._take(case)
+            except Exception:  # a defect of ours must not end the healing of everything else
+                _log.exception("the healing failed in one turn")
+
+    def _cases_of(self, event: Event) -> Iterator[_Case]:
+        body = event.body
+        seen = Seen(str(body["kind"]), event.component, str(body["operation"]), str(body["message"]))
+        with self._deciding:
+            rules = self._core.state.settings.self_healing.rules
+            for rule in self._triggers.error(rules, seen, self._clock.monotonic()):
+                times = f"{rule.at_least} errors within {rule.within_s:g} s, the last one: " if rule.at_least > 1 else ""
+                yield _Case(rule, event.component, f"{times}{seen.kind} in {seen.operation}: {seen.message[:300]}.")
+
+    def _measured_cases(self) -> Iterator[_Case]:
+        rules = self._core.state.settings.self_healing.rules
+        for rule, component, value in self._triggers.measured(rules, self._measure()):
+            yield _Case(rule, component, f"{rule.measurement} is {value:.1f}, above {rule.above:g}.")
+
+    def _unwell_cases(self) -> Iterator[_Case]:
+        """Probes that are still unwell: they were an error once, and are trouble until they are well."""
+        state = self._core.state
+        for name, probe in state.services.probes.items():
+            if not probe.well:
+                rules = state.settings.self_healing.rules
+                fitting = (one for one in rules if PROBE in one.operations and (not one.components or name in one.components))
+                if (rule := next(fitting, None)) is not None:
+                    yield _Case(rule, name, f"the probe still fails: {probe.what}.")
+
+    def _look_at_escalated(self) -> None:
+        """Takes back what was left to a person, where it is seen to be well again; without a probe nobody sees that."""
+        state = self._core.state
+        for heal in list(state.heals.values()):
+            component = heal.diagnosis.component
+            is_seen = not {heal.target, component}.isdisjoint({*state.services.probes, *state.processes})
+            if heal.state is HealState.ESCALATED and is_seen and not what_is_wrong(state, None, component, heal.target):
+                self._tell(replace(heal, state=HealState.DISMISSED, actor="WinClaw, for it is well again"))
+
+    def _take(self, case: _Case) -> None:
+        """Begins to heal, unless it is off, or that is being healed already."""
+        state = self._core.state
+        if not state.settings.self_healing.enabled:
+            return
+        diagnosis = diagnosed(state, case.rule.name, case.component)
+        target = case.rule.target or diagnosis.root_cause
+        with self._deciding:
+            if target in self._healing or len(self._healing) >= _MOST_AT_ONCE:
+                return
+            self._healing.add(target)
+        threading.Thread(target=self._heal, args=(case, diagnosis, target), name=f"heal-{target}", daemon=True).start()
+
+    # A heal's own thread.
+
+    def _heal(self, case: _Case, diagnosis: Diagnosis, target: str) -> None:
+        try:
+            self._climb(case, diagnosis, target)
+        except (CoreBusyError, JournalError, TimeoutError) as error:
+            _log.warning("the heal of %s could not be written down, and ended: %s", target, error)
+        except Exception:
+            _log.exception("the heal of %s failed", target)
+        finally:
+            with self._deciding:
+                self._healing.discard(target)
+
+    def _climb(self, case: _Case, diagnosis: Diagnosis, target: str) -> None:
+        """Tries one action after the other until one has helped; what none could heal is left to a person."""
+        tried = False
+        last: Heal | None = None
+        for name in case.rule.actions:
+            kind = HealingActionType(name)
+            if kind is HealingActionType.ESCALATE_TO_HUMAN:
+                tried = True
+                break
+            if not self._actor.is_possible(kind, target):
+                continue
+            policy = self._core.state.settings.self_healing
+            with self._deciding:
+                may = may_try(self._tries, case.rule, kind, target, policy, self._clock.monotonic())
+            if may == "later":  # who needs it will come again
+                return
+            tried = True
+            if may == "never":
+                continue
+            last = self._try(case, diagnosis, kind, target)
+            if last.state is not HealState.FAILED:
+                return
+        if tried:
+            self._escalate(case, diagnosis, target, last)
+
+    def _try(self, case: _Case, diagnosis: Diagnosis, kind: HealingActionType, target: str) -> Heal:
+        policy, rule, now = self._core.state.settings.self_healing, case.rule, self._clock.now()
+        until = now + timedelta(seconds=policy.approve_within_s) if rule.confirm else None
+        heal = Heal(
+            id=next(self._numbers), rule=rule.name, action=kind, target=target, trigger=case.trigger, diagnosis=diagnosis, at=now,
+            state=HealState.WAITING if rule.confirm else HealState.RUNNING, until=until,
+        )  # fmt: skip
+        if rule.confirm:
+            self._tell(heal)
+            heal = self._approved(heal)
+            if not heal.is_open:
+                return heal
+        with self._deciding:
+            attempt = self._tries.make(kind, target, policy.quiet_s, self._clock.monotonic())
+        heal = self._tell(replace(heal, state=HealState.RUNNING, attempt=attempt))
+        action = HealingAction(
+            action_type=kind, target=target, requires_confirmation=rule.confirm, max_attempts=policy.attempts_of(rule),
+            cooldown_seconds=policy.cooldown_of(rule), parameters={"scale": rule.scale, "for_s": rule.scale_s},
+        )  # fmt: skip
+        runs_before = self._run_of(kind, target)
+        done_s = self._clock.monotonic()
+        try:
+            result = self._actor.do(action)
+        except Exception as error:  # whatever it was, it has not helped
+            _log.warning("%s of %s failed", kind.value, target, exc_info=True)
+            result = HealingResult(success=False, message=f"{type(error).__name__}: {error}")
+        heal = replace(heal, result=result.message, side_effects=result.side_effects)
+        if not result.success:
+            return self._tell(_ended(heal, HealState.FAILED, "it could not be done", self._clock))
+        self._tell(replace(heal, state=HealState.VERIFYING))
+        outcome, seen = self._verified(case, target, runs_before, done_s)
+        if outcome is HealState.HEALED:
+            for left in [one for one in self._core.state.heals.values() if one.target == target]:
+                if left.state is HealState.ESCALATED:
+                    self._tell(replace(left, state=HealState.DISMISSED, actor=f"heal {heal.id}"))
+        return self._tell(_ended(heal, outcome, seen, self._clock))
+
+    def _approved(self, heal: Heal) -> Heal:
+        """Waits until a person has decided; the heal as it is then."""
+        while not self._stopping.is_set():
+            state = self._core.state
+            known = state.heals[heal.id]
+            if known.state is not HealState.WAITING:
+                return known
+            left_s = (known.until - self._clock.now()).total_seconds() if known.until is not None else 0.0
+            if left_s <= 0:
+                return self._tell(_ended(known, HealState.EXPIRED, "nobody approved it in time", self._clock))
+            self._core.wait_for_change(state.version, min(left_s, 1.0))
+        return self._tell(_ended(heal, HealState.INTERRUPTED, "WinClaw was quit", self._clock))
+
+    def _verified(self, case: _Case, target: str, runs_before: int | None, done_s: float) -> tuple[HealState, str]:
+        """Waits until the target is well and stays so for a while, or the time for that is over."""
+        rule, end_s = case.rule, done_s + case.rule.verify_s
+        well_s: float | None = None
+        while not self._stopping.is_set():
+            state, now_s = self._core.state, self._clock.monotonic()
+            values = self._measure() if rule.measurement is not None else {}
+            wrong = what_is_wrong(state, rule, case.component, target, runs_before, values)
+            well_s = None if wrong else well_s if well_s is not None else now_s
+            if well_s is not None:
+                with self._deciding:
+                    again_s = self._triggers.last_s(rule, case.component)
+                if again_s is not None and again_s > well_s:
+                    wrong, well_s = "the same error came again", None
+                elif now_s - well_s >= rule.settle_s:
+                    quiet = f", and no such error for {rule.settle_s:g} s" if rule.settle_s and rule.measurement is None else ""
+                    return HealState.HEALED, f"well after {well_s - done_s:.1f} s{quiet}"
+            if wrong and now_s >= end_s:
+                return HealState.FAILED, f"not well after {rule.verify_s:g} s: {wrong}"
+            due_s = well_s + rule.settle_s if well_s is not None else end_s
+            self._core.wait_for_change(state.version, min(max(due_s - now_s, 0.01), 0.5))
+        return HealState.INTERRUPTED, "WinClaw was quit before it could be seen whether it has helped"
+
+    def _escalate(self, case: _Case, diagnosis: Diagnosis, target: str, last: Heal | None) -> None:
+        """Leaves it to a person; once, until it has been quiet for a while or that person has dismissed it."""
+        state, now_s = self._core.state, self._clock.monotonic()
+        if any(one.target == target and one.state is HealState.ESCALATED for one in state.heals.values()):
+            return
+        with self._deciding:
+            quiet_s = state.settings.self_healing.quiet_s
+            if now_s - self._escalated.get(target, now_s - quiet_s) < quiet_s:
+                return
+            self._escalated = {key: at for key, at in self._escalated.items() if now_s - at < quiet_s} | {target: now_s}
+        why = last.verification if last is not None and last.verification else "everything that may be tried has been tried"
+        now = self._clock.now()
+        self._tell(
+            Heal(
+                id=next(self._numbers), rule=case.rule.name, action=HealingActionType.ESCALATE_TO_HUMAN, target=target,
+                state=HealState.ESCALATED, trigger=case.trigger, diagnosis=diagnosis, at=now, ended=now, verification=f"{why}.",
+            )
+        )  # fmt: skip
+
+    def _run_of(self, kind: HealingActionType, target: str) -> int | None:
+        """The number of the run that a restart is to end."""
+        if kind is not HealingActionType.RESTART_SERVICE:
+            return None
+        state = self._core.state
+        service = state.settings.services.get(target)
+        process = state.processes.get(service.process if service is not None and service.process is not None else target)
+        return process.run if process is not None else None
+
+    def _tell(self, heal: Heal) -> Heal:
+        self._core.tell_heal(heal).result(_COMMIT_S)
+        return heal
+
+
+def diagnosed(state: State, pattern: str, component: str) -> Diagnosis:
+    """The diagnosis of trouble of ``component``, from all that is known."""
+    users: dict[str, set[str]] = {}
+    alive = {(agent.name, agent.pid) for agent in state.agents.values() if agent.alive}
+    for agent, pid, service in state.services.seen:
+        if (agent, pid) in alive:
+            users.setdefault(service, set()).add(agent)
+    loops: dict[str, set[str]] = {}
+    for (agent, _), heard in state.loops.items():
+        loops.setdefault(agent, set()).update(one.loop for one in heard.loops if one.running)
+    return diagnose(
+        pattern, component, troubles=troubles(state), services=state.settings.services, users=users, loops=loops,
+        waiting=state.waiting,
+    )  # fmt: skip
+
+
+def troubles(state: State) -> Iterator[Trouble]:
+    """Everything that is known to be unwell now."""
+    for circuit in state.services.circuits.values():
+        if circuit.state in ("OPEN", "HALF_OPEN"):
+            yield Trouble(circuit.name, circuit.unwell_since or circuit.since, f"its circuit is open, because {circuit.because}")
+    for name, probe in state.services.probes.items():
+        if not probe.well and name not in state.services.circuits:
+            yield Trouble(name, probe.since, f"its probe: {probe.what}")
+    for process in state.processes.values():
+        unready = process.state is ProcessState.RUNNING and not process.ready
+        if unready or process.state in (ProcessState.FAILED, ProcessState.WAITING):
+            yield Trouble(process.name, process.since, f"the process is {process.state.value}: {process.why}")
+
+
+def _ended(heal: Heal, outcome: HealState, seen: str, clock: Clock) -> Heal:
+    return replace(heal, state=outcome, ended=clock.now(), verification=seen)
+

@@ -1,0 +1,4 @@
+// The heals, live.
+import { onState, refresh } from "/static/live.js";
+
+onState(() => refresh("healing"));

@@ -1,0 +1,162 @@
+"""The eight actions, done for real: processes, folders, agents, configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+import resilience
+from resilience.client import Agent
+from resilience.events import Heartbeat
+from resilience.healing.actions import Actions, OwnConfig
+from resilience.healing.heals import HealingAction, HealingResult
+from resilience.healing.policy import HealingActionType, SelfHealing
+from resilience.processes.policy import Process
+from resilience.settings import Service
+from resilience.testing import FakeClock
+from tests.resilience.processes.conftest import SLEEPER, House, until
+
+
+def roll_back() -> str:
+    raise LookupError("no other configuration has been in force")
+
+
+@pytest.fixture
+def actions(house: House) -> Actions:
+    return Actions(house.core, house.supervisor, OwnConfig(lambda: "the file is in force", roll_back), house.clock)
+
+
+def do(actions: Actions, kind: str, target: str = "x") -> HealingResult:
+    return actions.do(HealingAction(action_type=HealingActionType(kind), target=target, parameters={"scale": 0.5, "for_s": 60.0}))
+
+
+def possible(actions: Actions, kind: str, target: str = "x") -> bool:
+    return actions.is_possible(HealingActionType(kind), target)
+
+
+def test_a_service_is_started_again_with_the_process_that_it_is(house: House, actions: Actions) -> None:
+    services = {**house.settings.services, "vector_store": Service(process="chroma")}
+    house.settings = replace(house.settings, services=services)
+    house.configure(chroma=Process(command=SLEEPER))
+    house.start()
+    first = house.becomes("chroma", "running")
+    assert "chroma is started again" in do(actions, "restart_service", "vector_store").message
+    assert house.becomes("chroma", "running", run=first.run + 1).pid != first.pid
+    assert not possible(actions, "restart_service", "gmail_api")
+
+
+def test_what_a_person_has_stopped_is_not_started_by_healing(house: House, actions: Actions) -> None:
+    house.configure(chroma=Process(command=SLEEPER))
+    house.start()
+    house.becomes("chroma", "running")
+    house.ask("chroma", "stop")
+    house.becomes("chroma", "stopped")
+    assert not possible(actions, "restart_service", "chroma")
+
+
+def test_the_folders_of_a_cache_are_emptied_and_nothing_else(house: House, actions: Actions, tmp_path: Path) -> None:
+    cache, kept = tmp_path / "cache", tmp_path / "kept"
+    for folder in (cache / "below", kept):
+        folder.mkdir(parents=True)
+        (folder / "file").write_bytes(b"x" * 2_000_000)
+    try:
+        (cache / "link").symlink_to(kept, target_is_directory=True)
+    except OSError:
+        assert house.folder.drive  # only Windows refuses
+    policy = SelfHealing(cache_folders={"x": (str(cache),), "home": (str(Path.home()),), "gone": (str(tmp_path / "gone"),)})
+    house.core.configure(replace(house.settings, self_healing=policy), "other", None).result(10)
+    assert possible(actions, "clear_cache")
+    assert not possible(actions, "clear_cache", "y")
+    result = do(actions, "clear_cache")
+    assert result.success
+    assert "MB freed" in result.message
+    assert list(cache.iterdir()) == []
+    assert (kept / "file").stat().st_size == 2_000_000
+    for refused in ("home", "gone"):
+        with pytest.raises(ValueError, match=r"is not only a cache|is no folder"):
+            do(actions, "clear_cache", refused)
+
+
+def test_the_configuration_is_loaded_again_or_rolled_back(actions: Actions) -> None:
+    assert do(actions, "reload_config").message == "the file is in force"
+    with pytest.raises(LookupError):
+        do(actions, "rollback_version", "config")
+
+
+def test_memory_is_given_back_here_even_without_an_agent(actions: Actions) -> None:
+    assert "objects collected" in do(actions, "garbage_collect", "machine").message
+
+
+def test_an_agent_is_asked_only_for_what_it_has_said_it_can_do(house: House, actions: Actions) -> None:
+    house.core.beat(Heartbeat(agent="a", pid=1, healers=("reset_connections:x", "clear_cache:*"))).result(10)
+    asked = [("reset_connections", "x"), ("reset_connections", "y"), ("clear_cache", "y"), ("scale_resources", "x")]
+    assert [possible(actions, *one) for one in asked] == [True, False, True, False]
+    house.core.beat(Heartbeat(agent="a", pid=1, leaving=True)).result(10)
+    assert not possible(actions, "reset_connections")
+
+
+@pytest.fixture
+def agent(winclaw: Any, tmp_path: Path) -> Iterator[Agent]:
+    agent = resilience.connect("worker", folder=tmp_path / "home")
+    yield agent
+    agent.close()
+
+
+def of_app(winclaw: Any) -> Actions:
+    """Actions over a whole WinClaw; it supervises nothing here."""
+    return Actions(winclaw.core, None, OwnConfig(str, str), winclaw.core.clock)  # type: ignore[arg-type]
+
+
+def test_orders_reach_an_agent_and_its_answers_come_back(winclaw: Any, agent: Agent) -> None:
+    pool = ["connection"]
+
+    @agent.healer("reset_connections", "x")
+    def reset() -> str:
+        pool.clear()
+        return "1 connection closed"
+
+    @agent.healer("clear_cache", "x")
+    def broken() -> None:
+        raise OSError("the cache is locked")
+
+    actions = of_app(winclaw)
+    until(lambda: possible(actions, "clear_cache"))
+    assert do(actions, "reset_connections") == HealingResult(success=True, message="worker: 1 connection closed")
+    assert pool == []
+    assert do(actions, "clear_cache") == HealingResult(success=False, message="worker: OSError: the cache is locked")
+    assert not winclaw.core.state.orders
+    assert "worker:" in do(actions, "garbage_collect", "machine").message
+
+
+def test_fewer_calls_run_at_once_for_a_while(winclaw: Any, agent: Agent) -> None:
+    ask = agent.protect("gpt-5.2")(lambda: 1)
+    assert ask() == 1
+    actions = of_app(winclaw)
+    until(lambda: possible(actions, "scale_resources", "gpt-5.2"))
+    assert do(actions, "scale_resources", "gpt-5.2").message == "worker: 10 to 5 concurrent calls for 60 s"
+    assert agent.resilience.bulkheads.get("gpt-5.2").limits.max_concurrent == 5  # type: ignore[union-attr]
+
+
+def test_what_was_scaled_ends_with_its_time() -> None:
+    clock = FakeClock()
+    policies = resilience.Resilience(clock=clock)
+    ask = policies.protect("x")(lambda: 1)
+    assert policies.scale("x", 0.01, 30.0) == "10 to 1 concurrent calls for 30 s"
+    assert policies.look_at_scales() == 30.0
+    clock.advance(30)
+    assert policies.look_at_scales() is None
+    assert ask() == 1
+    assert policies.bulkheads.get("x").limits.max_concurrent == 10  # type: ignore[union-attr]
+    with pytest.raises(LookupError):
+        policies.scale("nobody", 0.5, 1.0)
+
+
+def test_a_healer_must_be_for_something_that_an_agent_can_do(agent: Agent) -> None:
+    with pytest.raises(ValueError, match="no healing action that an agent can do"):
+        agent.healer("reboot")(lambda: None)
+    with pytest.raises(ValueError, match="name"):
+        agent.healer("clear_cache", "")(lambda: None)
