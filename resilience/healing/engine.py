@@ -192,12 +192,11 @@ class SelfHealingEngine:
 
     def _climb(self, case: _Case, diagnosis: Diagnosis, target: str) -> None:
         """Tries one action after the other until one has helped; what none could heal is left to a person."""
-        tried = False
-        last: Heal | None = None
+        tried, why = False, "everything that may be tried has been tried"
         for name in case.rule.actions:
             kind = HealingActionType(name)
             if kind is HealingActionType.ESCALATE_TO_HUMAN:
-                tried = True
+                tried, why = True, "the rule asks for a person"
                 break
             if not self._actor.is_possible(kind, target):
                 continue
@@ -209,11 +208,12 @@ class SelfHealingEngine:
             tried = True
             if may == "never":
                 continue
-            last = self._try(case, diagnosis, kind, target)
-            if last.state is not HealState.FAILED:
+            heal = self._try(case, diagnosis, kind, target)
+            if heal.state is not HealState.FAILED:
                 return
+            why = heal.verification
         if tried:
-            self._escalate(case, diagnosis, target, last)
+            self._escalate(case, diagnosis, target, why)
 
     def _try(self, case: _Case, diagnosis: Diagnosis, kind: HealingActionType, target: str) -> Heal:
         policy, rule, now = self._core.state.settings.self_healing, case.rule, self._clock.now()
@@ -288,7 +288,7 @@ class SelfHealingEngine:
             self._core.wait_for_change(state.version, min(max(due_s - now_s, 0.01), 0.5))
         return HealState.INTERRUPTED, "WinClaw was quit before it could be seen whether it has helped"
 
-    def _escalate(self, case: _Case, diagnosis: Diagnosis, target: str, last: Heal | None) -> None:
+    def _escalate(self, case: _Case, diagnosis: Diagnosis, target: str, why: str) -> None:
         """Leaves it to a person; once, until it has been quiet for a while or that person has dismissed it."""
         state, now_s = self._core.state, self._clock.monotonic()
         if any(one.target == target and one.state is HealState.ESCALATED for one in state.heals.values()):
@@ -298,7 +298,6 @@ class SelfHealingEngine:
             if now_s - self._escalated.get(target, now_s - quiet_s) < quiet_s:
                 return
             self._escalated = {key: at for key, at in self._escalated.items() if now_s - at < quiet_s} | {target: now_s}
-        why = last.verification if last is not None and last.verification else "everything that may be tried has been tried"
         now = self._clock.now()
         self._tell(
             Heal(

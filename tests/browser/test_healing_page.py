@@ -1,0 +1,54 @@
+"""Heals on their pages: what was done and why, and the decision that one waits for."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from playwright.sync_api import expect
+
+from resilience.events import Report
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+    from tray.app import Running
+
+ARTIFACTS = Path(__file__).parent / "artifacts"
+
+
+def test_a_heal_is_approved_and_seen_to_have_helped(page: Page, winclaw: Running, tmp_path: Path) -> None:
+    rules = [
+        {"name": "configuration", "kinds": ["persistent.configuration"], "actions": ["reload_config"], "confirm": True, "settle_s": 0},
+        {"name": "throttled", "kinds": ["transient"], "actions": ["escalate_to_human"]},
+    ]  # fmt: skip
+    page.get_by_role("link", name="Healing").click()
+    expect(page.get_by_text("Nothing has had to be healed yet. 9 rules watch")).to_be_visible()
+    settings = {"error_handling": {"self_healing": {"rules": rules}}}
+    (tmp_path / "home" / "error_handling_config.yaml").write_text(json.dumps(settings))
+    while len(winclaw.core.state.settings.self_healing.rules) != len(rules):  # no page shows that it is in force
+        page.wait_for_timeout(50)
+    for kind, component in (("InvalidConfigError", "gateway"), ("RateLimitError", "gmail_api")):
+        winclaw.core.report([Report(type=kind, message="it <b>broke</b>", component=component, operation="start")]).result(10)
+    row = page.get_by_role("row", name=re.compile("Load the configuration again"))
+    expect(row).to_contain_text("waits for you")
+    expect(page.get_by_role("row", name=re.compile("Ask a person about gmail_api"))).to_contain_text("needs you")
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        for width in (320, 1280):
+            page.set_viewport_size({"width": width, "height": 800})
+            assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+            page.screenshot(path=ARTIFACTS / f"healing-{scheme}-{width}.png", full_page=True)
+    row.get_by_role("link", name="Decide on heal").click()
+    expect(page.get_by_text("persistent.configuration.invalid in start: it <b>broke</b>.")).to_be_visible()
+    page.screenshot(path=ARTIFACTS / "heal.png", full_page=True)
+    page.get_by_role("button", name="Approve").click()
+    expect(row).to_contain_text("healed")
+    expect(page.get_by_role("heading", name="Healing 1 of 1 actions have helped")).to_be_visible()
+    page.get_by_role("button", name="Dismiss heal").click()
+    expect(page.get_by_role("row", name=re.compile("Ask a person about gmail_api"))).to_contain_text("settled")
+    page.goto(winclaw.url)
+    expect(page.get_by_text("gateway is healed")).to_be_visible()
+    page.screenshot(path=ARTIFACTS / "overview-with-heals.png", full_page=True)
