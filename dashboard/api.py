@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 from datetime import datetime
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 from flask import Blueprint, Response, g, jsonify, request
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from dashboard.access import Access
 from dashboard.problems import Problem
 from resilience.context import ErrorSeverity
-from resilience.control import ConfirmationNeededError, TooLateError
+from resilience.control import ConfirmationNeededError, HowIsolated, TooLateError
 from resilience.core import Core
 from resilience.degradation import DegradationLevel, choose
+from resilience.events import Text
 from resilience.healing.heals import Heal, HealState
 from resilience.history import MAX_ROWS, ErrorFilter
 from resilience.loops import view as view_of_loops
@@ -28,6 +29,11 @@ _COMMIT_S: Final = 10.0
 class _LevelWanted(Struct, frozen=True, forbid_unknown_fields=True):
     level: str
     confirm: str | None = None
+
+
+class _Isolation(HowIsolated, frozen=True, forbid_unknown_fields=True):
+    reason: Text = ""
+    for_s: Annotated[float, Meta(gt=0, le=31_536_000)] | None = None
 
 
 class _Confirmed(Struct, frozen=True, forbid_unknown_fields=True):
@@ -116,8 +122,16 @@ def json_api(core: Core, access: Access, supervisor: Supervisor) -> Blueprint:
     @api.post("/circuits/<path:service>/<command>")
     def circuit(service: str, command: str) -> Response:
         actor = "command line" if g.identity == "operator" else "dashboard"
+        content = request.get_data(cache=False)
         try:
-            ordered(core, service, command, actor).result(_COMMIT_S)
+            how = msgspec.json.decode(content, type=_Isolation) if content else None
+        except msgspec.ValidationError as error:
+            what, _, where = str(error).partition(" - at `$")
+            raise Problem(422, "Wrong shape", f"{what}.", field=where.rstrip("`").removeprefix(".")) from error
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise Problem(400, "Not JSON", f"{error}.") from error
+        try:
+            ordered(core, service, command, actor, how).result(_COMMIT_S)
         except KeyError as error:
             raise Problem(404, "No such circuit", f"No agent has told of a service {service!r}.", field="service") from error
         return jsonify(state=core.view())
@@ -216,15 +230,15 @@ def tail(supervisor: Supervisor, name: str) -> str:
         raise Problem(404, "No such process", f"No process {name[:200]!r} is configured.", field="name") from None
 
 
-def ordered(core: Core, service: str, command: str, actor: str) -> Future[list[int]]:
-    """Hands a command for a circuit to the core.
+def ordered(core: Core, service: str, command: str, actor: str, how: HowIsolated | None = None) -> Future[list[int]]:
+    """Hands a command for a circuit to the core; what is isolated may be a zone or a process, too.
 
     Raises:
         Problem: 422, there is no such command.
     """
     match command:
         case "isolate" | "release" | "reset":
-            return core.switch_circuit(service[:200], command, actor=actor, origin=request.remote_addr or "")
+            return core.switch_circuit(service[:200], command, actor=actor, origin=request.remote_addr or "", how=how)
         case _:
             raise Problem(422, "No such command", "It is isolate, release or reset.", field="command")
 

@@ -28,7 +28,12 @@ if TYPE_CHECKING:
     from resilience.degradation_manager import DegradationManager
     from resilience.degradation_rules import DegradationRule
     from resilience.executor import Resilience, ResilientAgentExecutor
+    from resilience.gate import IsolatedError
+    from resilience.healing.engine import SelfHealingEngine
+    from resilience.healing.heals import HealingAction, HealingResult
+    from resilience.healing.policy import HealingActionType
     from resilience.health import ServiceHealth
+    from resilience.isolation.isolator import FaultIsolator
     from resilience.ollama import Ollama, OllamaUnavailableError
     from resilience.outbox import Message, OutboxError, OutboxFullError
     from resilience.policies import CIRCUIT_CONFIGS
@@ -53,7 +58,12 @@ _LATER = {
     "client": "connect",
     "degradation_manager": "DegradationManager",
     "degradation_rules": "DegradationRule",
+    "gate": "IsolatedError",
+    "healing.engine": "SelfHealingEngine",
+    "healing.heals": "HealingAction HealingResult",
+    "healing.policy": "HealingActionType",
     "health": "ServiceHealth",
+    "isolation.isolator": "FaultIsolator",
     "ollama": "Ollama OllamaUnavailableError",
     "outbox": "Message OutboxError OutboxFullError",
     "executor": "Resilience ResilientAgentExecutor",
@@ -80,7 +90,12 @@ __all__ = [  # noqa: PLE0604 -- _taxonomy is a list of names
     "ErrorContext",
     "ErrorImpact",
     "ErrorSeverity",
+    "FaultIsolator",
     "FeatureDisabledError",
+    "HealingAction",
+    "HealingActionType",
+    "HealingResult",
+    "IsolatedError",
     "LoopPausedError",
     "Message",
     "Ollama",
@@ -95,6 +110,7 @@ __all__ = [  # noqa: PLE0604 -- _taxonomy is a list of names
     "RetryContext",
     "RetryExecutor",
     "RetryExhaustedError",
+    "SelfHealingEngine",
     "ServiceHealth",
     "connect",
     "retry",

@@ -202,6 +202,15 @@ error_handling:
     healing_cooldown: 60
     # What is done about what stands in docs/healing.md; a list of rules of your own replaces it.
 
+  # What a security error does: the service or process that it is about is cut off, for so many seconds.
+  isolation:
+    automatic: true
+    release_after_s: 900
+
+  # Components that share one fate: a flood of errors of one zone delays no other. Yours are added to the usual three.
+  zones: {}
+  #  my_tools: { components: [my_search, my_calendar] }
+
   # What else is looked at: http, tcp, process, command, file or disk. A service's own probe stands with the service.
   detection:
     probes: {}

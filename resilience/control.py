@@ -6,6 +6,8 @@ Nothing here waits, writes or tells; ``core`` does, with what comes out. Time co
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
@@ -18,16 +20,19 @@ from resilience.classification import ErrorClassifier
 from resilience.clock import Clock, as_text
 from resilience.degradation import DegradationLevel, LevelPolicy, Standing, choose, followed
 from resilience.degradation_rules import demands
+from resilience.errors import SecurityError
 from resilience.events import EventType, Heartbeat, Report
 from resilience.healing.heals import Heal, HealState, with_heal
 from resilience.health import Count
 from resilience.intake import record_of
+from resilience.isolation.isolated import BY_ITSELF, Isolated, members, without
 from resilience.journal import ErrorRecord, EventRecord, Record
 from resilience.orders import Order
 from resilience.presence import beaten, fallen_silent
 from resilience.processes.status import ProcessStatus
 from resilience.redaction import Redactor
 from resilience.services import (
+    MAX_SERVICES,
     AgentKey,
     CircuitCommand,
     Probed,
@@ -86,13 +91,23 @@ class Choice(Struct, frozen=True):
     confirmed: bool
 
 
+class HowIsolated(Struct, frozen=True):
+    """How something is isolated: why, for how many seconds (None: not by time), until a verified heal, with its processes."""
+
+    reason: str = ""
+    for_s: float | None = None
+    until_healed: bool = False
+    stop_processes: bool = False
+
+
 class Switch(Struct, frozen=True):
-    """A person commands a circuit."""
+    """A person commands a circuit, or isolates and releases a component; ``isolation`` says how."""
 
     service: str
     command: CircuitCommand
     actor: str
     origin: str
+    isolation: HowIsolated = HowIsolated()
 
 
 class Configuration(Struct, frozen=True):
@@ -184,15 +199,19 @@ class Control:
         match an_input:
             case Errors(reports):
                 records = [record_of(report, self._classifier, self._redactor, now) for report in reports]
-                return self._tallied(state, records), [*records]
+                state, changes = self._cut_off(self._tallied(state, records), records)
+                return state, [*records, *changes]
             case Heartbeat():
                 return self._beat(state, an_input)
-            case Switch(service, command, actor, origin):
-                after = commanded(state.services, service, command, actor, now)
+            case Switch(service, command, actor, origin, how):
                 said: list[Record] = [self.event(EventType.COMMAND, service, asked=command, actor=actor, origin=origin)]
-                if after is None:
-                    return state, said
-                return replace(state, services=after), [*said, self._circuit_event(after.circuits[service])]
+                if command == "isolate":
+                    state, changes = self._isolated(state, service, actor, how)
+                elif service in state.isolations and (command == "release" or service in state.services.circuits):
+                    state, changes = self._released(state, service, command, actor)
+                else:
+                    state, changes = self._commanded(state, (service,), command, actor)
+                return state, [*said, *changes]
             case Choice(level, actor, origin, confirmed):
                 if state.standing.level is DegradationLevel.SAFE_MODE is not level and not confirmed:
                     raise ConfirmationNeededError
@@ -237,8 +256,13 @@ class Control:
                 lost_after_s = state.settings.agents.lost_after_s
                 agents, lost = fallen_silent(state.agents, self._clock.monotonic(), now, lost_after_s)
                 state = replace(state, agents=agents) if lost else state
+                over = [name for name, one in state.isolations.items() if one.until is not None and one.until <= now]
+                ended: list[Record] = []
+                for name in over:
+                    state, changes = self._released(state, name, "release", "WinClaw, for its time is over")
+                    ended += changes
                 services, closed = left_open(state.services, _alive(state), now)
-                state, said = replace(state, services=services), [self._circuit_event(circuit) for circuit in closed]
+                state, said = replace(state, services=services), [*ended, *(self._circuit_event(circuit) for circuit in closed)]
                 for agent in lost:
                     state = replace(state, loops=loops.without(state.loops, agent.name))
                     said.append(self.event(EventType.AGENT_LOST, agent.name, pid=agent.pid, last_beat=as_text(agent.beat_at)))
@@ -262,7 +286,54 @@ class Control:
             return state, []
         told = heal.view()
         body = {name: told[name] for name in _TOLD_OF_HEALS}
-        return state, [self.event(kind, heal.target, heal=heal.id, outcome=heal.state.value, **body)]
+        said: list[Record] = [self.event(kind, heal.target, heal=heal.id, outcome=heal.state.value, **body)]
+        for name in {heal.target, heal.diagnosis.component} if heal.state is HealState.HEALED else ():
+            if name in state.isolations and state.isolations[name].until_healed:
+                state, changes = self._released(state, name, "release", f"heal {heal.id}")
+                said += changes
+        return state, said
+
+    def _isolated(self, state: State, component: str, actor: str, how: HowIsolated) -> tuple[State, list[Record]]:
+        now = self._clock.now()
+        services, processes = members(state.settings, component)
+        one = Isolated(
+            component=component, reason=self._redactor.text(how.reason or f"isolated by {actor}"), actor=actor, since=now,
+            until=now + timedelta(seconds=how.for_s) if how.for_s is not None else None, until_healed=how.until_healed,
+            services=services, processes=processes if how.stop_processes else (),
+        )  # fmt: skip
+        if len(state.isolations) < MAX_SERVICES or component in state.isolations:
+            state = replace(state, isolations=MappingProxyType({**state.isolations, component: one}))
+        return self._commanded(state, services, "isolate", actor, self._redactor.text(how.reason))
+
+    def _released(self, state: State, component: str, command: CircuitCommand, actor: str) -> tuple[State, list[Record]]:
+        left, services = without(state.isolations, component)
+        return self._commanded(replace(state, isolations=left), services, command, actor)
+
+    def _commanded(
+        self, state: State, services: Iterable[str], command: CircuitCommand, actor: str, reason: str = ""
+    ) -> tuple[State, list[Record]]:
+        said: list[Record] = []
+        for service in services:
+            after = commanded(state.services, service, command, actor, self._clock.now(), reason=reason)
+            if after is not None:
+                state = replace(state, services=after)
+                said.append(self._circuit_event(after.circuits[service]))
+        return state, said
+
+    def _cut_off(self, state: State, records: Sequence[ErrorRecord]) -> tuple[State, list[Record]]:
+        """Isolates what has an error whose remedy is that (§2.1), if it is a service or a process."""
+        said: list[Record] = []
+        policy = state.settings.isolation
+        for one in records if policy.automatic else ():
+            if one.kind.partition(".")[0] != SecurityError.kind or one.component in state.isolations:
+                continue
+            if one.component in state.settings.services or one.component in state.settings.processes:
+                how = HowIsolated(
+                    f"{one.kind}: {one.message[:200]}", policy.release_after_s, stop_processes=policy.stop_processes
+                )
+                state, changes = self._isolated(state, one.component, BY_ITSELF, how)
+                said += changes
+        return state, said
 
     def _processes(self, state: State, name: str, status: ProcessStatus | None) -> dict[str, ProcessStatus]:
         if status is None:

@@ -11,8 +11,7 @@ import asyncio
 import dataclasses
 import logging
 import threading
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 from types import MappingProxyType
@@ -32,6 +31,7 @@ from resilience.control import (
     HealDecision,
     HealingDecision,
     HealTold,
+    HowIsolated,
     Input,
     Look,
     OrderGiven,
@@ -45,7 +45,10 @@ from resilience.events import Event, EventType, Heartbeat, Report
 from resilience.healing.heals import Heal
 from resilience.health import Count
 from resilience.history import History, error_event
+from resilience.isolation.isolated import Isolated
+from resilience.isolation.policy import OTHERS, zone_by_component
 from resilience.journal import ErrorRecord, EventRecord, Journal, JournalError, Record, is_damage
+from resilience.lanes import Lanes
 from resilience.lives import CRASHES, WITHIN, Lives, begun, ended, is_crash_loop
 from resilience.orders import Order
 from resilience.processes.status import ProcessStatus
@@ -55,7 +58,7 @@ from resilience.settings import Settings
 from resilience.state import Notice, State, with_settings
 
 MAX_WAITING: Final = 10_000
-"""Inputs that may wait for the journal; further ones are refused, so that a slow disk cannot fill the memory."""
+"""Inputs of one zone that may wait for the journal; further ones are refused, so that a slow disk cannot fill the memory."""
 _GROUP: Final = 500
 _TICK_S: Final = 1.0
 _FORGET_EVERY_S: Final = 600.0
@@ -102,13 +105,17 @@ class Core:
         version = int(clock.now().timestamp() * 1000)
         begin = State(
             standing=_standing_at_start(journal, self._lives, clock), services=remembered(journal.state("circuits")),
+            isolations=MappingProxyType(
+                {one.component: one for one in msgspec.convert(journal.state("isolations") or [], list[Isolated])}
+            ),
             heals=MappingProxyType({one.id: one for one in msgspec.convert(journal.state("heals") or [], list[Heal])}),
             notices=tuple(notices), settings_id=settings_id, version=version,
         )  # fmt: skip
         self._state = _recounted(with_settings(begin, settings or Settings()), history, clock)
         self._notices = self._state.notices
         self._unsaved = True  # whether the journal has yet to learn of the standing
-        self._waiting: deque[tuple[Input, Future[Any]]] = deque()
+        self._waiting: Lanes[tuple[Input, Future[Any]]] = Lanes()
+        self._zones: Mapping[str, str] = zone_by_component(self._state.settings.zones)
         self._subscribers: tuple[Subscriber, ...] = ()
         self._submitting = threading.Lock()
         self._changed = threading.Condition()
@@ -158,13 +165,16 @@ class Core:
         """
         return self._submit(Choice(level, actor, origin, confirmed))
 
-    def switch_circuit(self, service: str, command: CircuitCommand, *, actor: str, origin: str) -> Future[list[int]]:
-        """Isolates, releases or closes a service's circuit, for all agents of this machine.
+    def switch_circuit(
+        self, service: str, command: CircuitCommand, *, actor: str, origin: str, how: HowIsolated | None = None
+    ) -> Future[list[int]]:
+        """Isolates, releases or closes a service's circuit, for all agents of this machine; isolates a zone or a process.
 
         Args:
             actor, origin: as for ``set_level``. The future raises KeyError if no agent has such a service.
+            how: for how long something is isolated, and what goes with it.
         """
-        return self._submit(Switch(service, command, actor, origin))
+        return self._submit(Switch(service, command, actor, origin, how or HowIsolated()))
 
     def configure(self, settings: Settings | None, settings_id: str, notice: Notice | None) -> Future[list[int]]:
         """Puts other settings in force: rules and loops here, and agents ask for theirs; or says why not (None)."""
@@ -239,11 +249,20 @@ class Core:
         with self._submitting:  # so that nothing slips in behind the last look at what is waiting
             if self._stopping or self._loop is None:
                 raise CoreBusyError("WinClaw is not running")
-            if len(self._waiting) >= MAX_WAITING:
+            if not self._waiting.put(self._lane(an_input), (an_input, future), MAX_WAITING):
                 raise CoreBusyError(f"{MAX_WAITING} inputs are waiting for the journal already")
-            self._waiting.append((an_input, future))
         self._loop.call_soon_threadsafe(self._awake)
         return future
+
+    def _lane(self, an_input: Input) -> str:
+        """Where an input waits: commands by themselves, heartbeats too, and errors by zone (§7.1)."""
+        match an_input:
+            case Errors(reports) if reports:
+                return f"zone:{self._zones.get(reports[0].component, OTHERS)}"
+            case Heartbeat():
+                return "heartbeats"
+            case _:
+                return ""
 
     # From here on: the core's thread.
 
@@ -264,7 +283,7 @@ class Core:
                     self._wake.clear()
                     if not self._waiting and not self._stopping:
                         await self._wake.wait()
-                group = [self._waiting.popleft() for _ in range(min(len(self._waiting), _GROUP))]
+                group = self._waiting.take(_GROUP)
                 try:
                     await self._take(group, disk)
                 except Exception as error:  # a defect of ours: this group is answered, the core goes on
@@ -284,7 +303,7 @@ class Core:
         while True:
             await asyncio.sleep(_TICK_S)
             if not self._waiting:
-                self._waiting.append((Look(), Future()))
+                self._waiting.put("", (Look(), Future()), MAX_WAITING)
                 self._awake()
             if self.clock.monotonic() - forgotten_s >= _FORGET_EVERY_S:
                 before = self.clock.now() - self.max_age
@@ -347,6 +366,8 @@ class Core:
         to_keep: dict[str, Any] = self._kept(state) if self._unsaved else {}
         if state.services.circuits is not self._state.services.circuits:
             to_keep["circuits"] = kept(state.services)
+        if state.isolations is not self._state.isolations:
+            to_keep["isolations"] = msgspec.to_builtins(list(state.isolations.values()))
         if state.heals is not self._state.heals:
             to_keep["heals"] = msgspec.to_builtins(list(state.heals.values()))
         if not records and not to_keep:
@@ -400,6 +421,8 @@ class Core:
     def _publish(self, state: State, events: tuple[Event, ...]) -> None:
         if events:  # written, so whatever kept the journal from being written is over
             self._notices = tuple(one for one in self._notices if one.name != "journal")
+        if state.settings is not self._state.settings:
+            self._zones = zone_by_component(state.settings.zones)
         state = replace(state, notices=self._notices)
         changed = _shown(state) != _shown(self._state)
         with self._changed:
@@ -420,7 +443,7 @@ def _shown(state: State) -> tuple[Any, ...]:
     agents = [(agent.name, agent.alive, agent.pid) for agent in state.agents.values()]
     running = [(key, [(one.loop, one.state, one.running) for one in said.loops]) for key, said in state.loops.items()]
     processes = [(one.name, one.state, one.run, one.ready, one.why) for one in state.processes.values()]
-    told = state.waiting, state.services.probes, state.heals, state.orders
+    told = state.waiting, state.services.probes, state.heals, state.orders, state.isolations
     return state.standing, state.notices, state.settings_id, circuits, agents, running, processes, told
 
 

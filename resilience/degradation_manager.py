@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
@@ -18,7 +18,7 @@ from resilience.degradation import FEATURES, DegradationLevel, LevelPolicy, Stan
 from resilience.degradation_rules import DegradationRule, demands
 from resilience.enforcement import Enforcement
 from resilience.health import Circumstances, ServiceHealth
-from resilience.listeners import tell
+from resilience.listeners import Done, tell
 
 DEFAULT_RULES: Final = (
     DegradationRule("llm_service_failure", lambda h: not h.of("gpt-5.2").is_healthy, DegradationLevel.DEGRADED_LLM, 1),
@@ -34,13 +34,6 @@ DEFAULT_RULES: Final = (
     ),
 )
 """The rules of §5.2."""
-
-
-class _Done:
-    """What a method gives that is done already: it may be awaited, as in the document, and need not be."""
-
-    def __await__(self) -> Generator[None, None, None]:
-        yield from ()
 
 
 class DegradationManager:
@@ -101,18 +94,18 @@ class DegradationManager:
         """Has ``callback(old, new)`` called after each change, when the new level is in force; whatever it does is its own."""
         self._listeners.append(callback)
 
-    def update_service_health(self, health: ServiceHealth) -> _Done:
+    def update_service_health(self, health: ServiceHealth) -> Done:
         """Takes in how a service is."""
         with self._lock:
             self.service_health[health.service_name] = health
         self.look()
-        return _Done()
+        return Done()
 
-    def manual_override(self, level: DegradationLevel | None) -> _Done:
+    def manual_override(self, level: DegradationLevel | None) -> Done:
         """Pins ``level``; or (None) gives the choice back to the rules, and, where none is pinned, releases their latches."""
         self._move(lambda standing: choose(standing, level, actor="program", now=self.clock.now()))
         self.look()
-        return _Done()
+        return Done()
 
     def look(self) -> None:
         """Looks at the rules and the clock; what asks for the level does so by itself."""

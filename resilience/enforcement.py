@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from resilience import home
 from resilience.degradation import FEATURES, DegradationLevel
-from resilience.gate import SERVICE_FEATURES, FeatureDisabledError, blocking_feature
+from resilience.gate import SERVICE_FEATURES, FeatureDisabledError, IsolatedError, blocking_feature
 
 _MOST_AUDITED: Final = 200
 
@@ -31,7 +31,7 @@ def standing_alone(held: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
         {
             "level": level.name, "number": level.value, "cause": str(found.get("cause", "")), "features": FEATURES[level],
             "probing": [], "context_limit_tokens": limit if isinstance(limit, int) else None,
-            "services": [_isolated(name) for name in isolated],
+            "services": [_isolated(name) for name in isolated], "isolated": isolated,
         }
     )  # fmt: skip
 
@@ -59,9 +59,12 @@ class Enforcement:
         """Takes over what WinClaw tells: the state, and which flag each service needs."""
         self.state, self._gates = state, gates
 
-    def refusal(self, service: str, *, read_only: bool) -> Callable[[], FeatureDisabledError] | None:
+    def refusal(self, service: str, *, read_only: bool) -> Callable[[], FeatureDisabledError | IsolatedError] | None:
         """What makes the error with which calls to ``service`` are refused; None while they are allowed."""
         state = self.state
+        if service in state.get("isolated", ()):
+            because = next((str(one["because"]) for one in state["services"] if one["name"] == service), "")
+            return lambda: IsolatedError(service, because)
         feature = blocking_feature(service, state["features"], self._gates, read_only, state.get("probing", ()))
         if feature is None:
             return None

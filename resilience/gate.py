@@ -45,6 +45,24 @@ class FeatureDisabledError(RefusedError):
         return type(self), (self.service, self.feature, self.level, self.cause)
 
 
+class IsolatedError(RefusedError):
+    """What was to be called is isolated (§7.2); the call was not made.
+
+    Attributes:
+        component: what is isolated. because: why. retry_after_s: until it is released by itself; None: nobody knows.
+    """
+
+    kind = "refused.isolated"
+    gate = "isolation"
+
+    def __init__(self, component: str, because: str, retry_after_s: float | None = None) -> None:
+        super().__init__(f"{component} is isolated: {because}")
+        self.component, self.because, self.retry_after_s = component, because, retry_after_s
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.component, self.because, self.retry_after_s)
+
+
 class LoopPausedError(RefusedError):
     """The present level does not allow this loop (§5.1): it does not begin, or is asked to pause.
 

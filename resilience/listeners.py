@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any
+
+
+class Done:
+    """What a method gives that is done already: it may be awaited, as in the document, and need not be."""
+
+    def __await__(self) -> Generator[None, None, None]:
+        yield from ()
+
 
 _log = logging.getLogger("winclaw.listeners")
 

@@ -136,7 +136,9 @@ def heard(services: Services, beat: Heartbeat, now: datetime) -> tuple[Services,
     return services._replace(seen=MappingProxyType(seen)), changed
 
 
-def commanded(services: Services, name: str, command: CircuitCommand, actor: str, now: datetime) -> Services | None:
+def commanded(
+    services: Services, name: str, command: CircuitCommand, actor: str, now: datetime, *, reason: str = ""
+) -> Services | None:
     """The services after a person's ``command``; None where it changes nothing.
 
     Raises:
@@ -149,7 +151,7 @@ def commanded(services: Services, name: str, command: CircuitCommand, actor: str
         circuit = ServiceCircuit(name=name, state="CLOSED", since=now, because="")
     match command:
         case "isolate":
-            after = _changed(circuit, "ISOLATED", f"isolated by {actor}", now)
+            after = _changed(circuit, "ISOLATED", f"isolated by {actor}{': ' if reason else ''}{reason}", now)
         case "release":
             after = _changed(circuit, "HALF_OPEN", f"released by {actor}", now) if circuit.state == "ISOLATED" else circuit
         case "reset":

@@ -15,6 +15,7 @@ from resilience.detection.policy import Probe
 from resilience.events import Name, SeverityName, Text
 from resilience.gate import SERVICE_FEATURES
 from resilience.healing.policy import SelfHealing
+from resilience.isolation.policy import ZONES, Isolation, Zone, in_two_zones
 from resilience.policies import (
     CIRCUIT_CONFIGS,
     RETRY_POLICIES,
@@ -367,6 +368,10 @@ class Settings(Section, frozen=True, kw_only=True):
     processes: Annotated[Mapping[ProcessName, Process], means("programs that WinClaw starts and watches")] = field(
         default_factory=dict
     )
+    zones: Annotated[
+        Mapping[Name, Zone], means("components that share one fate; yours change the defaults or are added to them")
+    ] = field(default_factory=lambda: dict(ZONES))
+    isolation: Isolation = Isolation()
     detection: Detection = Detection()
     outbox: Annotated[OutboxLimits, means("messages that agents send")] = OutboxLimits()
     retention: Retention = Retention()
@@ -392,6 +397,7 @@ class Settings(Section, frozen=True, kw_only=True):
         for name in self.detection.probes:
             if name in self.services:
                 yield f"detection.probes.{name}", f"there is a service of that name; give the probe to it: services.{name}.probe"
+        yield from in_two_zones(self.zones)
         yield from _not_understood(self.degradation.rules, self.services)
         yield from not_startable(self.processes)
 

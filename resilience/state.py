@@ -16,6 +16,7 @@ from resilience.degradation import FEATURES, DegradationLevel, Standing
 from resilience.degradation_rules import DegradationRule
 from resilience.healing.heals import Heal, Heals, HealState
 from resilience.health import Tally
+from resilience.isolation.isolated import BY_ITSELF, Isolated, Isolations
 from resilience.orders import Orders
 from resilience.presence import NOBODY, Agents
 from resilience.processes.status import ProcessStatus
@@ -48,6 +49,7 @@ class State(Struct, frozen=True, kw_only=True):
     waiting: Mapping[str, int] = MappingProxyType({})
     heals: Heals = MappingProxyType({})
     orders: Orders = MappingProxyType({})
+    isolations: Isolations = MappingProxyType({})
     tally: Tally = Tally()
     notices: tuple[Notice, ...] = ()
     settings: Settings = Settings()
@@ -71,6 +73,7 @@ class State(Struct, frozen=True, kw_only=True):
             "context_limit_tokens": self.context_limit_tokens(),
             "services": self.services.view(now),
             "isolated": [one.name for one in self.services.circuits.values() if one.state == "ISOLATED"],
+            "isolations": [one.view() for one in self.isolations.values()],
             "probing": sorted(standing.probing),
             "probes": [{"name": name, **probe.view()} for name, probe in self.services.probes.items()],
             "healing": [heal.view() for heal in self.heals.values() if heal.is_open],
@@ -92,8 +95,9 @@ class State(Struct, frozen=True, kw_only=True):
             for name, probe in self.services.probes.items()
             if not probe.well and name not in self.settings.services
         ]
+        isolated = [_notice_of_isolation(one) for one in self.isolations.values() if one.actor == BY_ITSELF]
         heals = [_notice_of_heal(heal) for heal in self.heals.values() if heal.state in (HealState.WAITING, HealState.ESCALATED)]
-        return (*self.notices, *processes, *probes, *heals)
+        return (*self.notices, *processes, *probes, *isolated, *heals)
 
     def _rules_want(self) -> dict[str, Any]:
         wanted = self.standing.wanted
@@ -122,6 +126,14 @@ def _notice_of(process: ProcessStatus) -> Notice:
         what, action = f"The process {process.name} cannot start.", "End the other program, or give one of them another port."
     cause = f"{process.needs_you[:1].upper()}{process.needs_you[1:]}."
     return Notice(name=f"process:{process.name}", what=what, cause=cause, action=action)
+
+
+def _notice_of_isolation(one: Isolated) -> Notice:
+    by_itself = f" It ends by itself at {one.until:%H:%M} UTC." if one.until is not None else ""
+    return Notice(
+        name=f"isolated:{one.component}", what=f"{one.component} was isolated.", cause=f"{one.reason}.",
+        action=f"Look at it, then release it on the page Circuits.{by_itself}",
+    )  # fmt: skip
 
 
 def _notice_of_heal(heal: Heal) -> Notice:

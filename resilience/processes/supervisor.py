@@ -26,6 +26,7 @@ from resilience.detection.metrics import TreeUse
 from resilience.detection.prober import Prober
 from resilience.detection.standing import Standing
 from resilience.events import EventType
+from resilience.isolation.isolated import stopped
 from resilience.processes import records
 from resilience.processes.output import OUTPUT, tail_of
 from resilience.processes.policy import Process, start_order
@@ -163,7 +164,7 @@ class Supervisor:
     # From here on: the thread, but for what start() does before there is one.
 
     def _heard(self, _: object, state: Any) -> None:
-        seen = (state.standing.level, state.settings.processes)
+        seen = (state.standing.level, state.settings.processes, state.isolations)
         if seen != self._seen:
             self._seen = seen
             self._messages.put(None)
@@ -220,7 +221,9 @@ class Supervisor:
                 for other in self._table.values()
             )
             return "" if needed else "WinClaw was quit"
-        return "Safe Mode is on" if safe_mode and one.policy.in_safe_mode == "stop" else ""
+        if safe_mode and one.policy.in_safe_mode == "stop":
+            return "Safe Mode is on"
+        return stopped(self._core.state.isolations).get(name, "")
 
     def _waits_for(self, name: str, one: Supervised, now_s: float) -> str:
         for needed in one.policy.depends_on:

@@ -60,13 +60,14 @@ def test_the_file_of_a_first_run_shows_every_section() -> None:
 
 def test_the_examples_in_the_file_of_a_first_run_work_when_uncommented() -> None:
     uncommented = re.sub(r"(?m)^( *)#  ", r"\1  ", DEFAULT_TEXT)
-    for name, empty in (("rules", "[]"), ("services", "{}"), ("loops", "{}"), ("processes", "{}"), ("probes", "{}")):
+    for name, empty in (("rules", "[]"), ("services", "{}"), ("loops", "{}"), ("processes", "{}"), ("probes", "{}"), ("zones", "{}")):
         uncommented = uncommented.replace(f"{name}: {empty}", f"{name}:")
     read = parse(uncommented)
     assert [rule.name for rule in read.classification.rules] == ["out of credit"]
     assert read.services["my_search"].feature == "allow_network_access"
     assert read.loops["my_loop"].tier == "core"
     assert read.processes["gateway"].depends_on == ("ollama",)
+    assert read.zones["my_tools"].components == ("my_search", "my_calendar")
     assert read.detection.probes["data_disk"].min_free_mb == 2000
 
 

@@ -1,0 +1,170 @@
+"""What is cut off, for how long, and what goes with it (§7)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from resilience import FaultIsolator, IsolatedError, Resilience
+from resilience.control import HowIsolated
+from resilience.core import Core
+from resilience.events import Heartbeat, Report
+from resilience.healing.diagnosis import Diagnosis
+from resilience.healing.heals import Heal, HealState
+from resilience.healing.policy import HealingActionType
+from resilience.isolation.isolated import members
+from resilience.isolation.policy import Zone, in_two_zones
+from resilience.lanes import Lanes
+from resilience.processes.policy import Process
+from resilience.settings import Service, Settings
+from resilience.testing import FakeClock
+from tests.resilience.processes.conftest import SLEEPER, House
+from tests.resilience.test_core import clock, core, start  # noqa: F401 -- fixtures
+
+SETTINGS = Settings(
+    services={**Settings().services, "vector_store": Service(process="chroma")},
+    processes={"chroma": Process(command=("chroma",)), "gateway": Process(command=("gateway",))},
+)
+
+
+def isolate(core: Core, component: str, command: Any = "isolate", **how: Any) -> None:  # noqa: F811
+    core.switch_circuit(component, command, actor="me", origin="here", how=HowIsolated(**how)).result(10)
+
+
+def circuits(core: Core) -> dict[str, str]:  # noqa: F811
+    return {one.name: one.state for one in core.state.services.circuits.values()}
+
+
+@pytest.mark.parametrize(
+    ("component", "services", "processes"),
+    [
+        ("gmail_api", ("gmail_api",), ()),
+        ("vector_store", ("vector_store",), ("chroma",)),
+        ("gateway", (), ("gateway",)),
+        ("nobody_knows_it", ("nobody_knows_it",), ()),
+        ("external", SETTINGS.zones["external"].components, ("chroma",)),
+    ],
+)
+def test_what_belongs_to_a_component(component: str, services: tuple[str, ...], processes: tuple[str, ...]) -> None:
+    assert members(SETTINGS, component) == (services, processes)
+
+
+def test_the_documents_three_zones_are_there_and_nothing_is_in_two() -> None:
+    assert list(Settings().zones) == ["agent_core", "execution", "external"]
+    assert not list(in_two_zones(Settings().zones))
+    wrong = {"a": Zone(components=("x",)), "b": Zone(components=("x",)), "others": Zone()}
+    assert [key for key, _ in in_two_zones(wrong)] == ["zones.b.components", "zones.others"]
+
+
+def test_a_zone_is_isolated_and_released_whole(core: Core) -> None:  # noqa: F811
+    isolate(core, "execution", reason="it is being attacked")
+    assert circuits(core) == dict.fromkeys(Settings().zones["execution"].components, "ISOLATED")
+    assert core.state.services.circuits["file_system"].because == "isolated by me: it is being attacked"
+    isolate(core, "file_system", reason="and this")
+    isolate(core, "execution", "release")
+    assert {name for name, state in circuits(core).items() if state == "ISOLATED"} == {"file_system"}
+    isolate(core, "file_system", "release")
+    assert not core.state.isolations
+
+
+def test_an_isolation_ends_with_its_time(core: Core, clock: FakeClock) -> None:  # noqa: F811
+    isolate(core, "gmail_api", for_s=60.0)
+    clock.advance(59)
+    core.beat(Heartbeat(agent="a")).result(10)
+    assert circuits(core) == {"gmail_api": "ISOLATED"}
+    clock.advance(1)
+    version = core.state.version
+    while circuits(core) == {"gmail_api": "ISOLATED"}:  # the core looks at the clock once a second
+        version = core.wait_for_change(version, 2).version
+    assert circuits(core) == {"gmail_api": "HALF_OPEN"}
+    assert not core.state.isolations
+
+
+def test_a_verified_heal_ends_an_isolation_that_waits_for_one(core: Core, clock: FakeClock) -> None:  # noqa: F811
+    isolate(core, "gmail_api", until_healed=True)
+    isolate(core, "twilio_api")
+    for target in ("gmail_api", "twilio_api"):
+        heal = Heal(
+            id=1, rule="r", action=HealingActionType.RESET_CONNECTIONS, target=target, state=HealState.FAILED, trigger="",
+            at=clock.now(), diagnosis=Diagnosis(pattern="r", component=target, root_cause=target),
+        )  # fmt: skip
+        core.tell_heal(heal).result(10)
+        assert circuits(core)["gmail_api"] == ("ISOLATED" if target == "gmail_api" else "HALF_OPEN")
+        core.tell_heal(replace(heal, state=HealState.HEALED)).result(10)
+    assert circuits(core) == {"gmail_api": "HALF_OPEN", "twilio_api": "ISOLATED"}
+
+
+def test_a_service_with_a_security_error_is_cut_off_by_itself_and_a_person_told(core: Core) -> None:  # noqa: F811
+    def said(component: str) -> None:
+        core.report([Report(type="PromptInjectionError", message="ignore that", component=component, operation="read")]).result(10)
+
+    said("my_parser")
+    assert circuits(core) == {}
+    said("gmail_api")
+    assert circuits(core) == {"gmail_api": "ISOLATED"}
+    assert [one.name for one in core.state.needs_you] == ["isolated:gmail_api"]
+    assert core.state.isolations["gmail_api"].until is not None
+    isolate(core, "gmail_api", "reset")
+    assert circuits(core) == {"gmail_api": "CLOSED"}
+    assert core.state.needs_you == ()
+
+
+def test_isolations_survive_a_restart(start: Callable[[], Core]) -> None:  # noqa: F811
+    first = start()
+    isolate(first, "gmail_api", for_s=3600.0, reason="it loops")
+    first.stop()
+    again = start()
+    assert again.state.isolations["gmail_api"].reason == "it loops"
+    assert circuits(again) == {"gmail_api": "ISOLATED"}
+
+
+def test_the_processes_of_what_is_isolated_are_stopped_if_asked_and_come_back(tmp_path: Path) -> None:
+    house = House(tmp_path, {"chroma": Process(command=SLEEPER)})
+    house.settings = Settings(processes=house.settings.processes, services=SETTINGS.services)
+    house.core.configure(house.settings, "other", None).result(10)
+    try:
+        house.start()
+        first = house.becomes("chroma", "running")
+        isolate(house.core, "vector_store")
+        assert house.status("chroma") == first
+        isolate(house.core, "vector_store", stop_processes=True, reason="it leaks")
+        assert "vector_store is isolated: it leaks" in house.becomes("chroma", "waiting").why
+        isolate(house.core, "vector_store", "release")
+        assert house.becomes("chroma", "running", run=first.run + 1).pid != first.pid
+    finally:
+        house.stop()
+
+
+def test_an_isolator_of_ones_own_refuses_calls_until_the_time_is_up() -> None:
+    own = FakeClock()
+    isolator = FaultIsolator(clock=own)
+    ask = Resilience(gate=isolator.gate, clock=own).protect("x", retry="none")(lambda: 1)
+    assert ask() == 1
+    isolator.isolate_component("x", "it floods", duration_seconds=10)
+    with pytest.raises(IsolatedError, match="x is isolated: it floods") as refused:
+        ask()
+    assert refused.value.retry_after_s == 10
+    assert isolator.get_isolated_components() == {"x"}
+    own.advance(10)
+    assert ask() == 1
+    assert not isolator.get_isolated_components()
+    isolator.isolate_component("x", "again")
+    assert isolator.is_isolated("x")
+    isolator.restore_component("x")
+    assert ask() == 1
+    with pytest.raises(ValueError, match="duration_seconds"):
+        isolator.isolate_component("x", "no", duration_seconds=0)
+
+
+def test_lanes_take_turns_and_each_has_its_own_bound() -> None:
+    lanes: Lanes[str] = Lanes()
+    assert all(lanes.put("flood", f"f{n}", 5) is (n < 5) for n in range(9))
+    assert lanes.put("calm", "c0", 5)
+    assert lanes.take(3) == ["f0", "c0", "f1"]
+    assert len(lanes) == 3
+    assert lanes.take(9) == ["f2", "f3", "f4"]
+    assert not lanes
