@@ -45,6 +45,8 @@ if TYPE_CHECKING:
         RetryExhaustedError,
         retry,
     )
+    from resilience.sandbox.limits import ResourceLimitExceeded, ResourceLimits, SandboxError, SandboxResult
+    from resilience.sandbox.sandbox import ExecutionSandbox
 
 __version__ = "0.1.0"
 # What is fetched when it is first asked for: whoever only reports errors pays for none of it.
@@ -67,6 +69,8 @@ _LATER = {
     "ollama": "Ollama OllamaUnavailableError",
     "outbox": "Message OutboxError OutboxFullError",
     "executor": "Resilience ResilientAgentExecutor",
+    "sandbox.limits": "ResourceLimitExceeded ResourceLimits SandboxError SandboxResult",
+    "sandbox.sandbox": "ExecutionSandbox",
     "retrying": "RETRY_STRATEGIES RetryConfig RetryContext RetryExecutor RetryExhaustedError retry",
 }
 _WHERE = {name: module for module, names in _LATER.items() for name in names.split()}
@@ -90,6 +94,7 @@ __all__ = [  # noqa: PLE0604 -- _taxonomy is a list of names
     "ErrorContext",
     "ErrorImpact",
     "ErrorSeverity",
+    "ExecutionSandbox",
     "FaultIsolator",
     "FeatureDisabledError",
     "HealingAction",
@@ -106,10 +111,14 @@ __all__ = [  # noqa: PLE0604 -- _taxonomy is a list of names
     "RefusedError",
     "Resilience",
     "ResilientAgentExecutor",
+    "ResourceLimitExceeded",
+    "ResourceLimits",
     "RetryConfig",
     "RetryContext",
     "RetryExecutor",
     "RetryExhaustedError",
+    "SandboxError",
+    "SandboxResult",
     "SelfHealingEngine",
     "ServiceHealth",
     "connect",

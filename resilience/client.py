@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from resilience.executor import Fallback, Resilience
     from resilience.outbox import Outbox
     from resilience.retrying import RetryConfig
+    from resilience.sandbox.sandbox import ExecutionSandbox
     from resilience.settings import Settings
     from resilience.shared_circuits import SharedCircuits
     from resilience.watch import Watch
@@ -49,6 +50,7 @@ class Agent:
         self._loops: AgentLoops | None = None
         self._outbox: Outbox | None = None
         self._orders: AgentOrders | None = None
+        self._sandbox: ExecutionSandbox | None = None
         self._told: Mapping[str, Any] | None = None
         self._settings: Settings | None = None
         self._making = threading.RLock()
@@ -222,6 +224,20 @@ class Agent:
             return function
 
         return decorate
+
+    @property
+    def sandbox(self) -> ExecutionSandbox:
+        """Runs programs and functions in child processes under limits (§7.2), as far as the level allows.
+
+        ``enable_code_execution`` must be on for anything to run, ``enable_shell`` for a shell, ``allow_network_access`` for a
+        network; what runs ends when the level takes its flag away. Needs psutil: ``pip install winclaw[sandbox]``.
+        """
+        with self._making:
+            if self._sandbox is None:
+                from resilience.sandbox.sandbox import ExecutionSandbox  # noqa: PLC0415 -- few agents need it
+
+                self._sandbox = ExecutionSandbox(refusal=self._enforcement.sandbox_refusal, clock=self._clock)
+            return self._sandbox
 
     def _scale(self, service: str, scale: float, for_s: float) -> str:
         return self.resilience.scale(service, scale, for_s)

@@ -202,9 +202,9 @@ error_handling:
     healing_cooldown: 60
     # What is done about what stands in docs/healing.md; a list of rules of your own replaces it.
 
-  # What a security error does: the service or process that it is about is cut off, for so many seconds.
+  # Errors of these kinds cut the service or process off that they are about, for so many seconds.
   isolation:
-    automatic: true
+    kinds: [security.sandbox_escape]
     release_after_s: 900
 
   # Components that share one fate: a flood of errors of one zone delays no other. Yours are added to the usual three.

@@ -20,7 +20,7 @@ from resilience.classification import ErrorClassifier
 from resilience.clock import Clock, as_text
 from resilience.degradation import DegradationLevel, LevelPolicy, Standing, choose, followed
 from resilience.degradation_rules import demands
-from resilience.errors import SecurityError
+from resilience.errors import is_below
 from resilience.events import EventType, Heartbeat, Report
 from resilience.healing.heals import Heal, HealState, with_heal
 from resilience.health import Count
@@ -321,11 +321,11 @@ class Control:
         return state, said
 
     def _cut_off(self, state: State, records: Sequence[ErrorRecord]) -> tuple[State, list[Record]]:
-        """Isolates what has an error whose remedy is that (§2.1), if it is a service or a process."""
+        """Isolates what has an error of a kind that asks for it, if that is a service or a process."""
         said: list[Record] = []
         policy = state.settings.isolation
-        for one in records if policy.automatic else ():
-            if one.kind.partition(".")[0] != SecurityError.kind or one.component in state.isolations:
+        for one in records:
+            if not is_below(one.kind, policy.kinds) or one.component in state.isolations:
                 continue
             if one.component in state.settings.services or one.component in state.settings.processes:
                 how = HowIsolated(

@@ -14,6 +14,7 @@ from resilience import home
 from resilience.degradation import FEATURES, DegradationLevel
 from resilience.gate import SERVICE_FEATURES, FeatureDisabledError, IsolatedError, blocking_feature
 
+_SANDBOX: Final = {"code": "enable_code_execution", "shell": "enable_shell", "network": "allow_network_access"}
 _MOST_AUDITED: Final = 200
 
 
@@ -69,6 +70,13 @@ class Enforcement:
         if feature is None:
             return None
         return lambda: FeatureDisabledError(service, feature, state["level"], state["cause"])
+
+    def sandbox_refusal(self, kind: str) -> FeatureDisabledError | None:
+        """Why the sandbox may not do what ``kind`` says (``code``, ``shell`` or ``network``) at this level; None if it may."""
+        state, feature = self.state, _SANDBOX[kind]
+        if state["features"].get(feature, False):
+            return None
+        return FeatureDisabledError("the sandbox", feature, state["level"], state["cause"])
 
     def gate(self, service: str, read_only: bool) -> Callable[[str], None] | None:
         """What each call to ``service`` has to ask; None while all are allowed and nobody counts them."""

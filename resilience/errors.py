@@ -10,7 +10,7 @@ and 502 have classes of their own.
 from __future__ import annotations
 
 import copyreg
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -584,3 +584,8 @@ TAXONOMY: Final[Mapping[str, type[WinClawError]]] = MappingProxyType(
 
 KINDS: Final[Mapping[str, type[WinClawError]]] = MappingProxyType({one.kind: one for one in TAXONOMY.values()})
 """The same by ``kind``."""
+
+
+def is_below(kind: str, kinds: Iterable[str]) -> bool:
+    """Whether ``kind`` is one of ``kinds``, or stands below one in the taxonomy's tree."""
+    return any(kind == one or kind.startswith(f"{one}.") for one in kinds)

@@ -20,12 +20,13 @@ ROOMS: Final = {
     "decisions": (
         "detection.anomalies detection.flood detection.lines detection.policy detection.reading detection.standing processes.policy processes.status processes.supervision "
         "blame bulkhead circuit circuit_registry circuit_states classification conditions degradation degradation_manager degradation_rules enforcement evidence "
-        "executor gate healing.diagnosis healing.heals healing.policy isolation.isolated isolation.isolator isolation.policy lanes health healing.verification hedging known_errors listeners lives loops orders outgoing pipeline presence redaction refusals retry_budget retrying "
+        "executor gate healing.diagnosis healing.heals healing.policy isolation.isolated isolation.isolator isolation.policy lanes health healing.verification hedging known_errors listeners lives loops orders outgoing pipeline presence redaction refusals retry_budget retrying sandbox.limits "
         "services settings sliding_window state timeouts wrapping"
     ),
     "adapters": (
         "detection.metrics detection.prober detection.probes processes.identity processes.output processes.ports processes.posix processes.records processes.spawning "
         "processes.takeover processes.windows "
+        "sandbox.guard sandbox.posix sandbox.runner sandbox.sandbox sandbox.tree_watch sandbox.windows "
         "config config_check config_nodes config_problems config_values "
         "control history intake journal last_word link locked ollama memory ollama_wire outbox_file outbox_store reporting shared_circuits log spool wire"
     ),

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import resilience
-from resilience import CircuitBreakerOpenError, DegradationLevel, FeatureDisabledError, LoopPausedError
+from resilience import DegradationLevel, FeatureDisabledError, IsolatedError, LoopPausedError
 from resilience.client import Agent
 from resilience.home import CONFIG, HELD
 from resilience.outbox import Message
@@ -118,7 +118,7 @@ def test_an_isolated_service_stays_isolated_while_nobody_runs(folder: Path, conn
     with running(folder, port=0) as winclaw:
         winclaw.core.switch_circuit("file_system", "isolate", actor="test", origin="here").result(10)
     agent = connect()
-    with pytest.raises(CircuitBreakerOpenError, match="isolated when WinClaw was last there"):
+    with pytest.raises(IsolatedError, match="isolated when WinClaw was last there"):
         agent.protect("file_system")(fail)()
     with running(folder, port=0) as winclaw:
         winclaw.core.switch_circuit("file_system", "reset", actor="test", origin="here").result(10)

@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta, field
 
-from resilience.errors import TAXONOMY
+from resilience.errors import KINDS, is_below
 from resilience.events import Name, Text
 from resilience.sections import Section, means
 
@@ -33,7 +33,6 @@ ActionName = Literal[
 Metric = Literal["cpu_percent", "memory_percent", "swap_percent", "memory_mb"]
 MACHINE: Final = "machine"
 """The component whose measurements are those of the whole machine."""
-_KINDS: Final = frozenset(one.kind for one in TAXONOMY.values())
 
 
 class HealingRule(Section, frozen=True, kw_only=True):
@@ -78,22 +77,18 @@ class HealingRule(Section, frozen=True, kw_only=True):
             yield "actions", "it does nothing; name what is to be done"
         for key, kinds in (("kinds", self.kinds), ("except_kinds", self.except_kinds)):
             for kind in kinds:
-                if kind not in _KINDS:
+                if kind not in KINDS:
                     yield key, f"there is no kind of error {kind!r}"
 
     def fits(self, kind: str, component: str, operation: str) -> bool:
         """Whether an error is such trouble."""
         return (
             self.measurement is None
-            and (not self.kinds or _is_below(kind, self.kinds))
-            and not _is_below(kind, self.except_kinds)
+            and (not self.kinds or is_below(kind, self.kinds))
+            and not is_below(kind, self.except_kinds)
             and (not self.components or component in self.components)
             and (not self.operations or operation in self.operations)
         )
-
-
-def _is_below(kind: str, kinds: tuple[str, ...]) -> bool:
-    return any(kind == one or kind.startswith(f"{one}.") for one in kinds)
 
 
 Folder = Annotated[Text, Meta(min_length=3)]

@@ -8,6 +8,7 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
+from resilience.errors import KINDS, SandboxEscapeError
 from resilience.events import Name, Text
 from resilience.sections import Section, means
 
@@ -25,11 +26,18 @@ class Zone(Section, frozen=True, kw_only=True):
 class Isolation(Section, frozen=True, kw_only=True):
     """What WinClaw cuts off by itself (§7)."""
 
-    automatic: Annotated[bool, means("whether a service or process with a security error is isolated")] = True
+    kinds: Annotated[
+        tuple[Name, ...], means("kinds of errors, each with all below it, that isolate the service or process of the error")
+    ] = (SandboxEscapeError.kind,)
     release_after_s: Annotated[
         Annotated[float, Meta(ge=1, le=31_536_000)] | None, means("when it is released again; none: by a person only", "s")
     ] = 900.0
     stop_processes: Annotated[bool, means("whether its processes are stopped for as long")] = False
+
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        for kind in self.kinds:
+            if kind not in KINDS:
+                yield "kinds", f"there is no kind of error {kind!r}"
 
 
 ZONES: Final[Mapping[str, Zone]] = MappingProxyType(

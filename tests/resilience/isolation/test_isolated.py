@@ -98,9 +98,9 @@ def test_a_verified_heal_ends_an_isolation_that_waits_for_one(core: Core, clock:
     assert circuits(core) == {"gmail_api": "HALF_OPEN", "twilio_api": "ISOLATED"}
 
 
-def test_a_service_with_a_security_error_is_cut_off_by_itself_and_a_person_told(core: Core) -> None:  # noqa: F811
+def test_a_service_that_has_escaped_is_cut_off_by_itself_and_a_person_told(core: Core) -> None:  # noqa: F811
     def said(component: str) -> None:
-        core.report([Report(type="PromptInjectionError", message="ignore that", component=component, operation="read")]).result(10)
+        core.report([Report(type="SandboxEscapeError", message="it is out", component=component, operation="read")]).result(10)
 
     said("my_parser")
     assert circuits(core) == {}

@@ -1,0 +1,91 @@
+"""A sandboxed program on Linux and other POSIX systems: behind a guard, in a session of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from resilience.processes import posix as system
+from resilience.processes.identity import TOKEN, end_carriers
+from resilience.sandbox.limits import ResourceLimits
+
+assert sys.platform != "win32"
+
+_MB: Final = 1024 * 1024
+_GUARD: Final = Path(__file__).with_name("guard.py")
+COUNTS_HEAD: Final = False
+_PATIENCE_S: Final = 2.0
+
+
+class Child:
+    """A program that runs behind its guard."""
+
+    def __init__(
+        self, command: Sequence[str], environment: Mapping[str, str], folder: Path, limits: ResourceLimits, *, network: bool
+    ) -> None:
+        told_alive, self._alive = os.pipe()
+        self._report, told_report = os.pipe()
+        self._token = environment[TOKEN]
+        told = {
+            "alive": told_alive, "report": told_report, "command": list(command), "network": network,
+            "rlimits": {  # what the watcher would name at its next look; these hold until then
+                "RLIMIT_CPU": math.ceil(limits.max_cpu_seconds), "RLIMIT_NOFILE": 2 * limits.max_file_descriptors,
+                "RLIMIT_FSIZE": limits.max_disk_io_mb * _MB, "RLIMIT_DATA": 2 * limits.max_memory_mb * _MB, "RLIMIT_CORE": 0,
+            },
+        }  # fmt: skip
+        try:
+            self.process = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(_GUARD), json.dumps(told)], env=dict(environment), cwd=folder,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, pass_fds=(told_alive, told_report),
+                **system.OF_ITS_OWN,
+            )  # fmt: skip
+        except OSError:
+            os.close(self._alive)
+            os.close(self._report)
+            raise
+        finally:
+            os.close(told_alive)
+            os.close(told_report)
+
+    def end(self) -> None:
+        """Has the guard end everything; where the guard is gone, looks for what it has left."""
+        self._close_alive()
+        try:
+            self.process.wait(_PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            system.end_group(self.process.pid, None)
+            self.process.wait()
+
+    def outcome(self) -> dict[str, Any]:
+        """How it ended, as the guard tells; what is left is ended if the guard does not. Afterwards all is closed.
+
+        Raises:
+            OSError: the program could not be started.
+        """
+        self._close_alive()
+        with os.fdopen(self._report, "rb") as report:
+            text = report.read(10_000)
+        told: dict[str, Any] = {}
+        with contextlib.suppress(ValueError):
+            told = json.loads(text.partition(b"}")[0] + b"}") if text else {}
+        if "errno" in told:
+            raise OSError(told["errno"], told["message"])
+        if not told:
+            system.end_group(self.process.pid, None)
+            end_carriers(self._token)
+            return {"code": self.process.returncode, "cpu_s": 0.0, "peak_kb": 0, "network_cut_off": False}
+        if sys.platform == "darwin":
+            told["peak_kb"] /= 1024
+        return told
+
+    def _close_alive(self) -> None:
+        if self._alive >= 0:
+            os.close(self._alive)
+            self._alive = -1

@@ -1,0 +1,276 @@
+"""Programs and functions in the sandbox: what holds them, and that nothing of them is left."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from msgspec.structs import replace
+
+import resilience
+from resilience import ExecutionSandbox, FeatureDisabledError, ResourceLimitExceeded, ResourceLimits, SandboxError
+from resilience.processes.identity import TOKEN, carriers
+from tests.resilience.sandbox import called
+
+POSIX = sys.platform != "win32"
+DEADLINE_S = 30
+LIMITS = ResourceLimits(max_cpu_seconds=5, max_memory_mb=200, max_disk_io_mb=10, max_output_mb=1.0, wall_seconds=30)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left() -> Iterator[None]:
+    yield
+    assert not carriers(f"sandbox:{os.getpid()}:")
+
+
+def python(code: str) -> list[str]:
+    return [sys.executable, "-c", code]
+
+
+def hit(code: str, **limits: Any) -> ResourceLimitExceeded:
+    """The limit that ``code`` hits."""
+    with pytest.raises(ResourceLimitExceeded) as exceeded:
+        ExecutionSandbox(replace(LIMITS, **limits)).run(python(code))
+    return exceeded.value
+
+
+def until(met: Callable[[], Any]) -> Any:
+    end = time.monotonic() + DEADLINE_S
+    while time.monotonic() < end:
+        if found := met():
+            return found
+        time.sleep(0.01)
+    raise AssertionError(f"not within {DEADLINE_S} s")
+
+
+def test_a_program_runs_and_what_it_wrote_comes_back() -> None:
+    code = "import sys; print(sys.stdin.read()[::-1]); print('oh', file=sys.stderr); sys.exit(3)"
+    done = ExecutionSandbox().run(python(code), input=b"abc")
+    assert (done.returncode, done.stdout.split(), done.stderr.split()) == (3, [b"cba"], [b"oh"])
+    assert 0 < done.peak_memory_mb < 512
+    assert done.network == "allowed"
+    assert done.seconds < DEADLINE_S
+
+
+def test_what_is_no_command_is_refused_before_anything_starts() -> None:
+    for nothing in ([], [""], "echo hello"):
+        with pytest.raises(ValueError, match="command is a list"):
+            ExecutionSandbox().run(nothing)
+    with pytest.raises(FileNotFoundError):
+        ExecutionSandbox().run(["there-is-no-such-program"])
+    with pytest.raises(ValueError, match="max_memory_mb"):
+        ExecutionSandbox(ResourceLimits(max_memory_mb=1))
+
+
+def test_its_environment_is_clean_and_its_folder_its_own_and_gone_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "secret")
+    monkeypatch.setenv("WINCLAW_HOME", "elsewhere")
+    sandbox = ExecutionSandbox()
+    seen = sandbox.run_python(called.environment)
+    assert "secret" not in seen.values()
+    assert {name for name in seen if name.upper().startswith("WINCLAW")} == {TOKEN}
+    assert seen["HOME"] == seen["TMPDIR"]
+    assert Path(seen["cwd"]).resolve() != Path.cwd().resolve()
+    assert not Path(seen["cwd"]).exists()
+    done = sandbox.run(python("import os; print(os.environ['MINE'])"), environment={"MINE": "7"})
+    assert done.stdout.split() == [b"7"]
+
+
+def test_processor_time_is_limited() -> None:
+    exceeded = hit("while True: pass", max_cpu_seconds=0.3)
+    assert (exceeded.limit, exceeded.allowed) == ("max_cpu_seconds", 0.3)
+    assert exceeded.used < 5
+
+
+def test_memory_is_limited_for_the_whole_tree() -> None:
+    assert hit("x = [bytearray(10_000_000) for _ in range(60)]; import time; time.sleep(60)").limit == "max_memory_mb"
+    child = "x = bytearray(120_000_000); import time; time.sleep(60)"
+    assert hit(f"import subprocess, sys; [subprocess.Popen([sys.executable, '-c', {child!r}]) for _ in range(2)][0].wait()").limit == (
+        "max_memory_mb"
+    )
+
+
+def test_a_storm_of_processes_is_ended() -> None:
+    code = (
+        "import subprocess, sys, time\n"
+        "for _ in range(40): subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\ntime.sleep(60)"
+    )
+    assert hit(code, max_processes=4, max_memory_mb=4000).limit == "max_processes"
+
+
+def test_open_files_are_limited() -> None:
+    code = "import os, time; files = [open(os.path.join(os.path.dirname(os.__file__), 'os.py')) for _ in range(40)]; time.sleep(60)"
+    assert hit(code, max_file_descriptors=30).limit == "max_file_descriptors"
+
+
+def test_output_is_limited_and_never_fills_the_memory() -> None:
+    exceeded = hit("import sys\nwhile True: sys.stdout.write('x' * 100_000)")
+    assert exceeded.limit == "max_output_mb"
+    assert 0 < len(exceeded.stdout) <= 1024 * 1024
+
+
+def test_what_is_written_to_disk_is_limited() -> None:
+    assert hit("f = open('x', 'wb')\nwhile True: f.write(b'x' * 1_000_000); f.flush()").limit == "max_disk_io_mb"
+
+
+def test_connections_are_limited() -> None:
+    code = (
+        "import socket, time\nserver = socket.create_server(('127.0.0.1', 0))\n"
+        "all = [socket.create_connection(server.getsockname()) for _ in range(5)]\ntime.sleep(60)"
+    )
+    assert hit(code, max_network_connections=3).limit == "max_network_connections"
+
+
+def test_time_is_limited_also_for_what_only_sleeps_or_was_stopped() -> None:
+    assert hit("import time; time.sleep(60)", wall_seconds=0.3).limit == "wall_seconds"
+    if POSIX:
+        assert hit("import os, signal; os.kill(os.getpid(), signal.SIGSTOP)", wall_seconds=0.3).limit == "wall_seconds"
+
+
+def test_what_it_has_left_behind_ends_with_it(tmp_path: Path) -> None:
+    told = tmp_path / "pid"
+    code = "import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']).pid)"
+    if POSIX:  # a daemon by the book: a session of its own, and no parent
+        code = (
+            "import os, time\nif os.fork() == 0:\n os.setsid()\n if os.fork() == 0:\n"
+            f"  open({str(told)!r}, 'w').write('up'); time.sleep(600)\n os._exit(0)\n"
+            f"while not os.path.exists({str(told)!r}): time.sleep(0.01)"
+        )
+    begin = time.monotonic()
+    assert ExecutionSandbox().run(python(code)).returncode == 0
+    assert time.monotonic() - begin < DEADLINE_S
+
+
+def test_who_dies_takes_its_sandbox_along(tmp_path: Path) -> None:
+    ready = tmp_path / "ready"
+    inner = f"import pathlib, time; pathlib.Path({str(ready)!r}).write_text('up'); time.sleep(600)"
+    code = (
+        "import sys; from resilience import ExecutionSandbox\n"
+        f"ExecutionSandbox().run([sys.executable, '-c', {inner!r}])"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[3])
+    try:
+        until(ready.exists)
+        beginning = f"sandbox:{parent.pid}:"
+        assert carriers(beginning)
+        parent.kill()
+        parent.wait()
+        until(lambda: not carriers(beginning))
+    finally:
+        parent.kill()
+        parent.wait()
+
+
+async def _cancelled(started: Path) -> None:
+    code = f"import pathlib, time; pathlib.Path({str(started)!r}).write_text('up'); time.sleep(600)"
+    running = asyncio.create_task(ExecutionSandbox().run_async(python(code)))
+    await asyncio.to_thread(until, started.exists)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+
+def test_cancelling_ends_it(tmp_path: Path) -> None:
+    asyncio.run(_cancelled(tmp_path / "started"))
+
+
+def test_a_function_gives_back_what_json_can_hold() -> None:
+    sandbox = ExecutionSandbox()
+    assert sandbox.run_python(called.Sums.add, 1, right=2) == {"sum": 3}
+    assert asyncio.run(sandbox.run_python_async(called.Sums.add, 1)) == {"sum": 2}
+    with pytest.raises(SandboxError, match="nothing that JSON can hold"):
+        sandbox.run_python(called.give_back_an_object)
+
+
+def test_what_a_function_raises_is_told() -> None:
+    with pytest.raises(SandboxError) as failed:
+        ExecutionSandbox().run_python(called.fail)
+    assert failed.value.error_type == "KeyError"
+    assert "in fail" in failed.value.traceback
+    with pytest.raises(SandboxError, match="ended with exit status 3, and no answer"):
+        ExecutionSandbox().run_python(called.exit_at_once)
+
+
+@pytest.mark.parametrize(
+    ("function", "limit"),
+    [(called.eat_memory, "max_memory_mb"), (called.write_much, "max_disk_io_mb"), (called.open_many, "max_file_descriptors")],
+)
+def test_the_limit_that_a_function_hits_is_named(function: Callable[[], Any], limit: str) -> None:
+    with pytest.raises(ResourceLimitExceeded) as exceeded:
+        ExecutionSandbox(LIMITS).run_python(function)
+    assert exceeded.value.limit == limit
+
+
+def test_a_function_that_nobody_could_find_again_is_refused() -> None:
+    with pytest.raises(ValueError, match="make it a function of a module"):
+        ExecutionSandbox().run_python(lambda: 1)
+
+
+@pytest.mark.parametrize("forged", ["", "[1]", "not json", '{"limit": 7}', "\x80\x04cos\nsystem\n"])
+def test_an_answer_that_was_forged_is_never_trusted(forged: str) -> None:
+    with pytest.raises(SandboxError):
+        ExecutionSandbox().run_python(called.forged, forged)
+
+
+def refusing(*kinds: str) -> Callable[[str], Exception | None]:
+    return lambda kind: FeatureDisabledError("the sandbox", kind, "MINIMAL", "because") if kind in kinds else None
+
+
+def test_the_level_decides_about_code_and_shells() -> None:
+    with pytest.raises(FeatureDisabledError):
+        ExecutionSandbox(refusal=refusing("code")).run_python(called.Sums.add, 1)
+    for shell in ("bash", "/bin/sh", "CMD.EXE", r"powershell.exe"):
+        with pytest.raises(FeatureDisabledError):
+            ExecutionSandbox(refusal=refusing("shell")).run([shell, "-c", "echo"])
+    assert ExecutionSandbox(refusal=refusing("shell")).run(python("print(1)")).returncode == 0
+
+
+def test_without_network_nobody_is_reached() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        sandbox = ExecutionSandbox(LIMITS, refusal=refusing("network"))
+        try:
+            assert sandbox.run_python(called.connect, server.getsockname()[1]) != "connected"
+        except ResourceLimitExceeded as exceeded:
+            assert exceeded.limit == "max_network_connections"  # noqa: PT017 -- one of both, as the system can
+        assert sandbox.run(python("print(1)")).network in ("cut off", "watched")
+
+
+def test_what_runs_ends_when_the_level_does_not_allow_it_any_more(tmp_path: Path) -> None:
+    started = tmp_path / "started"
+    now = lambda kind: refusing("code")(kind) if started.exists() else None  # noqa: E731
+    code = f"import pathlib, time; pathlib.Path({str(started)!r}).write_text('up'); time.sleep(600)"
+    with pytest.raises(FeatureDisabledError):
+        ExecutionSandbox(refusal=now).run(python(code))
+
+
+def test_an_agents_sandbox_obeys_its_level(tmp_path: Path) -> None:
+    agent = resilience.connect("worker", folder=tmp_path)
+    try:
+        assert agent.sandbox.run_python(called.Sums.add, 1) == {"sum": 2}
+        agent._enforcement.take({**agent.state, "features": {}, "level": "SAFE_MODE"}, {})
+        with pytest.raises(FeatureDisabledError, match="enable_code_execution"):
+            agent.sandbox.run_python(called.Sums.add, 1)
+    finally:
+        agent.close()
+
+
+@pytest.mark.skipif(not POSIX, reason="only POSIX systems have signals like it")
+def test_a_program_that_kills_its_guard_is_not_set_free(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    code = (
+        f"import os, signal, time\nopen({str(pid)!r}, 'w').write('up')\n"
+        "try:\n os.kill(os.getppid(), signal.SIGKILL)\nexcept OSError: pass\ntime.sleep(1)"
+    )
+    done = ExecutionSandbox(LIMITS).run(python(code))
+    assert done.returncode in (0, -signal.SIGKILL)
+    assert not [one for one in psutil.process_iter(["cmdline"]) if str(pid) in " ".join(one.info["cmdline"] or ())]
