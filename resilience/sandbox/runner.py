@@ -23,6 +23,7 @@ def main() -> None:
     folder = Path(sys.argv[1])
     call = pickle.loads((folder / "call").read_bytes())  # noqa: S301 -- written by who started this
     sys.path[:] = call["path"]
+    told = (folder / "answer").open("w", encoding="utf-8")  # before the function has used up what may be opened
     try:
         if call["file"] is not None:
             found = runpy.run_path(call["file"], run_name="__sandbox__")
@@ -44,7 +45,8 @@ def main() -> None:
             limit = _NAMED.get(error.errno or 0)
         said = {"type": type(error).__name__, "message": str(error)[:10_000], "limit": limit}
         answer = json.dumps({**said, "traceback": traceback.format_exc()[-20_000:]})
-    (folder / "answer").write_text(answer, encoding="utf-8")
+    with told:
+        told.write(answer)
 
 
 if __name__ == "__main__":
