@@ -55,7 +55,7 @@ def test_a_service_that_is_ill_is_noticed_started_again_and_proven_well(tmp_path
     settings = {
         "processes": {
             "chroma": {
-                "command": [sys.executable, "-c", ILL, str(port), str(ill)], "probe": {"tcp": f"127.0.0.1:{port}", "interval_s": 0.2},
+                "command": [sys.executable, "-c", ILL, str(port), str(ill)], "stop_timeout_s": 1, "probe": {"tcp": f"127.0.0.1:{port}", "interval_s": 0.2},
             }
         },
         "services": {

@@ -13,13 +13,12 @@ import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from resilience.clock import Clock
-from resilience.core import Core, CoreBusyError
 from resilience.events import Event, EventType
 from resilience.healing.diagnosis import Diagnosis, Trouble, diagnose
 from resilience.healing.heals import (
@@ -34,9 +33,11 @@ from resilience.healing.heals import (
 )
 from resilience.healing.policy import HealingActionType, HealingRule
 from resilience.healing.verification import what_is_wrong
-from resilience.journal import JournalError
 from resilience.processes.supervision import ProcessState
-from resilience.state import State
+
+if TYPE_CHECKING:  # the library alone can import this; only an app has a core
+    from resilience.core import Core
+    from resilience.state import State
 
 _MOST_WAITING: Final = 5000
 _MOST_AT_ONCE: Final = 20
@@ -182,10 +183,8 @@ class SelfHealingEngine:
     def _heal(self, case: _Case, diagnosis: Diagnosis, target: str) -> None:
         try:
             self._climb(case, diagnosis, target)
-        except (CoreBusyError, JournalError, TimeoutError) as error:
-            _log.warning("the heal of %s could not be written down, and ended: %s", target, error)
-        except Exception:
-            _log.exception("the heal of %s failed", target)
+        except Exception:  # what cannot be written down is not done
+            _log.exception("the heal of %s ended in the midst of it", target)
         finally:
             with self._deciding:
                 self._healing.discard(target)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from resilience.healing.policy import HealingRule
 from resilience.processes.supervision import ProcessState
-from resilience.state import State
+
+if TYPE_CHECKING:
+    from resilience.state import State
 
 
 def what_is_wrong(

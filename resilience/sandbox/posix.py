@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
+from uuid import uuid4
 
 from resilience.processes import posix as system
 from resilience.processes.identity import TOKEN, end_carriers
@@ -32,7 +33,7 @@ class Child:
     ) -> None:
         told_alive, self._alive = os.pipe()
         self._report, told_report = os.pipe()
-        self._token = environment[TOKEN]
+        self._token = f"sandbox:{os.getpid()}:{uuid4().hex}"
         told = {
             "alive": told_alive, "report": told_report, "command": list(command), "network": network,
             "rlimits": {  # what the watcher would name at its next look; these hold until then
@@ -42,7 +43,7 @@ class Child:
         }  # fmt: skip
         try:
             self.process = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(_GUARD), json.dumps(told)], env=dict(environment), cwd=folder,
+                [sys.executable, "-I", "-S", str(_GUARD), json.dumps(told)], env={**environment, TOKEN: self._token}, cwd=folder,
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, pass_fds=(told_alive, told_report),
                 **system.OF_ITS_OWN,
             )  # fmt: skip

@@ -18,19 +18,12 @@ import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any, Final, TypeVar
-from uuid import uuid4
 
 from resilience.clock import Clock, SystemClock
-from resilience.processes.identity import TOKEN
 from resilience.sandbox.limits import ResourceLimitExceeded, ResourceLimits, SandboxError, SandboxResult
-from resilience.sandbox.tree_watch import TreeWatch
-
-if sys.platform == "win32":
-    from resilience.sandbox import windows as system
-else:
-    from resilience.sandbox import posix as system
 
 T = TypeVar("T")
 _FIRST_LOOK_S: Final = 0.01
@@ -51,6 +44,9 @@ Refusal = Callable[[str], Exception | None]
 class ExecutionSandbox:
     """Runs programs and functions under limits. May be used from any thread; each run is one of its own.
 
+    Raises:
+        ImportError: psutil is missing.
+
     Args:
         limits: what holds where a run does not say otherwise.
         refusal: asked before a run, and again and again while it goes on, whether its kind is allowed (by default all is).
@@ -59,6 +55,8 @@ class ExecutionSandbox:
     def __init__(
         self, limits: ResourceLimits | None = None, *, refusal: Refusal | None = None, clock: Clock | None = None
     ) -> None:
+        if find_spec("psutil") is None:
+            raise ImportError('the sandbox needs psutil; install it with: pip install "winclaw[sandbox]"')
         self.limits = (limits or ResourceLimits()).sound()
         self._refusal = refusal or (lambda _: None)
         self._clock = clock or SystemClock()
@@ -153,6 +151,12 @@ class ExecutionSandbox:
         self, command: Sequence[str], given: bytes, environment: dict[str, str], folder: Path, limits: ResourceLimits,
         kinds: list[str], gone: threading.Event, *, network: bool,
     ) -> SandboxResult:  # fmt: skip
+        from resilience.sandbox.tree_watch import TreeWatch  # noqa: PLC0415 -- from here on psutil is needed
+
+        if sys.platform == "win32":
+            from resilience.sandbox import windows as system  # noqa: PLC0415
+        else:
+            from resilience.sandbox import posix as system  # noqa: PLC0415
         begin_s = self._clock.monotonic()
         child = system.Child(command, environment, folder, limits, network=network)
         pipes = _Pipes(child.process, given, int(limits.max_output_mb * _MB))
@@ -289,8 +293,7 @@ def _size_mb(folder: Path) -> float:
 def _clean(folder: Path, environment: Mapping[str, str] | None) -> dict[str, str]:
     kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
     here = dict.fromkeys(("HOME", "USERPROFILE", "TMPDIR", "TEMP", "TMP"), str(folder))
-    token = f"sandbox:{os.getpid()}:{uuid4().hex}"
-    return {**kept, **here, "PYTHONIOENCODING": "utf-8", "PYTHONDONTWRITEBYTECODE": "1", **(environment or {}), TOKEN: token}
+    return {**kept, **here, "PYTHONIOENCODING": "utf-8", "PYTHONDONTWRITEBYTECODE": "1", **(environment or {})}
 
 
 def _where(function: Callable[..., Any]) -> dict[str, Any]:

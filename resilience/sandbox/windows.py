@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
+from uuid import uuid4
 
 import psutil
 
@@ -33,9 +35,9 @@ class Child:
         self, command: Sequence[str], environment: Mapping[str, str], folder: Path, limits: ResourceLimits, *, network: bool
     ) -> None:
         del network  # Windows cuts nobody off; it is watched
-        self._token = environment[TOKEN]
+        self._token = f"sandbox:{os.getpid()}:{uuid4().hex}"
         self.process = subprocess.Popen(
-            list(command), env=dict(environment), cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            list(command), env={**environment, TOKEN: self._token}, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, close_fds=True, **system.OF_ITS_OWN,
         )  # fmt: skip
         self._job = _limited_job(limits)

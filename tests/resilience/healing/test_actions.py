@@ -41,7 +41,7 @@ def possible(actions: Actions, kind: str, target: str = "x") -> bool:
 def test_a_service_is_started_again_with_the_process_that_it_is(house: House, actions: Actions) -> None:
     services = {**house.settings.services, "vector_store": Service(process="chroma")}
     house.settings = replace(house.settings, services=services)
-    house.configure(chroma=Process(command=SLEEPER))
+    house.configure(chroma=Process(command=SLEEPER, stop_timeout_s=1))
     house.start()
     first = house.becomes("chroma", "running")
     assert "chroma is started again" in do(actions, "restart_service", "vector_store").message
@@ -50,7 +50,7 @@ def test_a_service_is_started_again_with_the_process_that_it_is(house: House, ac
 
 
 def test_what_a_person_has_stopped_is_not_started_by_healing(house: House, actions: Actions) -> None:
-    house.configure(chroma=Process(command=SLEEPER))
+    house.configure(chroma=Process(command=SLEEPER, stop_timeout_s=1))
     house.start()
     house.becomes("chroma", "running")
     house.ask("chroma", "stop")

@@ -123,7 +123,7 @@ def test_isolations_survive_a_restart(start: Callable[[], Core]) -> None:  # noq
 
 
 def test_the_processes_of_what_is_isolated_are_stopped_if_asked_and_come_back(tmp_path: Path) -> None:
-    house = House(tmp_path, {"chroma": Process(command=SLEEPER)})
+    house = House(tmp_path, {"chroma": Process(command=SLEEPER, stop_timeout_s=1)})
     house.settings = Settings(processes=house.settings.processes, services=SETTINGS.services)
     house.core.configure(house.settings, "other", None).result(10)
     try:
