@@ -75,7 +75,7 @@ def test_a_service_that_is_ill_is_noticed_started_again_and_proven_well(tmp_path
         ill.touch()
         wait(winclaw, lambda state: circuit(state) == "OPEN")
         state = wait(winclaw, lambda state: any(one.state is HealState.HEALED for one in state.heals.values()))
-        assert circuit(state) == "CLOSED"
+        assert circuit(state) == "CLOSED", [(one.at, one.type, one.body) for one in winclaw.core.history.events(0, 200)]
         assert state.processes["chroma"].pid != first.pid
         heal = next(iter(state.heals.values()))
         assert heal.diagnosis.impact.services == ("memory_system", "vector_store")

@@ -16,6 +16,7 @@ from resilience.detection.policy import Probe
 from resilience.detection.prober import Prober
 from resilience.detection.standing import Standing
 from resilience.events import Report
+from resilience.processes.supervision import ProcessState
 from resilience.services import Probed
 from resilience.settings import Settings
 
@@ -77,7 +78,7 @@ class _Teller:
         self._told: bool | None = None
 
     def __call__(self, standing: Standing) -> None:
-        if standing.well is None or standing.well is self._told:
+        if standing.well is None or standing.well is self._told or (not standing.well and self._is_starting()):
             return
         now = self._clock.now()
         try:
@@ -91,6 +92,15 @@ class _Teller:
             _log.warning("what the probe of %s found could not be told: %s", self._name, error)
             return
         self._told = standing.well
+
+    def _is_starting(self) -> bool:
+        """Whether it is a supervised process that is only just being started: its silence is no trouble yet."""
+        state = self._core.state
+        service = state.settings.services.get(self._name)
+        if service is None or service.process is None:
+            return False
+        process = state.processes.get(service.process)
+        return process is None or process.state in (ProcessState.WAITING, ProcessState.STARTING)
 
 
 def _watch_name(name: str) -> str:

@@ -21,6 +21,7 @@ from resilience.processes.supervisor import Supervisor
 
 _ANSWER_S: Final = 20.0
 _MB: Final = 1024 * 1024
+_LEFT_ALONE: Final = frozenset({ProcessState.STOPPED, ProcessState.STOPPING, ProcessState.WAITING, ProcessState.STARTING})
 CONFIG: Final = "config"
 """The target of a roll-back that means WinClaw's own configuration."""
 _ORDERED: Final = frozenset(
@@ -83,7 +84,7 @@ class Actions:
                 return self._with_agents(action, [])
 
     def _process(self, target: str) -> str | None:
-        """The supervised process that ``target`` is, unless a person, or Safe Mode, wants it stopped."""
+        """The supervised process that ``target`` is, unless it is being started, or is not wanted to run."""
         state = self._core.state
         service = state.settings.services.get(target)
         name = service.process if service is not None and service.process is not None else target
@@ -91,7 +92,7 @@ class Actions:
         if policy is None or (state.standing.level is DegradationLevel.SAFE_MODE and policy.in_safe_mode == "stop"):
             return None
         status = state.processes.get(name)
-        return None if status is not None and status.state is ProcessState.STOPPED else name
+        return None if status is not None and status.state in _LEFT_ALONE else name
 
     def _folders(self, target: str) -> tuple[str, ...]:
         return self._core.state.settings.self_healing.cache_folders.get(target, ())

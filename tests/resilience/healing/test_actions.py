@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 import resilience
 from resilience.client import Agent
+from resilience.detection.policy import Probe
 from resilience.events import Heartbeat
 from resilience.healing.actions import Actions, OwnConfig
 from resilience.healing.heals import HealingAction, HealingResult
@@ -160,3 +161,11 @@ def test_a_healer_must_be_for_something_that_an_agent_can_do(agent: Agent) -> No
         agent.healer("reboot")(lambda: None)
     with pytest.raises(ValueError, match="name"):
         agent.healer("clear_cache", "")(lambda: None)
+
+
+def test_what_is_only_just_being_started_is_left_to_its_supervisor(house: House, actions: Actions) -> None:
+    never = Process(command=SLEEPER, stop_timeout_s=1, probe=Probe(file=str(house.folder / "nobody writes it")))
+    house.configure(chroma=never)
+    house.start()
+    house.becomes("chroma", "starting")
+    assert not possible(actions, "restart_service", "chroma")
