@@ -26,7 +26,7 @@ ROOMS: Final = {
     "adapters": (
         "detection.metrics detection.prober detection.probes processes.identity processes.output processes.ports processes.posix processes.records processes.spawning "
         "processes.takeover processes.windows "
-        "sandbox.guard sandbox.posix sandbox.runner sandbox.sandbox sandbox.tree_watch sandbox.windows "
+        "sandbox.cgroup sandbox.guard sandbox.posix sandbox.runner sandbox.sandbox sandbox.tree_watch sandbox.windows "
         "config config_check config_nodes config_problems config_values "
         "control history intake journal last_word link locked ollama memory ollama_wire outbox_file outbox_store reporting shared_circuits log spool wire"
     ),

@@ -134,7 +134,7 @@ def running(folder: Path, *, port: int | None = None, clock: Clock | None = None
         unusual = AnomalyWatch(lambda: supervisor.uses, core)
         unusual.start()
         stack.callback(unusual.stop)
-        actions = Actions(core, supervisor, OwnConfig(config.reload, config.roll_back), clock)
+        actions = Actions(folder, core, supervisor, OwnConfig(config.reload, config.roll_back), clock)
         healing = SelfHealingEngine(core, actions, lambda: unusual.values, clock)
         healing.start()
         stack.callback(healing.stop)

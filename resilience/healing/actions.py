@@ -41,9 +41,14 @@ class OwnConfig(Struct, frozen=True):
 
 
 class Actions:
-    """What healing can do in this WinClaw."""
+    """What healing can do in this WinClaw.
 
-    def __init__(self, core: Core, supervisor: Supervisor, config: OwnConfig, clock: Clock) -> None:
+    Args:
+        home: WINCLAW_HOME, which is no cache.
+    """
+
+    def __init__(self, home: Path, core: Core, supervisor: Supervisor, config: OwnConfig, clock: Clock) -> None:
+        self._home = home
         self._core, self._supervisor, self._config, self._clock = core, supervisor, config, clock
         self._number = 0
 
@@ -73,7 +78,7 @@ class Actions:
                 return HealingResult(success=True, message=f"the process {name} is started again", side_effects=(
                     f"everything that {name} had started ended with it",))  # fmt: skip
             case HealingActionType.CLEAR_CACHE:
-                return self._with_agents(action, [_emptied(folder) for folder in self._folders(action.target)])
+                return self._with_agents(action, [_emptied(folder, self._home) for folder in self._folders(action.target)])
             case HealingActionType.RELOAD_CONFIG:
                 return self._with_agents(action, [self._config.reload()])
             case HealingActionType.ROLLBACK_VERSION if action.target == CONFIG:
@@ -138,7 +143,7 @@ class Actions:
         return {name: answered.get(name, (False, f"no answer within {_ANSWER_S:g} s")) for name in agents}
 
 
-def _emptied(folder: str) -> str:
+def _emptied(folder: str, home: Path) -> str:
     """Deletes what is in ``folder``, which stays; a link is deleted, not what it leads to.
 
     Raises:
@@ -147,7 +152,8 @@ def _emptied(folder: str) -> str:
     path = Path(folder).expanduser()
     if not path.is_absolute() or path.is_symlink() or not path.is_dir():
         raise ValueError(f"{folder} is no folder; give its whole path")
-    if path == Path(path.anchor) or path.resolve() in (Path.home().resolve(), *Path.home().resolve().parents):
+    kept = {one for whole in (home.resolve(), Path.home().resolve()) for one in (whole, *whole.parents)}
+    if path.resolve() in kept or home.resolve() in path.resolve().parents:
         raise ValueError(f"{folder} is not only a cache; WinClaw does not empty it")
     entries, freed = 0, 0
     for entry in list(path.iterdir()):

@@ -19,6 +19,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from resilience.clock import Clock
+from resilience.degradation import DegradationLevel
 from resilience.events import Event, EventType
 from resilience.healing.diagnosis import Diagnosis, Trouble, diagnose
 from resilience.healing.heals import (
@@ -166,9 +167,9 @@ class SelfHealingEngine:
                 self._tell(replace(heal, state=HealState.DISMISSED, actor="WinClaw, for it is well again"))
 
     def _take(self, case: _Case) -> None:
-        """Begins to heal, unless it is off, or that is being healed already."""
+        """Begins to heal, unless that is off, or everything is, or it is being healed already."""
         state = self._core.state
-        if not state.settings.self_healing.enabled:
+        if not state.settings.self_healing.enabled or state.standing.level is DegradationLevel.SAFE_MODE:
             return
         diagnosis = diagnosed(state, case.rule.name, case.component)
         target = case.rule.target or diagnosis.root_cause
@@ -184,7 +185,8 @@ class SelfHealingEngine:
         try:
             self._climb(case, diagnosis, target)
         except Exception:  # what cannot be written down is not done
-            _log.exception("the heal of %s ended in the midst of it", target)
+            if not self._stopping.is_set():
+                _log.exception("the heal of %s ended in the midst of it", target)
         finally:
             with self._deciding:
                 self._healing.discard(target)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
+from pathlib import PurePosixPath, PureWindowsPath
 from typing import Annotated, Final, Literal
 
 from msgspec import Meta, field
@@ -144,6 +145,10 @@ class SelfHealing(Section, frozen=True, kw_only=True):
         for at, name in enumerate(names):
             if name in names[:at]:
                 yield f"rules[{at}].name", f"there is another rule {name!r}; give each a name of its own"
+        for component, folders in self.cache_folders.items():
+            for folder in folders:
+                if not (PurePosixPath(folder).is_absolute() or PureWindowsPath(folder).is_absolute()):
+                    yield f"cache_folders.{component}", f"{folder!r} is not a whole path"
 
     def attempts_of(self, rule: HealingRule) -> int:
         """How often ``rule`` tries an action on one target."""

@@ -26,6 +26,9 @@ def main() -> None:
     """Reads what to do from its argument; how it ended is told through the pipe ``report``."""
     told = json.loads(sys.argv[1])
     libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+    if told["cgroup"] is not None:
+        with contextlib.suppress(OSError):
+            (Path(told["cgroup"]) / "cgroup.procs").write_text("0")
     apart, cut_off = _leave_the_others(libc, network=told["network"])
     _adopt(libc)
     keeper = os.fork()

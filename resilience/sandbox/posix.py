@@ -15,6 +15,7 @@ from uuid import uuid4
 
 from resilience.processes import posix as system
 from resilience.processes.identity import TOKEN, end_carriers
+from resilience.sandbox import cgroup
 from resilience.sandbox.limits import ResourceLimits
 
 assert sys.platform != "win32"
@@ -34,7 +35,9 @@ class Child:
         told_alive, self._alive = os.pipe()
         self._report, told_report = os.pipe()
         self._token = f"sandbox:{os.getpid()}:{uuid4().hex}"
+        self._group = cgroup.make(limits) if sys.platform == "linux" else None
         told = {
+            "cgroup": str(self._group.path) if self._group is not None else None,
             "alive": told_alive, "report": told_report, "command": list(command), "network": network,
             "rlimits": {  # what the watcher would name at its next look; these hold until then
                 "RLIMIT_CPU": math.ceil(limits.max_cpu_seconds), "RLIMIT_NOFILE": 2 * limits.max_file_descriptors,
@@ -50,6 +53,7 @@ class Child:
         except OSError:
             os.close(self._alive)
             os.close(self._report)
+            self._leave_group()
             raise
         finally:
             os.close(told_alive)
@@ -74,6 +78,7 @@ class Child:
         with os.fdopen(self._report, "rb") as report:
             text = report.read(10_000)
         told: dict[str, Any] = {}
+        hit = self._leave_group()
         with contextlib.suppress(ValueError):
             told = json.loads(text.partition(b"}")[0] + b"}") if text else {}
         if "errno" in told:
@@ -81,10 +86,19 @@ class Child:
         if not told:
             system.end_group(self.process.pid, None)
             end_carriers(self._token)
-            return {"code": self.process.returncode, "cpu_s": 0.0, "peak_kb": 0, "network_cut_off": False}
+            return {"code": self.process.returncode, "cpu_s": 0.0, "peak_kb": 0, "network_cut_off": False, "hit": hit}
         if sys.platform == "darwin":
             told["peak_kb"] /= 1024
-        return told
+        return {**told, "hit": hit}
+
+    def _leave_group(self) -> str | None:
+        """Ends the control group with all that is left in it; the limit that it has enforced."""
+        group, self._group = self._group, None
+        if group is None:
+            return None
+        hit = group.hit()
+        group.close()
+        return hit
 
     def _close_alive(self) -> None:
         if self._alive >= 0:

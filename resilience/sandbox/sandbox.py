@@ -185,6 +185,8 @@ class ExecutionSandbox:
         if ended_for is not None:
             raise ended_for
         cpu_s, peak_mb = max(float(told["cpu_s"]), watch.cpu_s), max(float(told["peak_kb"]) / 1024, watch.peak_mb)
+        if hit is None and (name := told.get("hit")) is not None:
+            hit = name, getattr(limits, name), getattr(limits, name)
         hit = hit or pipes.hit(limits) or _hit_at_end(int(told["code"]), cpu_s, peak_mb, _size_mb(folder), limits)
         if hit is not None:
             raise ResourceLimitExceeded(*hit, pipes.stdout, pipes.stderr)

@@ -28,7 +28,7 @@ def roll_back() -> str:
 
 @pytest.fixture
 def actions(house: House) -> Actions:
-    return Actions(house.core, house.supervisor, OwnConfig(lambda: "the file is in force", roll_back), house.clock)
+    return Actions(house.folder / "home", house.core, house.supervisor, OwnConfig(lambda: "the file is in force", roll_back), house.clock)
 
 
 def do(actions: Actions, kind: str, target: str = "x") -> HealingResult:
@@ -68,7 +68,8 @@ def test_the_folders_of_a_cache_are_emptied_and_nothing_else(house: House, actio
         (cache / "link").symlink_to(kept, target_is_directory=True)
     except OSError:
         assert house.folder.drive  # only Windows refuses
-    policy = SelfHealing(cache_folders={"x": (str(cache),), "home": (str(Path.home()),), "gone": (str(tmp_path / "gone"),)})
+    (journal := tmp_path / "home" / "logs").mkdir(parents=True)
+    policy = SelfHealing(cache_folders={"x": (str(cache),), "home": (str(Path.home()),), "gone": (str(tmp_path / "gone"),), "own": (str(journal),)})
     house.core.configure(replace(house.settings, self_healing=policy), "other", None).result(10)
     assert possible(actions, "clear_cache")
     assert not possible(actions, "clear_cache", "y")
@@ -77,7 +78,7 @@ def test_the_folders_of_a_cache_are_emptied_and_nothing_else(house: House, actio
     assert "MB freed" in result.message
     assert list(cache.iterdir()) == []
     assert (kept / "file").stat().st_size == 2_000_000
-    for refused in ("home", "gone"):
+    for refused in ("home", "gone", "own"):
         with pytest.raises(ValueError, match=r"is not only a cache|is no folder"):
             do(actions, "clear_cache", refused)
 
@@ -109,7 +110,7 @@ def agent(winclaw: Any, tmp_path: Path) -> Iterator[Agent]:
 
 def of_app(winclaw: Any) -> Actions:
     """Actions over a whole WinClaw; it supervises nothing here."""
-    return Actions(winclaw.core, None, OwnConfig(str, str), winclaw.core.clock)  # type: ignore[arg-type]
+    return Actions(Path(), winclaw.core, None, OwnConfig(str, str), winclaw.core.clock)  # type: ignore[arg-type]
 
 
 def test_orders_reach_an_agent_and_its_answers_come_back(winclaw: Any, agent: Agent) -> None:

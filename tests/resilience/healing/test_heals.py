@@ -105,3 +105,8 @@ def test_the_oldest_that_have_ended_make_room_and_what_is_open_stays() -> None:
     assert len(heals) == MOST_HEALS
     assert heals[1].is_open
     assert heals[MOST_HEALS + 49].seconds == 0.0
+
+
+def test_folders_of_caches_are_whole_paths() -> None:
+    policy = SelfHealing(cache_folders={"x": ("/var/cache/x", "C:/cache", "cache")})
+    assert list(policy.contradictions()) == [("cache_folders.x", "'cache' is not a whole path")]
