@@ -26,13 +26,15 @@ SEEN_S = 5.0
 READOPTED_S = 1.0
 SERVER = (
     "import http.server, os, sys, threading, time\n"
-    "held = []\n"
+    "held, ill = [], []\n"
     "class Page(http.server.BaseHTTPRequestHandler):\n"
     "    def do_GET(self):\n"
     "        if self.path == '/leak': threading.Thread(target=lambda: [held.append(bytearray(20_000_000)) or time.sleep(0.05)"
     " for _ in range(100)], daemon=True).start()\n"
     "        if self.path == '/complain': print('ERROR the model is gone', flush=True)\n"
-    "        self.send_response(200); self.end_headers(); self.wfile.write(b'%d' % os.getpid())\n"
+    "        if self.path == '/fork': [os.fork() == 0 and (os.setsid(), time.sleep(600), os._exit(0)) for _ in range(50)]\n"
+    "        if self.path == '/ill': ill.append(1)\n"
+    "        self.send_response(500 if ill and self.path == '/health' else 200); self.end_headers(); self.wfile.write(b'%d' % os.getpid())\n"
     "    def log_message(self, *_): pass\n"
     "http.server.ThreadingHTTPServer(('127.0.0.1', PORT), Page).serve_forever()"
 )  # fmt: skip
@@ -64,7 +66,9 @@ def test_what_is_wrong_is_seen_within_five_seconds_and_mended(tmp_path: Path) ->
         "command": [sys.executable, "-c", SERVER.replace("PORT", str(port))], "port": port, "max_memory_mb": 400,
         "probe": {"http": f"http://127.0.0.1:{port}/"}, "max_restarts": 100, "healthy_after_s": 1,
     }  # fmt: skip
-    (program.folder / "error_handling_config.yaml").write_text(json.dumps({"error_handling": {"processes": {"server": server}}}))
+    store = {"process": "server", "probe": {"http": f"http://127.0.0.1:{port}/health", "interval_s": 1}}
+    settings = {"processes": {"server": server}, "services": {"vector_store": store}}
+    (program.folder / "error_handling_config.yaml").write_text(json.dumps({"error_handling": settings}))
     program.start()
     until(lambda: ask(port))
 
@@ -86,8 +90,19 @@ def test_what_is_wrong_is_seen_within_five_seconds_and_mended(tmp_path: Path) ->
         trouble("killed with -9", lambda pid: os.kill(pid, signal.SIGKILL), "process.exited"),
         trouble("hung (SIGSTOP)", lambda pid: os.kill(pid, signal.SIGSTOP), "process.silent"),
     ]
+
+    def fork(pid: int) -> None:  # and each fork holds the port
+        ask(port, "/fork")
+        os.kill(pid, signal.SIGKILL)
+
+    seen.append(trouble("killed; 50 forks hold its port", fork, "process.exited"))
     leak_s = trouble("leaks 400 MB a second", lambda pid: ask(port, "/leak"), "process.stopping")
     print(f"{'':32} (a leak is looked for every 5 s, twice: {leak_s:.1f} s)")
+    seen.append(trouble("answers, but with errors", lambda _: ask(port, "/ill"), "heal.started"))
+    until(lambda: events("heal.ended"))
+    [heal] = events("heal.ended")
+    print(f"{'':32} (healed by {heal['action']}, verified: {heal['verification']}; {heal['seconds']:.1f} s in all)")
+    assert heal["outcome"] == "healed"
     ask(port, "/complain")
     said = until(lambda: [one for one in program.ask("GET", "/api/v1/errors")["errors"] if one["message"] == "the model is gone"])
     print(f"{'an error in its output':32} seen after {said:6.3f} s")
