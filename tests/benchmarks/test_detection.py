@@ -66,9 +66,7 @@ def test_what_is_wrong_is_seen_within_five_seconds_and_mended(tmp_path: Path) ->
         "command": [sys.executable, "-c", SERVER.replace("PORT", str(port))], "port": port, "max_memory_mb": 400,
         "probe": {"http": f"http://127.0.0.1:{port}/"}, "max_restarts": 100, "healthy_after_s": 1,
     }  # fmt: skip
-    store = {"process": "server", "probe": {"http": f"http://127.0.0.1:{port}/health", "interval_s": 1}}
-    settings = {"processes": {"server": server}, "services": {"vector_store": store}}
-    (program.folder / "error_handling_config.yaml").write_text(json.dumps({"error_handling": settings}))
+    (program.folder / "error_handling_config.yaml").write_text(json.dumps({"error_handling": {"processes": {"server": server}}}))
     program.start()
     until(lambda: ask(port))
 
@@ -98,11 +96,6 @@ def test_what_is_wrong_is_seen_within_five_seconds_and_mended(tmp_path: Path) ->
     seen.append(trouble("killed; 50 forks hold its port", fork, "process.exited"))
     leak_s = trouble("leaks 400 MB a second", lambda pid: ask(port, "/leak"), "process.stopping")
     print(f"{'':32} (a leak is looked for every 5 s, twice: {leak_s:.1f} s)")
-    seen.append(trouble("answers, but with errors", lambda _: ask(port, "/ill"), "heal.started"))
-    until(lambda: events("heal.ended"))
-    [heal] = events("heal.ended")
-    print(f"{'':32} (healed by {heal['action']}, verified: {heal['verification']}; {heal['seconds']:.1f} s in all)")
-    assert heal["outcome"] == "healed"
     ask(port, "/complain")
     said = until(lambda: [one for one in program.ask("GET", "/api/v1/errors")["errors"] if one["message"] == "the model is gone"])
     print(f"{'an error in its output':32} seen after {said:6.3f} s")
@@ -121,3 +114,33 @@ def test_what_is_wrong_is_seen_within_five_seconds_and_mended(tmp_path: Path) ->
     assert not is_alive(pid)
     assert max(*seen, said) < SEEN_S
     assert after_s < READOPTED_S
+
+
+@pytest.mark.benchmark
+@pytest.mark.skipif(sys.platform == "win32", reason="os.fork")
+def test_a_service_that_answers_with_errors_is_healed_and_verified(tmp_path: Path) -> None:
+    program, port = Program(tmp_path / "home", port=free_port()), free_port()
+    program.folder.mkdir()
+    server = {"command": [sys.executable, "-c", SERVER.replace("PORT", str(port))], "probe": {"tcp": f"127.0.0.1:{port}"}}
+    store = {"process": "server", "probe": {"http": f"http://127.0.0.1:{port}/health", "interval_s": 1}}
+    settings = {"processes": {"server": server}, "services": {"vector_store": store}}
+    (program.folder / "error_handling_config.yaml").write_text(json.dumps({"error_handling": settings}))
+    program.start()
+
+    def events(kind: str) -> list[dict[str, Any]]:
+        return [one for one in program.ask("GET", "/api/v1/events?since=0&limit=500")["events"] if one["type"] == kind]
+
+    def is_well() -> bool:
+        return any(one["well"] for one in program.ask("GET", "/api/v1/state")["probes"])
+
+    until(is_well)
+    ask(port, "/ill")
+    seen_s = until(lambda: events("heal.started"))
+    closed_s = seen_s + until(lambda: events("circuit.closed"))
+    until(lambda: events("heal.ended"))
+    [heal] = events("heal.ended")
+    print(f"\nanswers with errors              seen after {seen_s:6.3f} s, circuit closed after {closed_s:6.3f} s")
+    print(f"{'':32} {heal['action']}: {heal['outcome']}, {heal['verification']}; {heal['seconds']:.1f} s in all")
+    program.stop()
+    assert heal["outcome"] == "healed"
+    assert seen_s < SEEN_S
