@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import msgspec
 from flask import Blueprint, Response, jsonify, request
 
-from dashboard.problems import Problem
+from dashboard.problems import Problem, decoded_json
 from resilience.core import Core
 from resilience.events import Heartbeat, Report
 from resilience.intake import UnfitReportError, check
@@ -18,8 +18,6 @@ MAX_BATCH: Final = 1_000
 _COMMIT_S: Final = 10.0
 _MAX_WAIT_S: Final = 25.0
 _MAX_WAITING_AGENTS: Final = 100
-
-T = TypeVar("T")
 
 
 def agents_api(core: Core, policy: Callable[[], Mapping[str, Any]]) -> Blueprint:
@@ -39,12 +37,12 @@ def agents_api(core: Core, policy: Callable[[], Mapping[str, Any]]) -> Blueprint
         body = _body()
         reports: Sequence[Report]
         if body.lstrip()[:1] == b"[":
-            reports = _decoded(many.decode, body)
+            reports = decoded_json(many.decode, body)
             if len(reports) > MAX_BATCH:
                 raise Problem(413, "Too many at once", f"A batch has at most {MAX_BATCH} reports; send several.", field="")
             place = "[{}]."
         else:
-            reports, place = [_decoded(one.decode, body)], ""
+            reports, place = [decoded_json(one.decode, body)], ""
         for number, report in enumerate(reports):
             try:
                 check(report, core.clock.now(), core.max_age)
@@ -54,7 +52,7 @@ def agents_api(core: Core, policy: Callable[[], Mapping[str, Any]]) -> Blueprint
 
     @api.post("/heartbeats")
     def heartbeats() -> Response:
-        core.beat(_decoded(heartbeat.decode, _body())).result(_COMMIT_S)
+        core.beat(decoded_json(heartbeat.decode, _body())).result(_COMMIT_S)
         return jsonify(state=core.view(), policy=_without_settings(policy()))
 
     @api.get("/agents/<name>/orders")
@@ -86,17 +84,3 @@ def _body() -> bytes:
     if request.mimetype != "application/json":
         raise Problem(415, "Not JSON", "Send the body as application/json.")
     return request.get_data(cache=False)
-
-
-def _decoded(decode: Callable[[bytes], T], body: bytes) -> T:
-    try:
-        return decode(body)
-    except msgspec.ValidationError as error:
-        what, _, where = str(error).partition(" - at `$")
-        raise Problem(422, "Wrong shape", f"{what}.", field=where.rstrip("`").removeprefix(".")) from error
-    except UnicodeDecodeError as error:
-        raise Problem(400, "Not UTF-8", f"Byte {error.start} is not UTF-8.") from error
-    except msgspec.DecodeError as error:
-        raise Problem(400, "Not JSON", f"{error}.") from error
-    except RecursionError as error:
-        raise Problem(400, "Too deep", "The JSON nests too deep.") from error

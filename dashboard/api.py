@@ -11,7 +11,7 @@ from flask import Blueprint, Response, g, jsonify, request
 from msgspec import Meta, Struct
 
 from dashboard.access import Access
-from dashboard.problems import Problem
+from dashboard.problems import Problem, decoded_json
 from resilience.context import ErrorSeverity
 from resilience.control import ConfirmationNeededError, HowIsolated, TooLateError
 from resilience.core import Core
@@ -95,13 +95,7 @@ def json_api(core: Core, access: Access, supervisor: Supervisor) -> Blueprint:
 
     @api.post("/level")
     def level() -> Response:
-        try:
-            wanted = msgspec.json.decode(request.get_data(cache=False), type=_LevelWanted)
-        except msgspec.ValidationError as error:
-            what, _, where = str(error).partition(" - at `$")
-            raise Problem(422, "Wrong shape", f"{what}.", field=where.rstrip("`").removeprefix(".")) from error
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise Problem(400, "Not JSON", f"{error}.") from error
+        wanted = decoded_json(msgspec.json.Decoder(_LevelWanted).decode, request.get_data(cache=False))
         try:
             chosen = None if wanted.level.lower() == "auto" else DegradationLevel.named(wanted.level)
         except ValueError as error:
@@ -123,13 +117,7 @@ def json_api(core: Core, access: Access, supervisor: Supervisor) -> Blueprint:
     def circuit(service: str, command: str) -> Response:
         actor = "command line" if g.identity == "operator" else "dashboard"
         content = request.get_data(cache=False)
-        try:
-            how = msgspec.json.decode(content, type=_Isolation) if content else None
-        except msgspec.ValidationError as error:
-            what, _, where = str(error).partition(" - at `$")
-            raise Problem(422, "Wrong shape", f"{what}.", field=where.rstrip("`").removeprefix(".")) from error
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise Problem(400, "Not JSON", f"{error}.") from error
+        how = decoded_json(msgspec.json.Decoder(_Isolation).decode, content) if content else None
         try:
             ordered(core, service, command, actor, how).result(_COMMIT_S)
         except KeyError as error:
@@ -147,11 +135,8 @@ def json_api(core: Core, access: Access, supervisor: Supervisor) -> Blueprint:
     @api.post("/healing/<int:number>/<decision>")
     def decide(number: int, decision: str) -> Response:
         actor = "command line" if g.identity == "operator" else "dashboard"
-        try:
-            wanted = msgspec.json.decode(request.get_data(cache=False) or b"{}", type=_Confirmed)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise Problem(422, "Wrong shape", f"{error}.", field="confirm") from error
-        decided(core, access, number, decision, actor, wanted.confirm).result(_COMMIT_S)
+        wanted = decoded_json(msgspec.json.Decoder(_Confirmed).decode, request.get_data(cache=False) or b"{}")
+        decide_heal(core, access, number, decision, actor, wanted.confirm)
         return jsonify(state=core.view())
 
     @api.post("/login-links")
@@ -178,8 +163,8 @@ def heal_of(core: Core, number: int) -> Heal:
     return heal
 
 
-def decided(core: Core, access: Access, number: int, decision: str, actor: str, confirm: str | None) -> Future[list[int]]:
-    """Hands a person's decision on a heal to the core; the future is done.
+def decide_heal(core: Core, access: Access, number: int, decision: str, actor: str, confirm: str | None) -> None:
+    """Has the core take in a person's decision on a heal; waits until it is on disk.
 
     Raises:
         Problem: 404, there is no such heal; 409, it does not wait for that, or approving takes a confirmation and there is
@@ -193,13 +178,10 @@ def decided(core: Core, access: Access, number: int, decision: str, actor: str, 
             409, "Confirm first", "Approving a heal takes a confirmation: send it again with this token.",
             preview=heal.view(), confirm=access.confirmation(heal.at),
         )  # fmt: skip
-    origin = request.remote_addr or ""
-    done = core.decide_heal(number, decision, actor=actor, origin=origin)  # type: ignore[arg-type]
     try:
-        done.result(_COMMIT_S)
+        core.decide_heal(number, decision, actor=actor, origin=request.remote_addr or "").result(_COMMIT_S)  # type: ignore[arg-type]
     except TooLateError as error:
         raise Problem(409, "Too late", f"{error}.", field="id") from error
-    return done
 
 
 def asked(supervisor: Supervisor, name: str, command: str, actor: str) -> Future[list[int]]:

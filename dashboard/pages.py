@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from dashboard import present, present_healing
 from dashboard.access import Access
-from dashboard.api import asked, decided, error_filter, heal_of, leaving_preview, ordered, tail
+from dashboard.api import asked, decide_heal, error_filter, heal_of, leaving_preview, ordered, tail
 from dashboard.problems import Problem
 from resilience.clock import as_text
 from resilience.context import ErrorSeverity
@@ -235,11 +235,11 @@ def pages(
 
     @site.post("/healing/<int:number>/<decision>")
     def decide(number: int, decision: str) -> Response | tuple[str, int]:
-        waits = heal_of(core, number).state is HealState.WAITING
-        if decision == "approve" and waits and not access.confirmed(heal_of(core, number).at, request.form.get("confirm")):
+        heal, confirm = heal_of(core, number), request.form.get("confirm")
+        if decision == "approve" and heal.state is HealState.WAITING and not access.confirmed(heal.at, confirm):
             return _see(f"/healing/{number}?again")
         try:
-            decided(core, access, number, decision, "dashboard", request.form.get("confirm"))
+            decide_heal(core, access, number, decision, "dashboard", confirm)
         except (CoreBusyError, JournalError) as error:
             return _message("That could not be stored", f"{error}. Try again in a moment.", 503)
         return _see("/healing")

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
+import msgspec
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from resilience.control import ConfirmationNeededError
 from resilience.core import CoreBusyError
 from resilience.journal import JournalError
+
+T = TypeVar("T")
 
 
 class Problem(Exception):  # noqa: N818 -- the RFC calls it so
@@ -86,3 +89,22 @@ def answer_problems(app: Flask) -> None:
     def _defect(error: Exception) -> Response:
         app.logger.error("a request failed: %s %s", request.method, request.path, exc_info=error)
         return Problem(500, "A defect in WinClaw", "It is in the log. Nothing else is affected.").response()
+
+
+def decoded_json(decode: Callable[[bytes], T], body: bytes) -> T:
+    """What ``decode`` makes of a request's body.
+
+    Raises:
+        Problem: 400, it is no JSON; 422, it has another shape, with the field.
+    """
+    try:
+        return decode(body)
+    except msgspec.ValidationError as error:
+        what, _, where = str(error).partition(" - at `$")
+        raise Problem(422, "Wrong shape", f"{what}.", field=where.rstrip("`").removeprefix(".")) from error
+    except UnicodeDecodeError as error:
+        raise Problem(400, "Not UTF-8", f"Byte {error.start} is not UTF-8.") from error
+    except msgspec.DecodeError as error:
+        raise Problem(400, "Not JSON", f"{error}.") from error
+    except RecursionError as error:
+        raise Problem(400, "Too deep", "The JSON nests too deep.") from error

@@ -401,6 +401,11 @@ class Settings(Section, frozen=True, kw_only=True):
         yield from _not_understood(self.degradation.rules, self.services)
         yield from not_startable(self.processes)
 
+    def process_of(self, component: str) -> str:
+        """The supervised process that a component is: the one that the table of services names, or else that of its name."""
+        service = self.services.get(component)
+        return service.process if service is not None and service.process is not None else component
+
     @property
     def llm_services(self) -> frozenset[str]:
         """Every language model: those of ``classification`` and those of the table of services."""

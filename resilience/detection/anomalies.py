@@ -54,11 +54,6 @@ class Verdict(Struct, frozen=True):
     low: float
     high: float
 
-    @property
-    def words(self) -> str:
-        """The value and what would be usual, for people."""
-        return f"{self.value:.4g}, where {self.low:.4g} to {self.high:.4g} is usual"
-
 
 def judged(baseline: Baseline, value: float, policy: AnomalyPolicy) -> tuple[Baseline, Verdict | None]:
     """The baseline after one more value, and what that means; None while too little is known.

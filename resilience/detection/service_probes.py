@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final
 
 from resilience.clock import Clock
@@ -61,13 +61,11 @@ class ServiceProbes:
                 self._prober.forget(_watch_name(name))
                 self._core.tell_probe(name, None)
                 del self._watched[name]
-            self._watch_all(wanted, every_s)
-
-    def _watch_all(self, wanted: Mapping[str, Probe], every_s: float) -> None:
-        for name, probe in wanted.items():
-            if self._watched.get(name) != (probe, every_s):
-                self._watched[name] = (probe, every_s)
-                self._prober.watch(_watch_name(name), probe, _Teller(name, probe, self._core, self._clock), interval_s=every_s)
+            for name, probe in wanted.items():
+                if self._watched.get(name) != (probe, every_s):
+                    self._watched[name] = (probe, every_s)
+                    teller = _Teller(name, probe, self._core, self._clock)
+                    self._prober.watch(_watch_name(name), probe, teller, interval_s=every_s)
 
 
 class _Teller:

@@ -91,8 +91,7 @@ class Actions:
     def _process(self, target: str) -> str | None:
         """The supervised process that ``target`` is, unless it is being started, or is not wanted to run."""
         state = self._core.state
-        service = state.settings.services.get(target)
-        name = service.process if service is not None and service.process is not None else target
+        name = state.settings.process_of(target)
         policy = state.settings.processes.get(name)
         if policy is None or (state.standing.level is DegradationLevel.SAFE_MODE and policy.in_safe_mode == "stop"):
             return None

@@ -312,8 +312,7 @@ class SelfHealingEngine:
         if kind is not HealingActionType.RESTART_SERVICE:
             return None
         state = self._core.state
-        service = state.settings.services.get(target)
-        process = state.processes.get(service.process if service is not None and service.process is not None else target)
+        process = state.processes.get(state.settings.process_of(target))
         return process.run if process is not None else None
 
     def _tell(self, heal: Heal) -> Heal:

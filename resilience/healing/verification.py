@@ -28,8 +28,7 @@ def what_is_wrong(
         runs_before: the number of the process's run that must be over; None: it was not started again.
         values: what is measured now, by component and metric.
     """
-    service = state.settings.services.get(target)
-    process = state.processes.get(service.process if service is not None and service.process is not None else target)
+    process = state.processes.get(state.settings.process_of(target))
     if process is not None and process.state is not ProcessState.STOPPED:
         if runs_before is not None and process.run <= runs_before:
             return f"{process.name} has not been started again yet"

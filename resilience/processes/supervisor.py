@@ -204,10 +204,11 @@ class Supervisor:
     def _look(self) -> None:
         self._configure(self._core.state.settings.processes)
         now_s = self._clock.monotonic()
-        safe_mode = self._core.state.standing.level is DegradationLevel.SAFE_MODE
+        state = self._core.state
+        safe_mode, isolated = state.standing.level is DegradationLevel.SAFE_MODE, stopped(state.isolations)
         for name in start_order({name: one.policy.depends_on for name, one in self._table.items()}):
             one = self._table[name]
-            forbidden = self._forbidden(name, one, safe_mode)
+            forbidden = self._forbidden(name, one, safe_mode) or isolated.get(name, "")
             waits_for = self._waits_for(name, one, now_s) if one.state is ProcessState.WAITING and not forbidden else ""
             self._step(name, look(one, now_s, forbidden=forbidden, waits_for=waits_for))
         for name in [name for name in self._leaving if not self._table[name].is_alive]:
@@ -221,9 +222,7 @@ class Supervisor:
                 for other in self._table.values()
             )
             return "" if needed else "WinClaw was quit"
-        if safe_mode and one.policy.in_safe_mode == "stop":
-            return "Safe Mode is on"
-        return stopped(self._core.state.isolations).get(name, "")
+        return "Safe Mode is on" if safe_mode and one.policy.in_safe_mode == "stop" else ""
 
     def _waits_for(self, name: str, one: Supervised, now_s: float) -> str:
         for needed in one.policy.depends_on:

@@ -22,6 +22,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any, Final, TypeVar
 
+from msgspec.structs import replace
+
 from resilience.clock import Clock, SystemClock
 from resilience.sandbox.limits import ResourceLimitExceeded, ResourceLimits, SandboxError, SandboxResult
 
@@ -140,7 +142,7 @@ class ExecutionSandbox:
         self._require(kinds)
         network = limits.max_network_connections > 0 and self._refusal("network") is None
         if not network:
-            limits = ResourceLimits(**{**_fields(limits), "max_network_connections": 0})
+            limits = replace(limits, max_network_connections=0)
         folder = Path(tempfile.mkdtemp(prefix="winclaw-sandbox-"))
         try:
             return self._watch(command, given, _clean(folder, environment), folder, limits, kinds, gone, network=network)
@@ -315,6 +317,3 @@ def _where(function: Callable[..., Any]) -> dict[str, Any]:
         raise ValueError(f"{names[0]} was typed in, so another process cannot find it; put it into a file")
     return {"module": module, "names": names, "file": str(Path(file).resolve())}
 
-
-def _fields(limits: ResourceLimits) -> dict[str, Any]:
-    return {name: getattr(limits, name) for name in limits.__struct_fields__}

@@ -20,10 +20,10 @@ from msgspec.structs import replace
 import resilience
 from resilience import ExecutionSandbox, FeatureDisabledError, ResourceLimitExceeded, ResourceLimits, SandboxError
 from resilience.processes.identity import TOKEN, carriers
+from tests.resilience.processes.conftest import DEADLINE_S, until
 from tests.resilience.sandbox import called
 
 POSIX = sys.platform != "win32"
-DEADLINE_S = 30
 WINE = "WINEPREFIX" in os.environ
 LIMITS = ResourceLimits(max_cpu_seconds=80_000 if WINE else 5, max_memory_mb=200, max_disk_io_mb=10, max_output_mb=1.0, wall_seconds=30)
 
@@ -43,15 +43,6 @@ def hit(code: str, **limits: Any) -> ResourceLimitExceeded:
     with pytest.raises(ResourceLimitExceeded) as exceeded:
         ExecutionSandbox(replace(LIMITS, **limits)).run(python(code))
     return exceeded.value
-
-
-def until(met: Callable[[], Any]) -> Any:
-    end = time.monotonic() + DEADLINE_S
-    while time.monotonic() < end:
-        if found := met():
-            return found
-        time.sleep(0.01)
-    raise AssertionError(f"not within {DEADLINE_S} s")
 
 
 def test_a_program_runs_and_what_it_wrote_comes_back() -> None:
