@@ -288,7 +288,8 @@ def _said(event: Mapping[str, Any]) -> tuple[tuple[str, str], str, str]:
         case "anomaly.began" | "anomaly.ended":
             return _anomaly_said(event, component)
         case "app.started":
-            return _mark("ok"), f"WinClaw started{_after(event)}", f"version {event.get('version', '')}"
+            because = f"{event['because']} · " if event.get("because") else ""
+            return _mark("ok"), f"WinClaw started{_after(event)}", f"{because}version {event.get('version', '')}"
         case "app.stopped":
             return _mark("off"), "WinClaw was stopped", f"version {event.get('version', '')}"
         case "config.changed":

@@ -231,6 +231,14 @@ class Core:
             self._changed.wait_for(lambda: self._stopping or self._state.version != version, timeout_s)
             return self._state
 
+    def answers(self, within_s: float) -> bool:
+        """Whether the core's thread turns; waits up to ``within_s`` for it. What the disk does is not asked."""
+        turned = threading.Event()
+        if self._loop is None or self._loop.is_closed():
+            return False
+        self._loop.call_soon_threadsafe(turned.set)
+        return turned.wait(within_s)
+
     def start(self) -> None:
         """Starts the thread; returns when inputs are taken."""
         self._thread.start()

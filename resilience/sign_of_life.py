@@ -1,9 +1,10 @@
-"""A sign of life on disk, so that the next WinClaw can say for how long there was none."""
+"""A sign of life on disk: the guardian sees by it whether WinClaw hangs, and the next WinClaw for how long there was none."""
 
 from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -19,10 +20,13 @@ class SignOfLife:
     """Touches a file every five seconds, on a thread of its own, from ``start`` to ``stop``.
 
     ``last`` is when an earlier life did so last, if ever.
+
+    Args:
+        is_well: asked each time; while it says no, or does not answer, no sign is given.
     """
 
-    def __init__(self, path: Path, clock: Clock) -> None:
-        self._path, self._clock = path, clock
+    def __init__(self, path: Path, clock: Clock, is_well: Callable[[], bool]) -> None:
+        self._path, self._clock, self._is_well = path, clock, is_well
         self.last = _changed_at(path)
         repeating = Repeating("life", _EVERY_S, self._give)
         self.start, self.stop = repeating.start, repeating.stop
@@ -32,6 +36,9 @@ class SignOfLife:
         return None if self.last is None else max((self._clock.now() - self.last).total_seconds(), 0.0)
 
     def _give(self) -> None:
+        if not self._is_well():
+            _log.error("no sign of life is given: WinClaw does not answer itself")
+            return
         try:
             self._path.touch(mode=0o600)
             now_s = self._clock.now().timestamp()

@@ -72,8 +72,9 @@ class TrayIcon:
 
     def stop(self) -> None:
         """Takes the icon away; ``run`` returns."""
-        self._stopping.set()
-        self._icon.stop()
+        if not self._stopping.is_set():  # Ctrl-C comes twice, from the terminal and from the guardian
+            self._stopping.set()
+            self._icon.stop()
 
     def changed(self) -> None:
         """Says that the state is another one; the icon follows within a second."""

@@ -324,3 +324,25 @@ def test_errors_are_stored_under_the_right_kind(core: Core) -> None:
     core.report([report(type="httpx.ConnectTimeout"), report(type="E", component="x", metadata={"status": 503})]).result(10)
     kinds = [event.body["kind"] for event in core.history.errors(ErrorFilter())]
     assert kinds == ["transient.service.unavailable", "agentic.llm.timeout"]
+
+
+def test_it_says_whether_its_thread_turns_whatever_the_disk_does(core: Core) -> None:
+    """A disk that hangs is no reason to end WinClaw; a thread that is stuck is one."""
+    journal_of(core).may_go_on.clear()
+    waiting = core.announce(EventType.APP_STARTED, "x")
+    assert core.answers(10)
+    journal_of(core).may_go_on.set()
+    waiting.result(10)
+    stuck, freed = threading.Event(), threading.Event()
+
+    def listen(*_: object) -> None:
+        stuck.set()
+        assert freed.wait(10)
+
+    core.subscribe(listen)
+    core.announce(EventType.APP_STARTED, "x")
+    assert stuck.wait(10)
+    assert not core.answers(0.01)
+    freed.set()
+    core.stop()
+    assert not core.answers(10)
