@@ -355,9 +355,12 @@ class CircuitBreaker:
         self._go(Isolated(because), because, told=told)
 
     def release(self, because: str = "released by hand", *, told: bool = False) -> None:
-        """Ends an isolation; probes find out whether the service answers."""
-        if isinstance(self._phase, Isolated):
-            self._go(HalfOpen(because, Counts(), 0), because, told=told)
+        """Ends an isolation, or the waiting of an open circuit; probes find out whether the service answers."""
+        match self._phase:
+            case Isolated():
+                self._go(HalfOpen(because, Counts(), 0), because, told=told)
+            case Open(counts=counts, times=times):
+                self._go(HalfOpen(because, counts, times), because, told=told)
 
     def reset(self, because: str = "reset by hand", *, told: bool = False) -> None:
         """Closes it, whatever it is, and forgets what led to it."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from resilience.agent_loops import AgentLoop, AgentLoops
     from resilience.agent_orders import AgentOrders
     from resilience.executor import Fallback, Resilience
+    from resilience.healing.waiting import EndedHeals
     from resilience.outbox import Outbox
     from resilience.retrying import RetryConfig
     from resilience.sandbox.sandbox import ExecutionSandbox
@@ -47,6 +48,7 @@ class Agent:
         self._in_force = self._enforcement.state
         self._listeners: list[Callable[[Mapping[str, Any]], None]] = []
         self._policies: tuple[Resilience, SharedCircuits] | None = None
+        self._heals: EndedHeals | None = None
         self._loops: AgentLoops | None = None
         self._outbox: Outbox | None = None
         self._orders: AgentOrders | None = None
@@ -108,6 +110,8 @@ class Agent:
             self._in_force = self._enforcement.state
             if answer.get("orders"):
                 self.orders.take(answer["orders"])
+            if self._heals is not None:  # last, so that whoever waited for a heal finds its circuit closed
+                self._heals.take(answer["state"].get("healed", ()))
         for listener in self._listeners:
             tell(listener, self.state)
 
@@ -117,12 +121,14 @@ class Agent:
         with self._making:
             if self._policies is None:
                 from resilience.executor import Resilience  # noqa: PLC0415 -- who only reports needs none of it
+                from resilience.healing.waiting import EndedHeals  # noqa: PLC0415
                 from resilience.shared_circuits import SharedCircuits  # noqa: PLC0415
 
                 shared = SharedCircuits(self.name, lambda: self._link.beat_soon())
+                self._heals = EndedHeals(lambda: self._link.is_connected, self._clock)
                 made = Resilience(
                     classifier=self._classifier, report=self._failed, gate=self._enforcement.gate, on_circuit=shared.join,
-                    clock=self._clock,
+                    heals=self._heals, clock=self._clock,
                 )  # fmt: skip
                 self._policies = made, shared
                 self._obey()
@@ -297,6 +303,7 @@ class Agent:
         timeout_s: float | None = None,
         attempt_timeout_s: float | None = None,
         hedge_after_s: float | None = None,
+        wait_for_healing_s: float | None = None,
         read_only: bool = False,
     ) -> Callable[[Callable[P, R]], Callable[P, R]]:
         """Puts a function behind the policies of ``service``, and reports it when it fails in the end.
@@ -305,7 +312,7 @@ class Agent:
         """
         return self.resilience.protect(
             service, retry=retry, fallback=fallback, timeout_s=timeout_s, attempt_timeout_s=attempt_timeout_s,
-            hedge_after_s=hedge_after_s, read_only=read_only,
+            hedge_after_s=hedge_after_s, wait_for_healing_s=wait_for_healing_s, read_only=read_only,
         )  # fmt: skip
 
     def _failed(self, error: Exception, service: str, operation: str, retries: int) -> ErrorContext:

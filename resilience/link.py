@@ -51,6 +51,8 @@ class Link:
         self._on_state, self._news, self._untold, self._look = on_state, news, untold, look
         self._heartbeat_s = heartbeat_s
         self._settings_id = ""
+        self.is_connected = False
+        """Whether WinClaw answered when it was asked last."""
         self._beat_soon = False
         self._wake = threading.Event()
         self._stopping = threading.Event()
@@ -162,13 +164,14 @@ class Link:
                 status, answer = self._down.ask("GET", f"{path}?wait={_WAIT_S}&{known}", timeout_s=_WAIT_S + 10)
                 if status != 200:
                     raise UnreachableError(f"HTTP status {status}")
-                failures = 0
+                failures, self.is_connected = 0, True
                 self._heartbeat_s = float(answer["policy"]["heartbeat_s"])
                 if answer["state"]["version"] != version:
                     version = answer["state"]["version"]
                     self._on_state(answer)
                     self._settings_id = str(answer["policy"].get("settings_id", ""))
             except UnreachableError:
+                self.is_connected = False
                 self._stopping.wait(_PAUSE_S[min(failures, len(_PAUSE_S) - 1)])
                 failures += 1
             except Exception:

@@ -71,7 +71,7 @@ def _follow(breaker: CircuitBreaker, told: Mapping[str, Any]) -> None:
             breaker.hold_open(breaker.config.timeout_seconds if for_s is None else for_s, because)
         case "ISOLATED":
             breaker.isolate(because, told=True)
-        case "HALF_OPEN":
+        case "HALF_OPEN" if not told["agent"]:  # WinClaw says so; when another agent probes, that is its own trial
             breaker.release(because, told=True)
         case "CLOSED" if not breaker.is_closed:
             breaker.reset(because, told=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -23,6 +23,9 @@ from resilience.processes.status import ProcessStatus
 from resilience.processes.supervision import ProcessState
 from resilience.services import Probed, Services
 from resilience.settings import Settings
+
+_HEALS_TOLD: Final = 20
+"""Heals that have ended, of which agents are told."""
 
 
 class Notice(Struct, frozen=True, kw_only=True):
@@ -77,6 +80,7 @@ class State(Struct, frozen=True, kw_only=True):
             "probing": sorted(standing.probing),
             "probes": [{"name": name, **probe.view()} for name, probe in self.services.probes.items()],
             "healing": [heal.view() for heal in self.heals.values() if heal.is_open],
+            "healed": [heal.outcome() for heal in self.heals.values() if not heal.is_open][-_HEALS_TOLD:],
             "loops": loops.view(self.settings.loops, self.loops, standing.level),
             "waiting": {"messages": sum(self.waiting.values()), "channels": dict(self.waiting)},
             "agents": [agent.view() for agent in self.agents.values()],

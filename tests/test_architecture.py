@@ -20,7 +20,7 @@ ROOMS: Final = {
     "decisions": (
         "detection.anomalies detection.flood detection.lines detection.policy detection.reading detection.standing processes.policy processes.status processes.supervision "
         "blame bulkhead circuit circuit_registry circuit_states classification conditions degradation degradation_manager degradation_rules enforcement evidence "
-        "executor gate healing.diagnosis healing.heals healing.policy isolation.isolated isolation.isolator isolation.policy lanes health healing.verification hedging known_errors listeners lives loops orders outgoing pipeline presence redaction refusals retry_budget retrying sandbox.limits "
+        "executor gate healing.diagnosis healing.heals healing.policy healing.waiting isolation.isolated isolation.isolator isolation.policy lanes health healing.verification hedging known_errors listeners lives loops orders outgoing pipeline presence redaction refusals retry_budget retrying sandbox.limits "
         "services settings sliding_window state timeouts wrapping"
     ),
     "adapters": (

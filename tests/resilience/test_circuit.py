@@ -491,6 +491,16 @@ def test_an_isolated_circuit_opens_only_by_hand_and_then_probes(breaker: Circuit
     assert breaker.state is CLOSED
 
 
+def test_an_open_circuit_that_is_released_probes_at_once_and_is_no_better_than_before(breaker: CircuitBreaker, clock: FakeClock) -> None:
+    """Somebody knows that the service is back; whoever was wrong has won nothing, for it opens again as the next time."""
+    assert happen(breaker, clock, "- - -")[-1] == "OPEN"
+    breaker.release("its probe is well")
+    assert breaker.state is HALF_OPEN
+    assert happen(breaker, clock, "-") == ["OPEN"]
+    breaker.release()
+    assert happen(breaker, clock, "+ +") == ["HALF_OPEN", "CLOSED"]
+
+
 def test_a_disabled_circuit_lets_everything_through(clock: FakeClock) -> None:
     breaker = CircuitBreaker("x", CircuitBreakerConfig(mode="disabled", failure_threshold=1), clock=clock)
     assert set(happen(breaker, clock, "- - - -")) == {"DISABLED"}
