@@ -73,7 +73,9 @@ def test_agents_try_at_once_what_winclaws_probe_finds_well(call: Caller, connect
     """Before, they waited until the time of their open circuit was up. What another agent tries for itself tells them nothing."""
     core, one = call.winclaw.core, connect("one")
     breaker = one.resilience.circuits.get_or_create("gpt-5.2")
-    one.flush()
+    breaker.isolate()  # so that WinClaw hears at once that this agent uses it
+    breaker.reset()
+    shown(call, "CLOSED")
     core.tell_probe("gpt-5.2", Probed(well=False, what="HTTP status 500", since=core.clock.now())).result(10)
     reaches(breaker, CircuitState.OPEN)
     core.tell_probe("gpt-5.2", Probed(well=True, what="HTTP status 200", since=core.clock.now())).result(10)
