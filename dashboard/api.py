@@ -13,15 +13,15 @@ from msgspec import Meta, Struct
 from dashboard.access import Access
 from dashboard.problems import Problem, decoded_json
 from resilience.context import ErrorSeverity
-from resilience.control import ConfirmationNeededError, HowIsolated, TooLateError
-from resilience.core import Core
-from resilience.degradation import DegradationLevel, choose
+from resilience.core.control import ConfirmationNeededError, HowIsolated, TooLateError
+from resilience.core.core import Core
+from resilience.core.state import State
+from resilience.degradation.levels import DegradationLevel, choose
+from resilience.degradation.loops import view as view_of_loops
 from resilience.events import Text
 from resilience.healing.heals import Heal, HealState
-from resilience.history import MAX_ROWS, ErrorFilter
-from resilience.loops import view as view_of_loops
+from resilience.journal.history import MAX_ROWS, ErrorFilter
 from resilience.processes.supervisor import Supervisor
-from resilience.state import State
 
 _COMMIT_S: Final = 10.0
 

@@ -15,7 +15,7 @@ from dashboard.api import json_api
 from dashboard.pages import pages
 from dashboard.problems import Problem, answer_problems
 from dashboard.stream import Stream
-from resilience.core import Core
+from resilience.core.core import Core
 from resilience.processes.supervisor import Supervisor
 
 # What a caller may reach without being anybody, and what an agent may; all else is for the operator and sessions.

@@ -19,13 +19,13 @@ from dashboard.api import asked, decide_heal, error_filter, heal_of, leaving_pre
 from dashboard.problems import Problem
 from resilience.clock import as_text
 from resilience.context import ErrorSeverity
-from resilience.control import ConfirmationNeededError
-from resilience.core import Core, CoreBusyError
-from resilience.degradation import DegradationLevel
+from resilience.core.control import ConfirmationNeededError
+from resilience.core.core import Core, CoreBusyError
+from resilience.degradation.levels import DegradationLevel
 from resilience.events import EventType
 from resilience.healing.heals import HealState
-from resilience.history import ErrorFilter
-from resilience.journal import JournalError
+from resilience.journal.history import ErrorFilter
+from resilience.journal.journal import JournalError
 from resilience.processes.supervisor import Supervisor
 
 _COMMIT_S: Final = 10.0

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from dashboard import present_healing
-from resilience.degradation import DegradationLevel
+from resilience.degradation.levels import DegradationLevel
 from resilience.errors import TAXONOMY
 
 # (tone, shape): a tone is a colour, and the shape tells the same without it.

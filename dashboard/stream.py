@@ -22,9 +22,9 @@ from simple_websocket import ConnectionClosed
 
 from dashboard.access import Access
 from dashboard.present import band, with_line
-from resilience.core import Core
+from resilience.core.core import Core
+from resilience.core.state import State
 from resilience.events import Event
-from resilience.state import State
 
 MAX_EVENTS: Final = 200
 _EVENTS_EVERY_S: Final = 0.1

@@ -12,15 +12,15 @@ from weakref import WeakKeyDictionary
 from msgspec.structs import asdict
 
 from resilience.bulkhead import Bulkhead, BulkheadRegistry
-from resilience.circuit import CircuitBreaker
-from resilience.circuit_registry import CircuitBreakerRegistry
-from resilience.classification import ErrorClassifier
+from resilience.circuit.breaker import CircuitBreaker
+from resilience.circuit.registry import CircuitBreakerRegistry
+from resilience.classification.classifier import ErrorClassifier
 from resilience.clock import Clock, SystemClock
+from resilience.config.settings import Service, Settings
 from resilience.context import ErrorContext
 from resilience.pipeline import Gate, Pipeline, Report, operation_of
-from resilience.retry_budget import Budget
-from resilience.retrying import RETRY_STRATEGIES, RetryConfig, RetryExecutor, strategy_named
-from resilience.settings import Service, Settings
+from resilience.retrying.budget import Budget
+from resilience.retrying.executor import RETRY_STRATEGIES, RetryConfig, RetryExecutor, strategy_named
 from resilience.wrapping import is_async
 
 if TYPE_CHECKING:

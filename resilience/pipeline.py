@@ -17,11 +17,11 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast
 
 from resilience.bulkhead import Bulkhead
-from resilience.circuit import SAMPLE, CircuitBreaker, CircuitBreakerOpenError
+from resilience.circuit.breaker import SAMPLE, CircuitBreaker, CircuitBreakerOpenError
 from resilience.clock import Clock
 from resilience.context import ErrorContext
 from resilience.refusals import RefusedError
-from resilience.retrying import Attempt, RetryContext, RetryExecutor, RetryExhaustedError
+from resilience.retrying.executor import Attempt, RetryContext, RetryExecutor, RetryExhaustedError
 from resilience.wrapping import is_async
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from typing import Any
 
 import psutil
 
+from resilience.agent.wire import Wire
 from resilience.home import ENDPOINT, read_json
-from resilience.wire import Wire
 
 REPOSITORY = Path(__file__).parent.parent
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from resilience import ServiceUnavailableError, connect
+from resilience.core.state import State
 from resilience.healing.heals import HealState
-from resilience.state import State
 from tray.app import Running, running
 
 DEADLINE_S = 30

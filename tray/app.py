@@ -21,28 +21,28 @@ from dashboard.app import create_app
 from dashboard.machine import machine_numbers
 from dashboard.server import DashboardServer, bind
 from resilience import __version__, home
-from resilience.classification import ErrorClassifier
+from resilience.classification.classifier import ErrorClassifier
 from resilience.clock import Clock, SystemClock
-from resilience.collector import Collector
+from resilience.config.settings import Settings
 from resilience.context import ErrorSeverity
-from resilience.core import Core, damage_notice
-from resilience.degradation import DegradationLevel
+from resilience.core.collector import Collector
+from resilience.core.core import Core, damage_notice
+from resilience.core.last_word import LastWord
+from resilience.core.sign_of_life import SignOfLife
+from resilience.degradation.levels import DegradationLevel
 from resilience.detection.anomaly_watch import AnomalyWatch
 from resilience.detection.prober import Prober
 from resilience.detection.service_probes import ServiceProbes
 from resilience.events import Event, EventType
 from resilience.healing.actions import Actions, OwnConfig
 from resilience.healing.engine import SelfHealingEngine
-from resilience.history import History
-from resilience.journal import Journal
-from resilience.last_word import LastWord
+from resilience.journal.history import History
+from resilience.journal.journal import Journal
 from resilience.log import EventLog
 from resilience.processes.following import OutputWatch
 from resilience.processes.meter import Meter
 from resilience.processes.supervisor import Supervisor
 from resilience.redaction import Redactor
-from resilience.settings import Settings
-from resilience.sign_of_life import SignOfLife
 from tray.config_watch import ConfigWatch
 from tray.signals import on_signals
 from tray.startup import settings_at_start

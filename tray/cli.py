@@ -16,7 +16,7 @@ import click
 
 from resilience import __version__, home
 from resilience.clock import SystemClock
-from resilience.degradation import DegradationLevel
+from resilience.degradation.levels import DegradationLevel
 from tray.guardian import CANNOT_START, Guardian, guarded, own_command
 from tray.signals import on_signals
 
@@ -59,7 +59,7 @@ def run(
         on_signals(one.stop)
         sys.exit(one.run(watched))
 
-    from resilience.journal import JournalError  # noqa: PLC0415 -- the guardian and the other commands need not wait for it
+    from resilience.journal.journal import JournalError  # noqa: PLC0415 -- the guardian and the other commands need not wait for it
     from tray import app  # noqa: PLC0415
 
     try:
@@ -161,7 +161,7 @@ def config() -> None:
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path), required=False)
 def check(file: Path | None) -> None:
     """Say what is wrong with FILE, or with the configuration in use; exit status 1 if anything is."""
-    from resilience.config import ConfigError, load  # noqa: PLC0415 -- only this command needs it
+    from resilience.config.file import ConfigError, load  # noqa: PLC0415 -- only this command needs it
 
     path = file or home.find() / home.CONFIG
     try:
@@ -196,7 +196,7 @@ def _ask(method: str, path: str, body: dict[str, Any] | None = None) -> dict[str
 
 
 def _exchange(method: str, path: str, body: dict[str, Any] | None) -> tuple[int, dict[str, Any]]:
-    from resilience.wire import UnreachableError, Wire  # noqa: PLC0415 -- the guardian, who lives long, asks nobody
+    from resilience.agent.wire import UnreachableError, Wire  # noqa: PLC0415 -- the guardian, who lives long, asks nobody
 
     try:
         return Wire(home.find(), operator=True).ask(method, path, body)

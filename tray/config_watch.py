@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from resilience import home
-from resilience.config import ConfigError, read
-from resilience.core import Core
+from resilience.config.file import ConfigError, read
+from resilience.config.settings import Settings, call_policies
+from resilience.core.core import Core
+from resilience.core.state import Notice
 from resilience.events import EventType
 from resilience.repeating import Repeating
-from resilience.settings import Settings, call_policies
-from resilience.state import Notice
 from tray.startup import Startup, settings_in
 
 _LOOK_S: Final = 1.0

@@ -14,8 +14,8 @@ from typing import Any, Final
 
 import pystray
 
-from resilience.degradation import DegradationLevel
-from resilience.state import State
+from resilience.core.state import State
+from resilience.degradation.levels import DegradationLevel
 from tray import menu
 from tray.artwork import draw
 from tray.text import MESSAGE_UNITS, TITLE_UNITS, fitted

@@ -11,14 +11,14 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from resilience.clock import Clock
-from resilience.core import Core, CoreBusyError
+from resilience.config.settings import Settings
+from resilience.core.core import Core, CoreBusyError
+from resilience.core.services import Probed
 from resilience.detection.policy import Probe
 from resilience.detection.prober import Prober
 from resilience.detection.standing import Standing
 from resilience.events import Report
 from resilience.processes.supervision import ProcessState
-from resilience.services import Probed
-from resilience.settings import Settings
 
 _TYPES: Final = {"disk": "DiskSpaceError", "process": "ProcessError", "file": "LoopStuckError"}
 _log = logging.getLogger("winclaw.probes")

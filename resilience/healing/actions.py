@@ -10,12 +10,12 @@ from typing import Final
 from msgspec import Struct
 
 from resilience.clock import Clock
-from resilience.core import Core
-from resilience.degradation import DegradationLevel
+from resilience.core.core import Core
+from resilience.core.orders import ANY, Order, can
+from resilience.degradation.levels import DegradationLevel
 from resilience.healing.heals import HealingAction, HealingResult
+from resilience.healing.memory import give_back
 from resilience.healing.policy import HealingActionType
-from resilience.memory import give_back
-from resilience.orders import ANY, Order, can
 from resilience.processes.supervision import ProcessState
 from resilience.processes.supervisor import Supervisor
 

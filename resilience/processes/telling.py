@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Final, Literal
 
 from resilience.clock import Clock
-from resilience.core import Core, CoreBusyError
+from resilience.core.core import Core, CoreBusyError
 from resilience.detection.metrics import TreeUse
 from resilience.events import EventType, Report
 from resilience.processes.status import ProcessStatus

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 import resilience
-from resilience.circuit import CircuitBreaker, CircuitBreakerOpenError, CircuitState
-from resilience.client import Agent
-from resilience.degradation import DegradationLevel
+from resilience.agent.client import Agent
+from resilience.circuit.breaker import CircuitBreaker, CircuitBreakerOpenError, CircuitState
+from resilience.core.services import Probed
+from resilience.degradation.levels import DegradationLevel
 from resilience.events import CircuitReport, Heartbeat
-from resilience.services import Probed
 from tests.dashboard.conftest import Caller
 from tests.failing import fail, open_circuit
 from tray.app import Running, running

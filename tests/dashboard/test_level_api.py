@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from resilience.degradation import DegradationLevel
+from resilience.degradation.levels import DegradationLevel
 from tests.dashboard.conftest import Caller
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from dashboard import present
 from resilience.context import ErrorSeverity
-from resilience.degradation import DegradationLevel
+from resilience.degradation.levels import DegradationLevel
 from resilience.errors import TAXONOMY, WinClawError
 from resilience.events import EventType
 from tests.tray.states import a_state

@@ -13,13 +13,13 @@ import pytest
 from resilience import ErrorClassifier, ErrorContext
 from resilience import errors as e
 from resilience.bulkhead import BulkheadFullError
-from resilience.circuit import CircuitBreakerConfig, CircuitBreakerOpenError, CircuitState
+from resilience.circuit.breaker import CircuitBreakerConfig, CircuitBreakerOpenError, CircuitState
+from resilience.config.settings import Bulkheads, CircuitBreakers, Retry, Service, Settings
+from resilience.degradation.gate import FeatureDisabledError
 from resilience.executor import Resilience, ResilientAgentExecutor
-from resilience.gate import FeatureDisabledError
 from resilience.healing.waiting import EndedHeals
 from resilience.policies import BulkheadLimits, RetryStrategy
-from resilience.retrying import RetryConfig
-from resilience.settings import Bulkheads, CircuitBreakers, Retry, Service, Settings
+from resilience.retrying.executor import RetryConfig
 from resilience.testing import FakeClock, Faults, immediate_retries
 
 QUICK = RetryConfig(max_retries=2, base_delay=1, jitter=False)

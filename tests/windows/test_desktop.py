@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageChops
 
-from resilience.degradation import DegradationLevel
+from resilience.agent.wire import UnreachableError, Wire
+from resilience.degradation.levels import DegradationLevel
 from resilience.home import ENDPOINT, read_json
-from resilience.wire import UnreachableError, Wire
 from tray.artwork import COLOURS
 
 pytestmark = pytest.mark.windows

@@ -10,14 +10,14 @@ import pytest
 from msgspec.structs import replace
 
 import resilience
-from resilience.client import Agent
+from resilience.agent.client import Agent
+from resilience.config.settings import Service
 from resilience.detection.policy import Probe
 from resilience.events import Heartbeat
 from resilience.healing.actions import Actions, OwnConfig
 from resilience.healing.heals import HealingAction, HealingResult
 from resilience.healing.policy import HealingActionType, SelfHealing
 from resilience.processes.policy import Process
-from resilience.settings import Service
 from resilience.testing import FakeClock
 from tests.resilience.processes.conftest import SLEEPER, House, until
 

@@ -10,20 +10,20 @@ import pytest
 from msgspec.structs import replace
 
 from resilience import FaultIsolator, IsolatedError, Resilience
-from resilience.control import HowIsolated
-from resilience.core import Core
+from resilience.config.settings import Service, Settings
+from resilience.core.control import HowIsolated
+from resilience.core.core import Core
+from resilience.core.lanes import Lanes
 from resilience.events import Heartbeat, Report
 from resilience.healing.diagnosis import Diagnosis
 from resilience.healing.heals import Heal, HealState
 from resilience.healing.policy import HealingActionType
 from resilience.isolation.isolated import members
 from resilience.isolation.policy import Zone, in_two_zones
-from resilience.lanes import Lanes
 from resilience.processes.policy import Process
-from resilience.settings import Service, Settings
 from resilience.testing import FakeClock
+from tests.resilience.core.test_core import clock, core, start  # noqa: F401 -- fixtures
 from tests.resilience.processes.conftest import SLEEPER, House
-from tests.resilience.test_core import clock, core, start  # noqa: F401 -- fixtures
 
 SETTINGS = Settings(
     services={**Settings().services, "vector_store": Service(process="chroma")},

@@ -15,20 +15,20 @@ import psutil
 import pytest
 from msgspec.structs import replace
 
-from resilience.classification import ErrorClassifier
+from resilience.classification.classifier import ErrorClassifier
 from resilience.clock import SystemClock
-from resilience.core import Core
+from resilience.config.settings import Settings
+from resilience.core.core import Core
+from resilience.core.state import State
 from resilience.detection.prober import Prober
-from resilience.history import History
-from resilience.journal import Journal
+from resilience.journal.history import History
+from resilience.journal.journal import Journal
 from resilience.processes.identity import carriers
 from resilience.processes.policy import Process
 from resilience.processes.records import owner_of
 from resilience.processes.status import ProcessStatus
 from resilience.processes.supervisor import Supervisor
 from resilience.redaction import Redactor
-from resilience.settings import Settings
-from resilience.state import State
 
 DEADLINE_S = 30
 
