@@ -10,8 +10,8 @@ import msgspec
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from resilience.core.control import ConfirmationNeededError
 from resilience.core.core import CoreBusyError
+from resilience.core.inputs import ConfirmationNeededError
 from resilience.journal.journal import JournalError
 
 T = TypeVar("T")

@@ -81,6 +81,16 @@ class Program:
         for line in self.process.stdout:
             self.said += line
 
+    def line(self, part: str) -> str:
+        """The line of its output with ``part`` in it, as soon as it has come."""
+        until = time.monotonic() + 30
+        while time.monotonic() < until:
+            for line in self.said.splitlines(keepends=True):
+                if part in line and line.endswith("\n"):
+                    return line.rstrip("\n")
+            threading.Event().wait(0.02)
+        raise AssertionError(f"it never said {part!r}: {self.said}")
+
     def ask(self, method: str, path: str, body: Any = None, *, operator: bool = False) -> dict[str, Any]:
         """One request to the program's API; it must succeed."""
         wire = Wire(self.folder, operator=operator)

@@ -11,6 +11,7 @@ import msgspec
 
 from resilience.agent.spool import Spool, keep_refused
 from resilience.core.core import Core, CoreBusyError
+from resilience.core.inputs import Waiting
 from resilience.core.intake import UnfitReportError, check
 from resilience.events import Report
 from resilience.journal.journal import JournalError
@@ -61,7 +62,7 @@ class Collector:
                 seen.append((path.name, stat.st_mtime_ns, stat.st_size))
         seen.sort()
         if seen != self._seen:
-            self._core.tell_waiting(waiting_in(self._outboxes)).result(10)
+            self._core.tell(Waiting(waiting_in(self._outboxes))).result(10)
             self._seen = seen
 
     def collect(self) -> int:

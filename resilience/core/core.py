@@ -8,53 +8,44 @@ answered. One group is being written while the next one gathers, so throughput c
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
-from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
 from msgspec.structs import replace
 
 from resilience.classification.classifier import ErrorClassifier
-from resilience.clock import Clock, as_text
+from resilience.clock import Clock
 from resilience.config.settings import Settings
-from resilience.core.control import (
+from resilience.core.decisions import Decisions
+from resilience.core.inputs import (
     Announcement,
     Choice,
     Configuration,
-    Control,
     Errors,
     HealDecision,
     HealingDecision,
-    HealTold,
     HowIsolated,
     Input,
     Look,
-    OrderGiven,
-    ProbeTold,
-    ProcessTold,
     Switch,
-    Waiting,
+    Told,
 )
+from resilience.core.keeping import at_start, changed, everything, lives_so_far
 from resilience.core.lanes import Lanes
-from resilience.core.lives import CRASHES, WITHIN, Lives, begun, ended, is_crash_loop
-from resilience.core.orders import Order
-from resilience.core.services import CircuitCommand, Probed, kept, remembered
-from resilience.core.state import Notice, State, with_settings
-from resilience.degradation.health import Count
-from resilience.degradation.levels import DegradationLevel, Latch, Standing, at_first, held
+from resilience.core.lives import begun, ended
+from resilience.core.notices import Notice, of_damage
+from resilience.core.services import CircuitCommand
+from resilience.core.state import State
+from resilience.degradation.levels import DegradationLevel
 from resilience.events import Event, EventType, Heartbeat, Report
-from resilience.healing.heals import Heal
-from resilience.isolation.isolated import Isolated
 from resilience.isolation.policy import OTHERS, zone_by_component
 from resilience.journal.history import History, error_event
 from resilience.journal.journal import ErrorRecord, EventRecord, Journal, JournalError, Record, is_damage
-from resilience.processes.status import ProcessStatus
 from resilience.redaction import Redactor
 
 MAX_WAITING: Final = 10_000
@@ -96,22 +87,14 @@ class Core:
         notices: Sequence[Notice] = (),
     ) -> None:
         self.history, self.clock = history, clock
-        self._journal, self._control = journal, Control(classifier, redactor, clock)
-        before = msgspec.convert(journal.state("lives") or {}, Lives)
+        self._journal, self._decisions = journal, Decisions(classifier, redactor, clock)
+        before = lives_so_far(journal)
         self.crashed_before = before.running
         """Whether the WinClaw before this one ended without a goodbye."""
         self._lives = begun(before, clock.now())
-        # The version begins at the time of day, so that an agent does not take a restart for what it knows already.
-        version = int(clock.now().timestamp() * 1000)
-        begin = State(
-            standing=_standing_at_start(journal, self._lives, clock), services=remembered(journal.state("circuits")),
-            isolations=MappingProxyType(
-                {one.component: one for one in msgspec.convert(journal.state("isolations") or [], list[Isolated])}
-            ),
-            heals=MappingProxyType({one.id: one for one in msgspec.convert(journal.state("heals") or [], list[Heal])}),
-            notices=tuple(notices), settings_id=settings_id, version=version,
-        )  # fmt: skip
-        self._state = _recounted(with_settings(begin, settings or Settings()), history, clock)
+        self._state = at_start(
+            journal, history, self._lives, clock, settings=settings or Settings(), settings_id=settings_id, notices=notices
+        )
         self._notices = self._state.notices
         self._unsaved = True  # whether the journal has yet to learn of the standing
         self._waiting: Lanes[tuple[Input, Future[Any]]] = Lanes()
@@ -176,26 +159,6 @@ class Core:
         """
         return self._submit(Switch(service, command, actor, origin, how or HowIsolated()))
 
-    def configure(self, settings: Settings | None, settings_id: str, notice: Notice | None) -> Future[list[int]]:
-        """Puts other settings in force: rules and loops here, and agents ask for theirs; or says why not (None)."""
-        return self._submit(Configuration(settings, settings_id, notice))
-
-    def tell_waiting(self, channels: dict[str, int]) -> Future[list[int]]:
-        """Takes in how many messages wait in outboxes, by channel."""
-        return self._submit(Waiting(channels))
-
-    def tell_process(self, name: str, status: ProcessStatus | None) -> Future[list[int]]:
-        """Takes in where a supervised process stands; None: it is no longer configured."""
-        return self._submit(ProcessTold(name, status))
-
-    def tell_probe(self, service: str, found: Probed | None) -> Future[list[int]]:
-        """Takes in what WinClaw's own probe of a service finds; None: it has none any more."""
-        return self._submit(ProbeTold(service, found))
-
-    def tell_heal(self, heal: Heal) -> Future[list[int]]:
-        """Takes in where a heal stands."""
-        return self._submit(HealTold(heal))
-
     def decide_heal(self, number: int, decision: HealingDecision, *, actor: str, origin: str) -> Future[list[int]]:
         """Approves, rejects or dismisses a heal for a person.
 
@@ -205,9 +168,9 @@ class Core:
         """
         return self._submit(HealDecision(number, decision, actor, origin))
 
-    def order(self, key: str, order: Order | None) -> Future[list[int]]:
-        """Asks agents to do something, or (None) waits for the answers no longer."""
-        return self._submit(OrderGiven(key, order))
+    def tell(self, an_input: Told) -> Future[list[int]]:
+        """Takes in what another part of WinClaw has to say: see ``inputs``."""
+        return self._submit(an_input)
 
     def announce(self, type: EventType, component: str, **body: Any) -> Future[list[int]]:  # noqa: A002 -- the field's name
         """Journals and publishes an event of the program's own life."""
@@ -343,7 +306,7 @@ class Core:
                 continue
             answers.append((future, slice(len(records), len(records) + len(new))))
             records.extend(new)
-        state, moved = self._control.judge(state)
+        state, moved = self._decisions.judge(state)
         records.extend(moved)
         try:
             ids, events = await self._commit(records, state, disk)
@@ -360,7 +323,7 @@ class Core:
                 future.set_result(ids[answer])
 
     def _decided(self, state: State, an_input: Input) -> tuple[State, list[Record]]:
-        after, records = self._control.decide(state, an_input)
+        after, records = self._decisions.decide(state, an_input)
         if isinstance(an_input, Configuration):
             others = tuple(one for one in self._notices if one.name != "config")
             self._notices = (*others, an_input.notice) if an_input.notice is not None else others
@@ -371,13 +334,9 @@ class Core:
     ) -> tuple[list[int], tuple[Event, ...]]:
         assert self._loop is not None
         self._unsaved |= state.standing is not self._state.standing
-        to_keep: dict[str, Any] = self._kept(state) if self._unsaved else {}
-        if state.services.circuits is not self._state.services.circuits:
-            to_keep["circuits"] = kept(state.services)
-        if state.isolations is not self._state.isolations:
-            to_keep["isolations"] = msgspec.to_builtins(list(state.isolations.values()))
-        if state.heals is not self._state.heals:
-            to_keep["heals"] = msgspec.to_builtins(list(state.heals.values()))
+        to_keep = changed(self._state, state)
+        if self._unsaved:
+            to_keep = {**to_keep, **everything(state, self._lives)}
         if not records and not to_keep:
             return [], ()
         try:
@@ -386,7 +345,7 @@ class Core:
             if not is_damage(error.__cause__):
                 raise
             records = [*records, await self._set_aside(disk, error)]
-            to_keep = {**self._kept(state), "circuits": kept(state.services)}
+            to_keep = everything(state, self._lives)
             written = await self._loop.run_in_executor(disk, self._journal.commit, records, to_keep)
         self._unsaved = False
         events = tuple(
@@ -397,18 +356,17 @@ class Core:
         )  # fmt: skip
         return [entry.id for entry in written], events
 
-    def _kept(self, state: State) -> dict[str, Any]:
-        return {"standing": msgspec.to_builtins(state.standing), "lives": msgspec.to_builtins(self._lives)}
-
     async def _set_aside(self, disk: ThreadPoolExecutor, error: JournalError) -> EventRecord:
         """The journal proved damaged in use: puts it aside, begins a new one, and says so."""
         assert self._loop is not None
         self.history.close()  # on Windows a file that is open cannot be renamed
         await self._loop.run_in_executor(disk, self._journal.start_anew, self.clock.now())
-        notice = damage_notice(self._journal)
+        assert self._journal.set_aside is not None
+        notice = of_damage(self._journal.path.name, self._journal.set_aside.name)
         self._notices = (*self._notices, notice)
         _log.error("%s %s", notice.what, error)
-        return self._control.event(EventType.JOURNAL_SET_ASIDE, "journal", message=notice.what, file=str(self._journal.set_aside))
+        file = str(self._journal.set_aside)
+        return self._decisions.records.event(EventType.JOURNAL_SET_ASIDE, "journal", message=notice.what, file=file)
 
     def _refused(self, state: State, error: JournalError) -> None:
         """The disk refuses. Nothing is acknowledged, but Safe Mode holds all the same, if only in memory."""
@@ -432,11 +390,11 @@ class Core:
         if state.settings is not self._state.settings:
             self._zones = zone_by_component(state.settings.zones)
         state = replace(state, notices=self._notices)
-        changed = _shown(state) != _shown(self._state)
+        is_news = _shown(state) != _shown(self._state)
         with self._changed:
-            self._state = replace(state, version=self._state.version + changed)
+            self._state = replace(state, version=self._state.version + is_news)
             self._changed.notify_all()
-        if not changed and not events:
+        if not is_news and not events:
             return
         for subscriber in self._subscribers:
             try:
@@ -453,41 +411,3 @@ def _shown(state: State) -> tuple[Any, ...]:
     processes = [(one.name, one.state, one.run, one.ready, one.why) for one in state.processes.values()]
     told = state.waiting, state.services.probes, state.heals, state.orders, state.isolations
     return state.standing, state.notices, state.settings_id, circuits, agents, running, processes, told
-
-
-def damage_notice(journal: Journal) -> Notice:
-    """What is said of a journal that was set aside."""
-    assert journal.set_aside is not None
-    return Notice(
-        name="journal_set_aside",
-        what="The journal was damaged. It was set aside, and a new one begun.",
-        cause=f"{journal.path.name} could not be read any more; it is kept as {journal.set_aside.name}.",
-        action="Check the disk. What agents have not had acknowledged, they send again.",
-    )
-
-
-def _standing_at_start(journal: Journal, lives: Lives, clock: Clock) -> Standing:
-    """The standing that the journal knows; Safe Mode where a damaged one does not tell, or WinClaw keeps crashing."""
-    now = clock.now()
-    known = journal.state("standing")
-    if known is None and journal.set_aside is not None:
-        known = (journal.salvaged or {}).get("standing")
-        if known is None:
-            cause = "The journal was damaged, and with it the record of whether Safe Mode was on."
-            return held(at_first(now), Latch("journal_damage", DegradationLevel.SAFE_MODE, cause, now), now)
-    standing = at_first(now) if known is None else msgspec.convert(known, Standing)
-    quiet = dataclasses.replace(standing.wanted, quiet_since_s=None, rises_at=None)  # another life, another monotonic clock
-    standing = dataclasses.replace(standing, wanted=quiet)
-    if is_crash_loop(lives, standing.wanted.counts_since):
-        cause = f"WinClaw crashed {CRASHES} times in {WITHIN.seconds // 60} minutes."
-        standing = held(standing, Latch("crash_loop", DegradationLevel.SAFE_MODE, cause, now), now)
-    return standing
-
-
-def _recounted(state: State, history: History, clock: Clock) -> State:
-    """The state with the errors counted that the window holds already, so that a restart forgets none."""
-    now, window = clock.now(), timedelta(seconds=state.tally.window_s)
-    since = max(now - window, state.standing.wanted.counts_since or now - window)
-    counts = history.counts_since(as_text(since), state.counted)
-    new = [(name, Count(errors=number)) for name, number in counts.items()]
-    return replace(state, tally=state.tally.with_counts(new, clock.monotonic()))

@@ -7,12 +7,11 @@ order in which they arrive; the latest wins, but for an isolation, which only a 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
-import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -248,18 +247,6 @@ def circumstances(services: Services, tally: Tally, now: datetime, now_s: float)
         if name not in found:
             found[name] = ServiceHealth(name, True, now, tally.within_window(name, now_s).errors)
     return found
-
-
-def kept(services: Services) -> list[dict[str, Any]]:
-    """What is to be remembered over a restart: the circuits that are not closed."""
-    found: list[dict[str, Any]] = msgspec.to_builtins([one for one in services.circuits.values() if one.state != "CLOSED"])
-    return found
-
-
-def remembered(stored: Sequence[Any] | None) -> Services:
-    """The services as they were kept."""
-    found = msgspec.convert(stored or [], list[ServiceCircuit])
-    return Services(MappingProxyType({one.name: one for one in found}))
 
 
 def _followed(circuit: ServiceCircuit, report: CircuitReport, beat: Heartbeat, now: datetime) -> ServiceCircuit:

@@ -12,29 +12,21 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from resilience.config.settings import Settings
+from resilience.core import notices
+from resilience.core.notices import Notice
 from resilience.core.orders import Orders
 from resilience.core.presence import NOBODY, Agents
-from resilience.core.services import Probed, Services
+from resilience.core.services import Services
 from resilience.degradation import loops
 from resilience.degradation.health import Tally
 from resilience.degradation.levels import FEATURES, DegradationLevel, Standing
 from resilience.degradation.rules import DegradationRule
-from resilience.healing.heals import Heal, Heals, HealState
-from resilience.isolation.isolated import BY_ITSELF, Isolated, Isolations
+from resilience.healing.heals import Heals, HealState
+from resilience.isolation.isolated import BY_ITSELF, Isolations
 from resilience.processes.status import ProcessStatus
-from resilience.processes.supervision import ProcessState
 
 _HEALS_TOLD: Final = 20
 """Heals that have ended, of which agents are told."""
-
-
-class Notice(Struct, frozen=True, kw_only=True):
-    """Something that is wrong with WinClaw itself and waits for its user: what, why, and what to do."""
-
-    name: str
-    what: str
-    cause: str
-    action: str
 
 
 class State(Struct, frozen=True, kw_only=True):
@@ -93,14 +85,14 @@ class State(Struct, frozen=True, kw_only=True):
     @property
     def needs_you(self) -> tuple[Notice, ...]:
         """Everything that waits for the user: what is wrong with WinClaw, and what it could not mend itself."""
-        processes = [_notice_of(one) for one in self.processes.values() if one.needs_you]
+        processes = [notices.of_process(one) for one in self.processes.values() if one.needs_you]
         probes = [
-            _notice_of_probe(name, probe)
+            notices.of_probe(name, probe)
             for name, probe in self.services.probes.items()
             if not probe.well and name not in self.settings.services
         ]
-        isolated = [_notice_of_isolation(one) for one in self.isolations.values() if one.actor == BY_ITSELF]
-        heals = [_notice_of_heal(heal) for heal in self.heals.values() if heal.state in (HealState.WAITING, HealState.ESCALATED)]
+        isolated = [notices.of_isolation(one) for one in self.isolations.values() if one.actor == BY_ITSELF]
+        heals = [notices.of_heal(heal) for heal in self.heals.values() if heal.state in (HealState.WAITING, HealState.ESCALATED)]
         return (*self.notices, *processes, *probes, *isolated, *heals)
 
     def _rules_want(self) -> dict[str, Any]:
@@ -121,36 +113,6 @@ class State(Struct, frozen=True, kw_only=True):
         if self.standing.level is DegradationLevel.FULL:
             return None
         return self.settings.degradation.reduced_context_tokens
-
-
-def _notice_of(process: ProcessStatus) -> Notice:
-    if process.state is ProcessState.FAILED:
-        what, action = f"The process {process.name} has failed.", "Mend the cause, then start it again on the page Processes."
-    else:
-        what, action = f"The process {process.name} cannot start.", "End the other program, or give one of them another port."
-    cause = f"{process.needs_you[:1].upper()}{process.needs_you[1:]}."
-    return Notice(name=f"process:{process.name}", what=what, cause=cause, action=action)
-
-
-def _notice_of_isolation(one: Isolated) -> Notice:
-    by_itself = f" It ends by itself at {one.until:%H:%M} UTC." if one.until is not None else ""
-    return Notice(
-        name=f"isolated:{one.component}", what=f"{one.component} was isolated.", cause=f"{one.reason}.",
-        action=f"Look at it, then release it on the page Circuits.{by_itself}",
-    )  # fmt: skip
-
-
-def _notice_of_heal(heal: Heal) -> Notice:
-    if heal.state is HealState.WAITING:
-        what = f"A heal of {heal.target} waits for your approval: {heal.action.value.replace('_', ' ')}."
-        return Notice(name=f"heal:{heal.id}", what=what, cause=heal.trigger, action="Approve or reject it on the page Healing.")
-    what, cause = f"{heal.target} could not be healed.", f"{heal.trigger} {heal.verification}"
-    return Notice(name=f"heal:{heal.id}", what=what, cause=cause, action="Mend it, then dismiss this on the page Healing.")
-
-
-def _notice_of_probe(name: str, probe: Probed) -> Notice:
-    cause = f"{probe.what[:1].upper()}{probe.what[1:]}."
-    return Notice(name=f"probe:{name}", what=f"{name} is not well.", cause=cause, action="Mend the cause; this goes by itself.")
 
 
 def with_settings(state: State, settings: Settings) -> State:

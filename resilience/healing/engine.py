@@ -19,6 +19,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from resilience.clock import Clock
+from resilience.core.inputs import HealTold
 from resilience.degradation.levels import DegradationLevel
 from resilience.events import Event, EventType
 from resilience.healing.diagnosis import Diagnosis, Trouble, diagnose
@@ -316,7 +317,7 @@ class SelfHealingEngine:
         return process.run if process is not None else None
 
     def _tell(self, heal: Heal) -> Heal:
-        self._core.tell_heal(heal).result(_COMMIT_S)
+        self._core.tell(HealTold(heal)).result(_COMMIT_S)
         return heal
 
 

@@ -12,6 +12,7 @@ import pytest
 import resilience
 from resilience.agent.client import Agent
 from resilience.circuit.breaker import CircuitBreaker, CircuitBreakerOpenError, CircuitState
+from resilience.core.inputs import ProbeTold
 from resilience.core.services import Probed
 from resilience.degradation.levels import DegradationLevel
 from resilience.events import CircuitReport, Heartbeat
@@ -76,9 +77,9 @@ def test_agents_try_at_once_what_winclaws_probe_finds_well(call: Caller, connect
     breaker.isolate()  # so that WinClaw hears at once that this agent uses it
     breaker.reset()
     shown(call, "CLOSED")
-    core.tell_probe("gpt-5.2", Probed(well=False, what="HTTP status 500", since=core.clock.now())).result(10)
+    core.tell(ProbeTold("gpt-5.2", Probed(well=False, what="HTTP status 500", since=core.clock.now()))).result(10)
     reaches(breaker, CircuitState.OPEN)
-    core.tell_probe("gpt-5.2", Probed(well=True, what="HTTP status 200", since=core.clock.now())).result(10)
+    core.tell(ProbeTold("gpt-5.2", Probed(well=True, what="HTTP status 200", since=core.clock.now()))).result(10)
     reaches(breaker, CircuitState.HALF_OPEN)
     for state, change in (("OPEN", 1), ("HALF_OPEN", 2)):
         said = CircuitReport(service="gpt-5.2", state=state, change=change, because="it burns", retry_after_s=60)

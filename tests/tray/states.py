@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from resilience.core.state import Notice, State
+from resilience.core.notices import Notice
+from resilience.core.state import State
 from resilience.degradation.levels import DegradationLevel, Standing
 
 

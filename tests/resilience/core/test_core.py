@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from resilience.classification.classifier import ErrorClassifier
-from resilience.core.control import ConfirmationNeededError
 from resilience.core.core import Core, CoreBusyError
+from resilience.core.inputs import ConfirmationNeededError
 from resilience.core.state import State
 from resilience.degradation.levels import DegradationLevel
 from resilience.events import Event, EventType, Heartbeat, Report
@@ -224,6 +224,7 @@ def test_no_other_level_is_shown_without_being_on_disk(core: Core) -> None:
 def test_a_journal_that_breaks_in_use_is_set_aside_and_the_report_kept(core: Core, tmp_path: Path) -> None:
     choose(core, SAFE)
     core.report([report()]).result(10)
+    core.switch_circuit("gmail_api", "isolate", actor="test", origin="here").result(10)
     broken = sqlite3.DatabaseError("database disk image is malformed")
     broken.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
     journal = journal_of(core)
@@ -245,6 +246,7 @@ def test_a_journal_that_breaks_in_use_is_set_aside_and_the_report_kept(core: Cor
     assert found.body["message"] == "kept"
     assert core.history.events(0)[-1].type == "journal.set_aside"
     assert journal.state("standing")["level"] == 5
+    assert [one["component"] for one in journal.state("isolations")] == ["gmail_api"]  # else it would end with the next start
 
 
 def test_a_damaged_journal_that_does_not_tell_means_safe_mode(start: Callable[[], Core], tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from resilience.core.services import MAX_SERVICES, Probed, Services, commanded, heard, kept, left_open, probed, remembered
+from resilience.core.services import MAX_SERVICES, Probed, Services, commanded, heard, left_open, probed
 from resilience.events import CircuitReport, Heartbeat
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -123,13 +123,6 @@ def test_versions_grow_through_a_restart_that_forgets_them() -> None:
     before = services.circuits["gpt-5.2"].version
     later, _ = heard(Services(), beat(says("OPEN", 1), pid=2), NOW + timedelta(seconds=1))
     assert later.circuits["gpt-5.2"].version > before
-
-
-def test_what_is_not_closed_is_remembered() -> None:
-    services, _ = play(beat(says("OPEN", 1)), beat(CircuitReport(service="x", state="CLOSED")))
-    again = remembered(kept(services))
-    assert again.circuits == {"gpt-5.2": services.circuits["gpt-5.2"]}
-    assert remembered(None) == Services()
 
 
 def test_invented_services_cannot_fill_the_memory() -> None:

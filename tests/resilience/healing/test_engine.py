@@ -12,8 +12,8 @@ import pytest
 from resilience.classification.classifier import ErrorClassifier
 from resilience.clock import SystemClock
 from resilience.config.settings import Service, Settings
-from resilience.core.control import TooLateError
 from resilience.core.core import Core
+from resilience.core.inputs import ProbeTold, TooLateError
 from resilience.core.services import Probed
 from resilience.degradation.levels import DegradationLevel
 from resilience.events import Report
@@ -76,7 +76,7 @@ class Hospital:
         self.core.report([Report(type=kind, message="it failed", component=component, operation=operation)]).result(10)
 
     def unwell(self, name: str, well: bool = False) -> None:
-        self.core.tell_probe(name, Probed(well=well, since=self.clock.now(), what="refused")).result(10)
+        self.core.tell(ProbeTold(name, Probed(well=well, since=self.clock.now(), what="refused"))).result(10)
 
     def heal(self, state: HealState, number: int = 1) -> Heal:
         """Waits until the heal ``number`` is in ``state``."""

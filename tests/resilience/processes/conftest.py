@@ -19,6 +19,7 @@ from resilience.classification.classifier import ErrorClassifier
 from resilience.clock import SystemClock
 from resilience.config.settings import Settings
 from resilience.core.core import Core
+from resilience.core.inputs import Configuration
 from resilience.core.state import State
 from resilience.detection.prober import Prober
 from resilience.journal.history import History
@@ -88,7 +89,7 @@ class House:
         raise AssertionError(f"{name} is not {state}: {self.core.state.processes.get(name)}")
 
     def configure(self, **processes: Process) -> None:
-        self.core.configure(replace(self.settings, processes=processes), "other", None).result(10)
+        self.core.tell(Configuration(replace(self.settings, processes=processes), "other", None)).result(10)
 
     def ask(self, name: str, command: Any) -> None:
         self.supervisor.command(name, command, actor="test", origin="here").result(10)

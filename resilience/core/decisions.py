@@ -9,25 +9,38 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from types import MappingProxyType
-from typing import Any, Final, Literal
+from typing import Final
 
-import msgspec
-from msgspec import Struct
 from msgspec.structs import replace
 
 from resilience.classification.classifier import ErrorClassifier
 from resilience.clock import Clock, as_text
-from resilience.config.settings import Settings
 from resilience.core import orders
+from resilience.core.inputs import (
+    Announcement,
+    Choice,
+    Configuration,
+    ConfirmationNeededError,
+    Errors,
+    HealDecision,
+    HealTold,
+    HowIsolated,
+    Input,
+    Look,
+    OrderGiven,
+    ProbeTold,
+    ProcessTold,
+    Switch,
+    TooLateError,
+    Waiting,
+)
 from resilience.core.intake import record_of
-from resilience.core.orders import Order
 from resilience.core.presence import beaten, fallen_silent
+from resilience.core.records import Records
 from resilience.core.services import (
     MAX_SERVICES,
     AgentKey,
     CircuitCommand,
-    Probed,
-    ServiceCircuit,
     circumstances,
     commanded,
     counted,
@@ -35,151 +48,26 @@ from resilience.core.services import (
     left_open,
     probed,
 )
-from resilience.core.state import Notice, State, with_settings
+from resilience.core.state import State, with_settings
 from resilience.degradation import loops
 from resilience.degradation.health import Count
 from resilience.degradation.levels import DegradationLevel, LevelPolicy, Standing, choose, followed
 from resilience.degradation.rules import demands
 from resilience.errors import is_below
-from resilience.events import EventType, Heartbeat, Report
+from resilience.events import EventType, Heartbeat
 from resilience.healing.heals import Heal, HealState, with_heal
 from resilience.isolation.isolated import BY_ITSELF, Isolated, members, without
-from resilience.journal.journal import ErrorRecord, EventRecord, Record
+from resilience.journal.journal import ErrorRecord, Record
 from resilience.processes.status import ProcessStatus
 from resilience.redaction import Redactor
 
-_CIRCUIT_EVENTS: Final = {
-    "OPEN": EventType.CIRCUIT_OPENED, "HALF_OPEN": EventType.CIRCUIT_HALF_OPEN, "CLOSED": EventType.CIRCUIT_CLOSED,
-    "ISOLATED": EventType.CIRCUIT_ISOLATED,
-}  # fmt: skip
-HealingDecision = Literal["approve", "reject", "dismiss"]
 _DECIDED: Final = {
     "approve": (HealState.WAITING, HealState.APPROVED), "reject": (HealState.WAITING, HealState.REJECTED),
     "dismiss": (HealState.ESCALATED, HealState.DISMISSED),
 }  # fmt: skip
-_HEAL_EVENTS: Final = {
-    HealState.WAITING: EventType.HEAL_WAITING, HealState.RUNNING: EventType.HEAL_STARTED,
-    HealState.ESCALATED: EventType.HEAL_ESCALATED,
-    **dict.fromkeys(
-        (HealState.HEALED, HealState.FAILED, HealState.REJECTED, HealState.EXPIRED, HealState.INTERRUPTED), EventType.HEAL_ENDED
-    ),
-}  # fmt: skip
-_TOLD_OF_HEALS: Final = (
-    "rule", "action", "attempt", "trigger", "diagnosis", "result", "verification", "side_effects", "seconds", "actor",
-)  # fmt: skip
 
 
-class TooLateError(Exception):
-    """What was to be decided is decided already; the message says how."""
-
-
-class ConfirmationNeededError(Exception):
-    """Leaving Safe Mode takes a confirmation, and there was none; nothing has changed."""
-
-
-class Errors(Struct, frozen=True):
-    """Errors that were reported."""
-
-    reports: tuple[Report, ...]
-
-
-class Choice(Struct, frozen=True):
-    """A person chooses a level, or *Auto* (None)."""
-
-    level: DegradationLevel | None
-    actor: str
-    origin: str
-    confirmed: bool
-
-
-class HowIsolated(Struct, frozen=True):
-    """How something is isolated: why, for how many seconds (None: not by time), until a verified heal, with its processes."""
-
-    reason: str = ""
-    for_s: float | None = None
-    until_healed: bool = False
-    stop_processes: bool = False
-
-
-class Switch(Struct, frozen=True):
-    """A person commands a circuit, or isolates and releases a component; ``isolation`` says how."""
-
-    service: str
-    command: CircuitCommand
-    actor: str
-    origin: str
-    isolation: HowIsolated = HowIsolated()
-
-
-class Configuration(Struct, frozen=True):
-    """Other settings are in force; or (None) those of the file are not, and ``notice`` says why."""
-
-    settings: Settings | None
-    settings_id: str
-    notice: Notice | None
-
-
-class Announcement(Struct, frozen=True):
-    """Something happened in the program's own life."""
-
-    type: EventType
-    component: str
-    body: dict[str, Any]
-
-
-class Waiting(Struct, frozen=True):
-    """So many messages wait in the agents' outboxes, by channel."""
-
-    channels: dict[str, int]
-
-
-class ProcessTold(Struct, frozen=True):
-    """Where a supervised process stands now; None: it is no longer configured."""
-
-    name: str
-    status: ProcessStatus | None
-
-
-class ProbeTold(Struct, frozen=True):
-    """What WinClaw's own probe of a service finds now; None: it has none any more."""
-
-    service: str
-    found: Probed | None
-
-
-class HealTold(Struct, frozen=True):
-    """Where a heal stands now."""
-
-    heal: Heal
-
-
-class HealDecision(Struct, frozen=True):
-    """A person approves or rejects a heal that waits for it, or dismisses one that was left to people."""
-
-    id: int
-    decision: HealingDecision
-    actor: str
-    origin: str
-
-
-class OrderGiven(Struct, frozen=True):
-    """Agents are asked to do something; None: nobody waits for the answers to ``id`` any more."""
-
-    id: str
-    order: Order | None
-
-
-class Look(Struct, frozen=True):
-    """A look at the clock."""
-
-
-Input = (
-    Errors | Choice | Switch | Configuration | Announcement | Waiting | ProcessTold | ProbeTold | HealTold | HealDecision
-    | OrderGiven | Heartbeat | Look
-)  # fmt: skip
-
-
-class Control:
+class Decisions:
     """The decisions on inputs.
 
     Args:
@@ -188,6 +76,7 @@ class Control:
 
     def __init__(self, classifier: ErrorClassifier, redactor: Redactor, clock: Clock) -> None:
         self._classifier, self._redactor, self._clock = classifier, redactor, clock
+        self.records = Records(redactor, clock)
 
     def decide(self, state: State, an_input: Input) -> tuple[State, list[Record]]:
         """The state after ``an_input``, and the records that it makes.
@@ -204,90 +93,100 @@ class Control:
                 return state, [*records, *changes]
             case Heartbeat():
                 return self._beat(state, an_input)
-            case Switch(service, command, actor, origin, how):
-                said: list[Record] = [self.event(EventType.COMMAND, service, asked=command, actor=actor, origin=origin)]
-                if command == "isolate":
-                    state, changes = self._isolated(state, service, actor, how)
-                elif service in state.isolations and (command == "release" or service in state.services.circuits):
-                    state, changes = self._released(state, service, command, actor)
-                else:
-                    state, changes = self._commanded(state, (service,), command, actor)
-                return state, [*said, *changes]
-            case Choice(level, actor, origin, confirmed):
-                if state.standing.level is DegradationLevel.SAFE_MODE is not level and not confirmed:
-                    raise ConfirmationNeededError
-                asked = level.name if level else "AUTO"
-                said = [self.event(EventType.COMMAND, "level", asked=asked, actor=actor, origin=origin)]
-                chosen = choose(state.standing, level, actor=actor, now=now)
-                if chosen.wanted.counts_since != state.standing.wanted.counts_since:  # released: counts begin anew
-                    state = replace(state, tally=state.tally._replace(buckets={}))
-                state, changes = self._moved(state, self._ruled(state, chosen))
-                return state, [*said, *changes]
+            case Switch():
+                return self._switched(state, an_input)
+            case Choice():
+                return self._chosen(state, an_input)
             case Configuration(settings, settings_id, _):
                 state = replace(state, settings_id=settings_id)
                 return state if settings is None else with_settings(state, settings), []
             case Announcement(kind, component, body):
-                return state, [self.event(kind, component, **body)]
+                return state, [self.records.event(kind, component, **body)]
             case Waiting(channels):
                 return replace(state, waiting=channels), []
             case ProcessTold(name, status):
                 return replace(state, processes=MappingProxyType(self._processes(state, name, status))), []
-            case ProbeTold(service, found):
-                if found is not None:
-                    found = replace(found, what=self._redactor.text(found.what))
-                has_circuit = service in state.settings.services
-                services, changed = probed(state.services, service, found, _alive(state), now, has_circuit=has_circuit)
-                return replace(state, services=services), [self._circuit_event(changed)] if changed is not None else []
+            case ProbeTold():
+                return self._probed(state, an_input)
             case HealTold(heal):
                 return self._heal(state, heal)
-            case HealDecision(number, decision, actor, origin):
-                heal = state.heals[number]
-                if heal.state is not _DECIDED[decision][0]:
-                    raise TooLateError(f"heal {number} is {heal.state.value}; there is nothing to {decision}")
-                said = [self.event(EventType.COMMAND, heal.target, asked=f"{decision} heal {number}", actor=actor, origin=origin)]
-                decided = replace(heal, state=_DECIDED[decision][1], actor=actor)
-                if not decided.is_open:
-                    decided = replace(decided, ended=decided.ended or now)
-                state, changes = self._heal(state, decided)
-                return state, [*said, *changes]
+            case HealDecision():
+                return self._heal_decided(state, an_input)
             case OrderGiven(key, order):
                 left = {name: one for name, one in state.orders.items() if name != key}
                 return replace(state, orders=MappingProxyType(left if order is None else {**left, key: order})), []
             case Look():
-                lost_after_s = state.settings.agents.lost_after_s
-                agents, lost = fallen_silent(state.agents, self._clock.monotonic(), now, lost_after_s)
-                state = replace(state, agents=agents) if lost else state
-                over = [name for name, one in state.isolations.items() if one.until is not None and one.until <= now]
-                ended: list[Record] = []
-                for name in over:
-                    state, changes = self._released(state, name, "release", "WinClaw, for its time is over")
-                    ended += changes
-                services, closed = left_open(state.services, _alive(state), now)
-                state, said = replace(state, services=services), [*ended, *(self._circuit_event(circuit) for circuit in closed)]
-                for agent in lost:
-                    state = replace(state, loops=loops.without(state.loops, agent.name))
-                    said.append(self.event(EventType.AGENT_LOST, agent.name, pid=agent.pid, last_beat=as_text(agent.beat_at)))
-                return state, said
+                return self._looked(state)
 
     def judge(self, state: State) -> tuple[State, list[Record]]:
         """The state after a look at the rules for the level (§5.2)."""
         return self._moved(state, self._ruled(state, state.standing))
 
-    def event(self, kind: EventType, component: str, **body: Any) -> EventRecord:
-        """The record of an event, without secrets."""
-        said = self._redactor.value(body)
-        return EventRecord(as_text(self._clock.now()), kind.value, self._redactor.text(component), msgspec.json.encode(said))
+    def _switched(self, state: State, asked: Switch) -> tuple[State, list[Record]]:
+        service, command, actor = asked.service, asked.command, asked.actor
+        said = self.records.event(EventType.COMMAND, service, asked=command, actor=actor, origin=asked.origin)
+        if command == "isolate":
+            state, changes = self._isolated(state, service, actor, asked.isolation)
+        elif service in state.isolations and (command == "release" or service in state.services.circuits):
+            state, changes = self._released(state, service, command, actor)
+        else:
+            state, changes = self._commanded(state, (service,), command, actor)
+        return state, [said, *changes]
+
+    def _chosen(self, state: State, asked: Choice) -> tuple[State, list[Record]]:
+        level, actor = asked.level, asked.actor
+        if state.standing.level is DegradationLevel.SAFE_MODE is not level and not asked.confirmed:
+            raise ConfirmationNeededError
+        word = level.name if level else "AUTO"
+        said = self.records.event(EventType.COMMAND, "level", asked=word, actor=actor, origin=asked.origin)
+        chosen = choose(state.standing, level, actor=actor, now=self._clock.now())
+        if chosen.wanted.counts_since != state.standing.wanted.counts_since:  # released: counts begin anew
+            state = replace(state, tally=state.tally._replace(buckets={}))
+        state, changes = self._moved(state, self._ruled(state, chosen))
+        return state, [said, *changes]
+
+    def _probed(self, state: State, told: ProbeTold) -> tuple[State, list[Record]]:
+        service, found = told.service, told.found
+        if found is not None:
+            found = replace(found, what=self._redactor.text(found.what))
+        services, changed = probed(
+            state.services, service, found, _alive(state), self._clock.now(), has_circuit=service in state.settings.services
+        )
+        return replace(state, services=services), [self.records.of_circuit(changed)] if changed is not None else []
+
+    def _heal_decided(self, state: State, asked: HealDecision) -> tuple[State, list[Record]]:
+        heal, (needed, becomes) = state.heals[asked.id], _DECIDED[asked.decision]
+        if heal.state is not needed:
+            raise TooLateError(f"heal {heal.id} is {heal.state.value}; there is nothing to {asked.decision}")
+        word = f"{asked.decision} heal {heal.id}"
+        said = self.records.event(EventType.COMMAND, heal.target, asked=word, actor=asked.actor, origin=asked.origin)
+        decided = replace(heal, state=becomes, actor=asked.actor)
+        if not decided.is_open:
+            decided = replace(decided, ended=decided.ended or self._clock.now())
+        state, changes = self._heal(state, decided)
+        return state, [said, *changes]
+
+    def _looked(self, state: State) -> tuple[State, list[Record]]:
+        """What time alone brings about: agents are lost, isolations end, circuits that nobody probes any more close."""
+        now, said = self._clock.now(), list[Record]()
+        agents, lost = fallen_silent(state.agents, self._clock.monotonic(), now, state.settings.agents.lost_after_s)
+        state = replace(state, agents=agents) if lost else state
+        for name in [name for name, one in state.isolations.items() if one.until is not None and one.until <= now]:
+            state, changes = self._released(state, name, "release", "WinClaw, for its time is over")
+            said += changes
+        services, closed = left_open(state.services, _alive(state), now)
+        state = replace(state, services=services)
+        said += [self.records.of_circuit(circuit) for circuit in closed]
+        for agent in lost:
+            state = replace(state, loops=loops.without(state.loops, agent.name))
+            said.append(self.records.event(EventType.AGENT_LOST, agent.name, pid=agent.pid, last_beat=as_text(agent.beat_at)))
+        return state, said
 
     def _heal(self, state: State, heal: Heal) -> tuple[State, list[Record]]:
         clean = self._redactor.text
         heal = replace(heal, trigger=clean(heal.trigger), result=clean(heal.result), verification=clean(heal.verification))
         state = replace(state, heals=with_heal(state.heals, heal))
-        kind = _HEAL_EVENTS.get(heal.state)
-        if kind is None:
-            return state, []
-        told = heal.view()
-        body = {name: told[name] for name in _TOLD_OF_HEALS}
-        said: list[Record] = [self.event(kind, heal.target, heal=heal.id, outcome=heal.state.value, **body)]
+        said: list[Record] = list(self.records.of_heal(heal))
         for name in {heal.target, heal.diagnosis.component} if heal.state is HealState.HEALED else ():
             if name in state.isolations and state.isolations[name].until_healed:
                 state, changes = self._released(state, name, "release", f"heal {heal.id}")
@@ -318,7 +217,7 @@ class Control:
             after = commanded(state.services, service, command, actor, self._clock.now(), reason=reason)
             if after is not None:
                 state = replace(state, services=after)
-                said.append(self._circuit_event(after.circuits[service]))
+                said.append(self.records.of_circuit(after.circuits[service]))
         return state, said
 
     def _cut_off(self, state: State, records: Sequence[ErrorRecord]) -> tuple[State, list[Record]]:
@@ -363,7 +262,7 @@ class Control:
             return state, []
         by = "person" if standing.pinned else "rules"
         change = {"from": before.level.name, "to": standing.level.name, "cause": standing.cause, "by": by}
-        return state, [self.event(EventType.LEVEL_CHANGED, "level", **change, latched=standing.latched)]
+        return state, [self.records.event(EventType.LEVEL_CHANGED, "level", **change, latched=standing.latched)]
 
     def _tallied(self, state: State, records: list[ErrorRecord]) -> State:
         counts = Counter(name for one in records for name in {one.component, one.kind.partition(".")[0]} & state.counted)
@@ -375,12 +274,12 @@ class Control:
     def _beat(self, state: State, beat: Heartbeat) -> tuple[State, list[Record]]:
         now, now_s = self._clock.now(), self._clock.monotonic()
         agents, news = beaten(state.agents, beat, now, now_s)
-        said: list[Record] = [self.event(news, beat.agent, pid=beat.pid)] if news else []
+        said: list[Record] = [self.records.event(news, beat.agent, pid=beat.pid)] if news else []
         told = tuple(replace(one, because=self._redactor.text(one.because)) for one in beat.circuits)
         services, changed = heard(state.services, replace(beat, circuits=told), now)
-        said += [self._circuit_event(circuit) for circuit in changed]
+        said += [self.records.of_circuit(circuit) for circuit in changed]
         said += [
-            self.event(
+            self.records.event(
                 EventType.AUDIT, one.service, agent=beat.agent, operation=one.operation, allowed=one.allowed, refused=one.refused
             )
             for one in beat.audit
@@ -392,11 +291,6 @@ class Control:
         answered = tuple(replace(one, what=self._redactor.text(one.what)) for one in beat.orders)
         given = orders.heard(state.orders, replace(beat, orders=answered)) if answered else state.orders
         return replace(state, agents=agents, services=services, tally=tally, loops=running, orders=given), said
-
-    def _circuit_event(self, circuit: ServiceCircuit) -> EventRecord:
-        said = circuit.view(self._clock.now())
-        kept_of_it = {name: said[name] for name in ("because", "agent", "retry_after_s", "counts")}
-        return self.event(_CIRCUIT_EVENTS[circuit.state], circuit.name, **kept_of_it)
 
 
 def _alive(state: State) -> set[AgentKey]:
