@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -124,7 +125,10 @@ def open_seconds(config: CircuitBreakerConfig, times: int) -> float:
     """For how long a circuit is open that opens for the ``times``-th time since it was closed (the first is 1)."""
     if config.timeout_growth == 1:
         return config.timeout_seconds
-    grown = config.timeout_seconds * config.timeout_growth ** min(times - 1, 1000)
+    try:
+        grown = config.timeout_seconds * float(config.timeout_growth) ** (times - 1)
+    except OverflowError:  # a service that was down for days: 10.0 ** 309 is no float
+        grown = math.inf
     return min(grown, config.max_timeout_seconds)
 
 

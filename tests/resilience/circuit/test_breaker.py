@@ -442,6 +442,15 @@ def test_it_can_stay_open_longer_each_time(clock: FakeClock) -> None:
     assert breaker.get_status()["retry_after_s"] == 10
 
 
+def test_a_circuit_that_was_probed_in_vain_for_days_still_refuses_calls(clock: FakeClock) -> None:
+    """However often its open time has grown, it is the longest at most; it overflowed, and let every call through."""
+    policy = CircuitBreakerConfig(failure_threshold=1, timeout_seconds=30, timeout_growth=10.0, max_timeout_seconds=300)
+    breaker = CircuitBreaker("x", policy, clock=clock)
+    for _ in range(400):
+        happen(breaker, clock, "- x 300")
+    assert breaker.metrics.state_changes[-2].retry_after_s == 300
+
+
 # Why it refused
 
 
