@@ -29,6 +29,10 @@ from resilience.circuit.states import (
     Open,
     Phase,
     Transition,
+    after_hold_open,
+    after_isolate,
+    after_release,
+    is_the_programs_own,
     open_seconds,
     why_open,
 )
@@ -351,20 +355,19 @@ class CircuitBreaker:
         self._listeners = (*self._listeners, listener)
 
     def isolate(self, because: str = "isolated by hand", *, told: bool = False) -> None:
-        """Refuses every call until ``release``. ``told``: somebody else decided it (see ``Transition``)."""
-        self._go(Isolated(because), because, told=told)
+        """Refuses every call until ``release``. ``told``: somebody else decided it (see ``Transition``).
+
+        What is told, here and below, does not end an isolation by the program itself.
+        """
+        self._go(lambda phase: after_isolate(phase, because, told=told), because, told=told)
 
     def release(self, because: str = "released by hand", *, told: bool = False) -> None:
         """Ends an isolation, or the waiting of an open circuit; probes find out whether the service answers."""
-        match self._phase:
-            case Isolated():
-                self._go(HalfOpen(because, Counts(), 0), because, told=told)
-            case Open(counts=counts, times=times):
-                self._go(HalfOpen(because, counts, times), because, told=told)
+        self._go(lambda phase: after_release(phase, because), because, told=told)
 
     def reset(self, because: str = "reset by hand", *, told: bool = False) -> None:
-        """Closes it, whatever it is, and forgets what led to it."""
-        self._go(Closed(self.config), because, told=told)
+        """Closes it, whatever it is, and forgets what led to it; of one that is closed, its counts."""
+        self._go(lambda _: Closed(self.config), because, told=told)
 
     async def manual_reset(self) -> None:
         """The document's name for ``reset`` (§3.2)."""
@@ -373,7 +376,7 @@ class CircuitBreaker:
     def hold_open(self, for_s: float, because: str) -> None:
         """Follows another's circuit to the same service: refuses calls for ``for_s`` seconds, then probes."""
         now_s = self._now_s()
-        self._go(Open(now_s, now_s + for_s, because, Counts(), 1), because, told=True)
+        self._go(lambda phase: after_hold_open(phase, now_s, for_s, because), because, told=True)
 
     def configure(self, config: CircuitBreakerConfig) -> None:
         """Takes another policy; state and window stay where they still make sense.
@@ -392,8 +395,7 @@ class CircuitBreaker:
             if (config.mode == "disabled") != isinstance(phase, Disabled):
                 self._change(Disabled() if config.mode == "disabled" else Closed(config), "the policy changed")
             elif isinstance(phase, Closed) and config.window_seconds != old.window_seconds:
-                self._retire(phase)
-                self._phase = Closed(config)
+                self._enter(Closed(config))
             elif isinstance(phase, Closed) and isinstance(phase.window, CallWindow):
                 phase.window.size = config.window_calls
             elif isinstance(phase, Open):
@@ -493,24 +495,32 @@ class CircuitBreaker:
         if phase.successes >= self.config.success_threshold:
             self._change(Closed(self.config), f"{phase.successes} probes went well")
 
-    def _go(self, phase: Phase, because: str, *, told: bool = False) -> None:
+    def _go(self, after: Callable[[Phase], Phase], because: str, *, told: bool = False) -> None:
         with self._lock:
-            if self.config.mode != "disabled":
-                self._change(phase, because, told=told)
+            old = self._phase
+            if not isinstance(old, Disabled) and not (told and is_the_programs_own(old)):
+                phase = after(old)
+                if phase.state is not old.state:
+                    self._change(phase, because, told=told)
+                elif phase is not old:  # it begins anew as what it is: nothing to announce
+                    self._enter(phase)
         self._tell_news()
 
     def _change(self, phase: Phase, because: str, *, told: bool = False) -> None:
         old = self._phase
-        self.gate = None
-        if isinstance(old, Closed):
-            self._retire(old)
-        self._phase = phase
+        self._enter(phase)
         wait_s = phase.until_s - phase.since_s if isinstance(phase, Open) else None
         change = Transition(
             self._clock.now(), old.state, phase.state, because, getattr(phase, "counts", Counts()), wait_s, told
         )
         self._history.append(change)
         self._news.append(change)
+
+    def _enter(self, phase: Phase) -> None:
+        self.gate = None
+        if isinstance(self._phase, Closed):
+            self._retire(self._phase)
+        self._phase = phase
 
     def _retire(self, phase: Closed) -> None:
         """Keeps the count of an epoch that is over: calls that began in it may still come to their end."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum, auto
-from typing import Any
+from typing import Any, assert_never
 
 from resilience.circuit.window import CallWindow, Counts, TimeWindow
 from resilience.policies import CircuitBreakerConfig
@@ -172,10 +172,11 @@ class HalfOpen:
 
 @dataclass(eq=False, slots=True)
 class Isolated:
-    """Calls are refused until it is released."""
+    """Calls are refused until it is released. ``told``: by somebody else, so what is told may end it, too."""
 
     because: str
     counts: Counts = Counts()  # noqa: RUF009 -- immutable
+    told: bool = False
     state = CircuitState.ISOLATED
 
 
@@ -186,3 +187,37 @@ class Disabled:
 
 
 Phase = Closed | Open | HalfOpen | Isolated | Disabled
+
+
+# What follows from a command. Pure: each gives the state after it, which is ``phase`` itself where nothing follows.
+
+
+def after_isolate(phase: Phase, because: str, *, told: bool) -> Phase:
+    """A program that isolates what somebody else has isolated makes the isolation its own."""
+    if isinstance(phase, Isolated) and (told or not phase.told):
+        return phase
+    return Isolated(because, told=told)
+
+
+def after_release(phase: Phase, because: str) -> Phase:
+    """An isolation, or the waiting of an open circuit, is over: probes find out."""
+    match phase:
+        case Isolated():
+            return HalfOpen(because, Counts(), 0)
+        case Open(counts=counts, times=times):
+            return HalfOpen(because, counts, times)
+        case Closed() | HalfOpen() | Disabled():
+            return phase
+        case _:
+            assert_never(phase)
+
+
+def after_hold_open(phase: Phase, since_s: float, for_s: float, because: str) -> Phase:
+    """How often it has opened is not forgotten: if it then opens by itself, it is open for longer."""
+    times = phase.times if isinstance(phase, Open | HalfOpen) else 0
+    return Open(since_s, since_s + for_s, because, Counts(), max(times, 1))
+
+
+def is_the_programs_own(phase: Phase) -> bool:
+    """Whether the program itself has isolated it: what is told does not end that."""
+    return isinstance(phase, Isolated) and not phase.told
