@@ -75,7 +75,8 @@ class CircuitBreaker:
     Args:
         name: the service's.
         config: when it opens and closes.
-        on_state_change: called with (name, old state, new state) after each change, outside of the call it happened in.
+        on_state_change: called with (name, old state, new state) after each change, one after another in their order,
+            outside of every lock.
         on_reject: called with (name) after each refusal.
         is_failure: whether an exception says that the service is unwell; by default a caller's mistakes do not (see
             ``blame``). Cancelling, and whatever else is no ``Exception``, never counts.
@@ -107,6 +108,7 @@ class CircuitBreaker:
             self.listen(lambda change: on_state_change(name, change.old, change.new))
         self._lock = threading.RLock()  # a coroutine that the garbage collector ends may give back while its thread is in here
         self._news: deque[Transition] = deque()
+        self._telling = threading.Lock()  # whose holder tells the news; nobody waits for it
         self._history: deque[Transition] = deque(maxlen=_KEPT)
         self._latencies_ms: deque[float] = deque(maxlen=_KEPT)
         self._windows: deque[CallWindow] = deque()  # of epochs that are over, in which calls may still be under way
@@ -534,13 +536,15 @@ class CircuitBreaker:
     # Without the lock.
 
     def _tell_news(self) -> None:
-        while self._news:
+        """One thread at a time tells, so that changes are heard in their order; whoever comes meanwhile leaves its news to it."""
+        while self._news and self._telling.acquire(blocking=False):
             try:
-                change = self._news.popleft()
-            except IndexError:  # another thread was quicker
-                return
-            for listener in self._listeners:
-                tell(listener, change)
+                while self._news:
+                    change = self._news.popleft()
+                    for listener in self._listeners:
+                        tell(listener, change)
+            finally:
+                self._telling.release()
 
 
 _entered: ContextVar[tuple[Permit, ...]] = ContextVar("winclaw_circuit_entered", default=())

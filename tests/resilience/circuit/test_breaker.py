@@ -342,6 +342,46 @@ def test_listeners_cannot_break_or_deadlock_a_call(clock: FakeClock) -> None:
     happen(breaker, clock, "x +")
 
 
+def test_listeners_hear_changes_in_their_order_and_a_slow_one_holds_up_no_other_thread(clock: FakeClock) -> None:
+    """Two threads told at the same time: a circuit that was closed again was last heard of as open."""
+    heard: list[CircuitState] = []
+    slow, go_on = threading.Event(), threading.Event()
+
+    def listen(name: str, old: CircuitState, new: CircuitState) -> None:
+        if new is OPEN:
+            slow.set()
+            assert go_on.wait(10)
+        heard.append(new)
+        raise RuntimeError("a listener's own fault")
+
+    breaker = CircuitBreaker("x", SMALL, on_state_change=listen, clock=clock)
+    opens = threading.Thread(target=happen, args=[breaker, clock, "- - -"])
+    opens.start()
+    assert slow.wait(10)
+    breaker.reset()
+    happen(breaker, clock, "+")
+    assert heard == []
+    go_on.set()
+    opens.join()
+    assert heard == [OPEN, CLOSED]
+
+
+def test_a_listener_that_leaves_the_program_loses_no_change(clock: FakeClock) -> None:
+    heard = []
+
+    def listen(name: str, old: CircuitState, new: CircuitState) -> None:
+        heard.append(new)
+        if new is CircuitState.ISOLATED:
+            breaker.reset()
+            raise KeyboardInterrupt
+
+    breaker = CircuitBreaker("x", SMALL, on_state_change=listen, clock=clock)
+    with pytest.raises(KeyboardInterrupt):
+        breaker.isolate()
+    assert breaker.state is CLOSED
+    assert heard == [CircuitState.ISOLATED, CLOSED]
+
+
 def test_an_asynchronous_listener_is_a_task_of_its_own(clock: FakeClock) -> None:
     heard = []
 
