@@ -45,7 +45,7 @@ class RetryConfig(RetryStrategy, frozen=True, kw_only=True):
         retryable_exceptions: classes of exceptions, or of the taxonomy (§2.1), for which a call is tried again.
             ``Exception`` is any, but for what must never be tried again unless it is named (``NEVER_AGAIN``).
         should_retry: asked besides, with the exception.
-        should_retry_result: whether a result asks for another try.
+        should_retry_result: whether a result asks for another try. A predicate that fails asks for none.
         on_retry: called with (error, number of the try that failed, pause in seconds) before each pause.
         on_give_up: called with (error) when there will be no further try. Both may be coroutine functions.
     """
@@ -224,11 +224,12 @@ class RetryExecutor:
                 deadline_s = None if plain else executor._started()
                 try:
                     result = await asynchronous(*args, **kwargs)
+                except Exception as error:
+                    failed = Attempt(error)
+                else:
                     if plain or not executor._is_bad(result):
                         return result
                     failed = Attempt(None, result=result)
-                except Exception as error:
-                    failed = Attempt(error)
                 call = functools.partial(asynchronous, *args, **kwargs)
                 try:
                     return await executor.go_on_async(call, RetryContext(deadline_s), failed)
@@ -242,11 +243,12 @@ class RetryExecutor:
             deadline_s = None if plain else executor._started()
             try:
                 result = function(*args, **kwargs)
+            except Exception as error:
+                failed = Attempt(error)
+            else:
                 if plain or not executor._is_bad(result):
                     return result
                 failed = Attempt(None, result=result)
-            except Exception as error:
-                failed = Attempt(error)
             try:
                 return executor.go_on(functools.partial(function, *args, **kwargs), RetryContext(deadline_s), failed)
             finally:
@@ -371,7 +373,9 @@ class RetryExecutor:
         return self._classifier.verdict(error, self.name)
 
     def _is_bad(self, result: object) -> bool:
-        return self.config is not None and self.config.should_retry_result is not None and self.config.should_retry_result(result)
+        if self.config is None or self.config.should_retry_result is None:
+            return False
+        return _asked(self.config.should_retry_result, result, "the result is taken as it is")
 
     def _announce(self, context: RetryContext, failed: Attempt, pause_s: float) -> None:
         if _log.isEnabledFor(logging.INFO):
@@ -402,11 +406,11 @@ def _is_hopeless(kind: Any) -> bool:
     return issubclass(kind, NEVER_AGAIN)
 
 
-def _asked(predicate: Callable[[Exception], bool], error: Exception) -> bool:
+def _asked(predicate: Callable[[Any], bool], what: object, so: str = "there is no further try") -> bool:
     try:
-        return bool(predicate(error))
+        return bool(predicate(what))
     except Exception:
-        _log.exception("the predicate %r failed, so there is no further try", predicate)
+        _log.exception("the predicate %r failed, so %s", predicate, so)
         return False
 
 

@@ -261,6 +261,18 @@ def test_a_result_can_ask_for_another_try(clock: FakeClock, run: Callable[..., A
     assert (exhausted.value.errors, exhausted.value.__cause__) == ([], None)
 
 
+def test_a_defect_in_the_question_about_a_result_repeats_no_call_that_went_well(
+    clock: FakeClock, run: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A mail was sent four times, because the predicate looked for a key that the answer had not."""
+    config = RetryConfig(max_retries=3, should_retry_result=lambda answer: answer["ok"] is False)
+    call = Flaky(clock, {}, 7)
+    assert run(RetryExecutor(config, clock=clock), call) == {}
+    assert call.calls == 1
+    assert "so the result is taken as it is" in caplog.text
+    assert run(RetryExecutor(config, clock=clock), Flaky(clock, REFUSED, {})) == {}
+
+
 @pytest.mark.parametrize("way_out", [KeyboardInterrupt, SystemExit])
 def test_leaving_is_not_tried_again(clock: FakeClock, way_out: type[BaseException]) -> None:
     call = Flaky(clock, way_out())
