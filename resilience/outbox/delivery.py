@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import itertools
 import json
@@ -19,6 +20,7 @@ from resilience.outbox.message import Message, MessageExpiredError, MessageGiven
 from resilience.outbox.store import Head, OutboxStore, Outcome
 from resilience.policies import OutboxLimits
 from resilience.refusals import RefusedError
+from resilience.wrapping import is_async
 
 if TYPE_CHECKING:
     import asyncio
@@ -31,16 +33,50 @@ _log = logging.getLogger("winclaw.outbox")
 
 @dataclass(slots=True, eq=False)
 class Channel:
-    """What this process knows of a channel: its sender, and how it fares. Moments are on the monotonic clock."""
+    """What this process knows of a channel: its sender, and how it fares. Moments are on the monotonic clock.
+
+    ``began``: whether the agent's own function was entered in the latest delivery, or was refused by its policies before.
+    """
 
     name: str
     sender: Callable[..., Any]
     was_sent: Callable[..., Any] | None
+    began: bool = False
     failures: int = 0
     refusals: int = 0
     rests_until_s: float = -math.inf
     pace: Pace = field(default_factory=Pace)
     turn: int = 0
+
+    @classmethod
+    def behind(
+        cls,
+        protect: Callable[[str, Callable[..., Any]], Callable[..., Any]],
+        name: str,
+        sender: Callable[..., Any],
+        was_sent: Callable[..., Any] | None,
+    ) -> Channel:
+        """A channel whose ``sender`` is behind its policies."""
+        channel = cls(name, sender, was_sent)
+        channel.sender = protect(name, channel._noting(sender))
+        return channel
+
+    def _noting(self, sender: Callable[..., Any]) -> Callable[..., Any]:
+        if is_async(sender):
+
+            @functools.wraps(sender)
+            async def send_async(message: Message) -> Any:
+                self.began = True
+                return await sender(message)
+
+            return send_async
+
+        @functools.wraps(sender)
+        def send(message: Message) -> Any:
+            self.began = True
+            return sender(message)
+
+        return send
 
 
 class Delivery:
@@ -173,14 +209,16 @@ class Delivery:
         if payload is None:
             channel.rests_until_s = self._clock.monotonic() + 1
             return
+        channel.began = False
         try:
             self._call(channel.sender, _message(head, payload, head.attempts + 1, in_doubt))
-        except RefusedError as refusal:
-            self._conclude(head, "waiting", head.attempts, in_doubt, _words(refusal))
-            channel.refusals += 1
-            self._rest(channel, channel.refusals, refusal.retry_after_s)
         except Exception as error:
-            self._failed(channel, head, error)
+            if isinstance(error, RefusedError) and not channel.began:
+                self._conclude(head, "waiting", head.attempts, in_doubt, _words(error))
+                channel.refusals += 1
+                self._rest(channel, channel.refusals, error.retry_after_s)
+            else:
+                self._failed(channel, head, error)
         except BaseException as ending:  # a cancellation, an exit: no failure, but nobody knows whether it arrived
             self._rest(channel, 1, None)
             self._conclude(head, "waiting", head.attempts + 1, True, _words(ending))
@@ -207,11 +245,15 @@ class Delivery:
 
     def _failed(self, channel: Channel, head: Head, error: Exception) -> None:
         attempts = head.attempts + 1
-        verdict = self._classifier.verdict(error, channel.name)
-        channel.failures = channel.failures + 1 if verdict.is_transient else 0
-        if verdict.is_transient:
-            self._rest(channel, channel.failures, verdict.retry_after_s)
-        if verdict.is_transient and attempts < self.limits.max_attempts:
+        if isinstance(error, RefusedError):  # from within the sender, which may have sent it before; refusals pass
+            passes, retry_after_s = True, error.retry_after_s
+        else:
+            verdict = self._classifier.verdict(error, channel.name)
+            passes, retry_after_s = verdict.is_transient, verdict.retry_after_s
+        channel.failures = channel.failures + 1 if passes else 0
+        if passes:
+            self._rest(channel, channel.failures, retry_after_s)
+        if passes and attempts < self.limits.max_attempts:
             self._conclude(head, "waiting", attempts, True, _words(error))
         else:
             self._give_up(head, attempts, error)

@@ -128,7 +128,7 @@ class Outbox:
 
         def register(function: _F) -> _F:
             refuse_generators(function)
-            self._delivery.channels[channel] = Channel(channel, self._protect(channel, function), was_sent)
+            self._delivery.channels[channel] = Channel.behind(self._protect, channel, function, was_sent)
             self._start()
             self._tell_worker()
             return function

@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from resilience import locked
+from resilience.circuit.breaker import CircuitBreaker
 from resilience.classification.classifier import ErrorClassifier
 from resilience.clock import SystemClock
 from resilience.errors import RateLimitError
@@ -56,14 +57,27 @@ class Desk:
         self.reasons: dict[str, str] = {}
         self.sent: list[Message] = []
         self.answers: dict[str, Any] = {}
+        self.refusals: dict[str, RefusedError] = {}
+        self.refused: list[float] = []
         self.outbox = Outbox(
-            folder, "mailer", self.clock, limits=limits, why_wait=self.reasons.get,
+            folder, "mailer", self.clock, limits=limits, why_wait=self.reasons.get, protect=self.protect,
             report=lambda *told: self.reported.append(told), dice=lambda: 0.0, threaded=False,
         )  # fmt: skip
 
     def register(self, *channels: str, was_sent: Any = None) -> None:
         for channel in channels:
             self.outbox.sender(channel, was_sent=was_sent)(self.receive)
+
+    def protect(self, channel: str, sender: Any) -> Any:
+        """The channel's policies, which may refuse before the sender runs."""
+
+        def protected(message: Message) -> Any:
+            if channel in self.refusals:
+                self.refused.append(self.clock.monotonic())
+                raise self.refusals[channel]
+            return sender(message)
+
+        return protected
 
     def receive(self, message: Message) -> None:
         self.sent.append(message)
@@ -320,14 +334,50 @@ def test_what_was_given_up_goes_back_to_its_place(desk: Desk) -> None:
 def test_a_refusal_is_no_attempt_and_waits_as_long_as_it_asks(desk: Desk) -> None:
     desk.outbox.send("mail", 1)
     desk.register("mail")
-    desk.answers["mail"] = RefusedError("the circuit is open", retry_after_s=30)
-    assert desk.run(70) == [0, 30, 60]
-    assert [(message.attempt, message.in_doubt) for message in desk.sent] == [(1, False)] * 3
+    desk.refusals["mail"] = RefusedError("the circuit is open", retry_after_s=30)
+    assert desk.run(70) == []
+    assert desk.refused == [0, 30, 60]
     assert desk.status()["why"] == "RefusedError: the circuit is open"
-    del desk.answers["mail"]
+    del desk.refusals["mail"]
     assert desk.run(0) == []
     desk.outbox.wake()
     assert desk.run(0) == [70]
+    assert [(message.attempt, message.in_doubt) for message in desk.sent] == [(1, False)]
+
+
+@pytest.mark.parametrize("kind", ["plain", "coroutine"])
+def test_a_refusal_from_within_the_sender_is_a_failure_like_any_other(desk: Desk, kind: str) -> None:
+    """The mail had left when the circuit of the audit log refused: it left six times, and nobody asked whether it had."""
+    asked: list[str] = []
+    audit_log = CircuitBreaker("audit_log", clock=desk.clock)
+    audit_log.isolate()
+
+    def was_sent(message: Message) -> bool:
+        asked.append(message.key)
+        return True
+
+    @desk.outbox.sender("mail", was_sent=was_sent)
+    @desk.outbox.sender("chat")
+    def send(message: Message) -> None:
+        desk.sent.append(message)
+        with audit_log:
+            pass
+
+    if kind == "coroutine":
+
+        @desk.outbox.sender("mail", was_sent=was_sent)
+        async def send_async(message: Message) -> None:
+            send(message)
+
+    desk.outbox.send("mail", 1, key="a")
+    assert desk.run(60) == [0]
+    assert (asked, desk.outbox.waiting()) == (["a"], {})
+
+    desk.outbox.configure(OutboxLimits(max_attempts=2, drain_per_s=10_000.0))
+    desk.outbox.send("chat", 2, key="b")
+    desk.run(60)
+    assert [(message.attempt, message.in_doubt) for message in desk.sent[1:]] == [(1, False), (2, True)]
+    assert desk.status("chat")["failed"] == 1
 
 
 def test_the_other_side_is_left_alone_as_long_as_it_asked(desk: Desk) -> None:
@@ -1221,10 +1271,18 @@ class OutboxMachine(RuleBasedStateMachine):
     def begin(self) -> None:
         self.outbox = Outbox(
             self.folder, "mailer", self.clock, limits=OutboxLimits(max_attempts=1000, drain_per_s=100.0),
-            why_wait=self.reasons.get, dice=lambda: 0.0, threaded=False,
+            why_wait=self.reasons.get, protect=self.protect, dice=lambda: 0.0, threaded=False,
         )  # fmt: skip
         self.outbox.sender("asked", was_sent=self.was_sent)(self.receive)
         self.outbox.sender("blind")(self.receive)
+
+    def protect(self, channel: str, sender: Any) -> Any:
+        def protected(message: Message) -> Any:
+            if self.behaviour[channel] == "refuses":
+                raise RefusedError
+            return sender(message)
+
+        return protected
 
     def was_sent(self, message: Message) -> bool:
         if any((message.channel, message.key) == (one.channel, one.key) for one in self.arrived):
@@ -1234,14 +1292,14 @@ class OutboxMachine(RuleBasedStateMachine):
 
     def receive(self, message: Message) -> None:
         behaviour = self.behaviour[message.channel]
-        if behaviour in ("takes it", "is late", "kills after"):
+        if behaviour in ("takes it", "is late", "refuses late", "kills after"):
             self.arrived.append(message)
         match behaviour:
             case "takes it":
                 self.settled.add((message.channel, message.key))
             case "is late" | "is down":
                 raise TimeoutError
-            case "refuses":
+            case "refuses late":
                 raise RefusedError
             case "says no":
                 self.settled.add((message.channel, message.key))
@@ -1257,7 +1315,9 @@ class OutboxMachine(RuleBasedStateMachine):
 
     @rule(
         channel=st.sampled_from(CHANNELS),
-        behaviour=st.sampled_from(["takes it", "is late", "is down", "refuses", "says no", "kills after", "kills before"]),
+        behaviour=st.sampled_from(
+            ["takes it", "is late", "is down", "refuses", "refuses late", "says no", "kills after", "kills before"]
+        ),
     )
     def behave(self, channel: str, behaviour: str) -> None:
         self.behaviour[channel] = behaviour
