@@ -477,20 +477,23 @@ class CircuitBreaker:
             if phase is not self._phase or not isinstance(phase, Closed | HalfOpen):
                 self._uncounted += failed is not None  # late, or nothing depends on it
                 self._failed += failed is True
+                self._slow += slow
             elif failed is None:
                 pass
             elif isinstance(phase, Closed):
                 self._count(phase, now_s, failed=failed, slow=slow)
             else:
-                self._uncounted += 1
-                self._probed(phase, now_s, failed=failed or slow)
+                self._probed(phase, now_s, failed=failed, slow=slow)
         self._tell_news()
 
-    def _probed(self, phase: HalfOpen, now_s: float, *, failed: bool) -> None:
+    def _probed(self, phase: HalfOpen, now_s: float, *, failed: bool, slow: bool) -> None:
+        self._uncounted += 1
+        self._slow += slow
         if failed:
             self._failed += 1
             self._failed_at = self._clock.now()
-            because = "a probe failed"
+        if failed or slow:
+            because = "a probe failed" if failed else f"a probe took longer than {self.config.slow_call_seconds:g} s"
             self._change(self._opened(now_s, because, phase.counts, phase.times + 1), because)
             return
         phase.successes += 1

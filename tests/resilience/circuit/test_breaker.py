@@ -147,6 +147,46 @@ def test_a_slow_probe_is_no_success(clock: FakeClock) -> None:
     assert breaker.state is OPEN
 
 
+@pytest.mark.parametrize(
+    ("seconds", "fails", "because", "failed", "slow"),
+    [
+        (1.0, False, "its time is up", 0, 0),
+        (2.0, False, "a probe took longer than 1 s", 0, 1),
+        (2.0, True, "a probe failed", 1, 1),
+        (0.5, True, "a probe failed", 1, 0),
+    ],
+)
+def test_a_probe_is_counted_as_what_it_was(
+    clock: FakeClock, seconds: float, fails: bool, because: str, failed: int, slow: int
+) -> None:
+    """One that went well, but slowly, was said to have failed."""
+
+    def probe() -> None:
+        clock.advance(seconds)
+        if fails:
+            raise Gone
+
+    breaker = CircuitBreaker("x", CircuitBreakerConfig(slow_call_seconds=1, timeout_seconds=5), clock=clock)
+    breaker.hold_open(5, "elsewhere")
+    clock.advance(5)
+    with contextlib.suppress(Gone):
+        breaker.call(probe)
+    metrics = breaker.metrics
+    assert metrics.state_changes[-1].because == because
+    assert (metrics.total_calls, metrics.failed_calls, metrics.slow_calls) == (1, failed, slow)
+    assert metrics.successful_calls == 1 - failed
+    assert (metrics.last_failure_time is not None) == fails
+
+
+def test_a_slow_call_that_ends_late_is_counted_as_slow(clock: FakeClock) -> None:
+    breaker = CircuitBreaker("x", CircuitBreakerConfig(slow_call_seconds=1), clock=clock)
+    late = breaker.admit()
+    breaker.isolate()
+    clock.advance(2)
+    late()
+    assert (breaker.metrics.total_calls, breaker.metrics.slow_calls) == (1, 1)
+
+
 def test_a_result_can_be_a_failure(clock: FakeClock) -> None:
     breaker = CircuitBreaker("x", SMALL, clock=clock, is_failure_result=lambda answer: answer is None)
     for _ in range(3):
