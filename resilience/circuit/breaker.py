@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import datetime
+from operator import itemgetter
 from types import TracebackType
 from typing import Any, Final, ParamSpec, Self, TypeVar, assert_never, cast
 
@@ -442,9 +443,9 @@ class CircuitBreaker:
         """Makes the changes that are due: the open time is over, a probe has not answered in time."""
         phase = self._phase
         if isinstance(phase, HalfOpen) and phase.probes:
-            due_s = next(iter(phase.probes.values()))  # the oldest; all have the same patience
+            probe, due_s = min(phase.probes.items(), key=itemgetter(1))  # no policy is as patient as another
             if now_s >= due_s:
-                because = f"a probe did not answer within {self.config.reset_timeout_seconds:g} s"
+                because = f"a probe did not answer within {due_s - probe.started_s:g} s"
                 self._change(self._opened(due_s, because, phase.counts, phase.times + 1), because)
                 phase = self._phase
         if isinstance(phase, Open) and now_s >= phase.until_s:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum, auto
-from typing import Any, assert_never
+from typing import Any, Protocol, assert_never
 
 from resilience.circuit.window import CallWindow, Counts, TimeWindow
 from resilience.policies import CircuitBreakerConfig
@@ -158,6 +158,12 @@ class Open:
     state = CircuitState.OPEN
 
 
+class Probe(Protocol):
+    """A permit to make one call, from ``started_s`` on."""
+
+    started_s: float
+
+
 @dataclass(eq=False, slots=True)
 class HalfOpen:
     """Probes are under way, each with the moment by which it must have answered."""
@@ -166,7 +172,7 @@ class HalfOpen:
     counts: Counts
     times: int
     successes: int = 0
-    probes: dict[object, float] = field(default_factory=dict)
+    probes: dict[Probe, float] = field(default_factory=dict)
     state = CircuitState.HALF_OPEN
 
 

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from msgspec.structs import replace
 
 from resilience import errors as e
 from resilience.circuit.breaker import (
@@ -279,6 +280,29 @@ def test_a_probe_that_hangs_opens_the_circuit_again_and_gives_its_slot_back(
     for permit in hanging:
         breaker.failed(permit, Gone())
     assert breaker.state is CLOSED
+
+
+@pytest.mark.parametrize(
+    ("patience", "then", "because"),
+    [
+        (5, 5, "a probe did not answer within 5 s"),
+        (600, 60, "a probe did not answer within 60 s"),
+        (60, 60, "a probe did not answer within 60 s"),
+    ],
+)
+def test_the_probe_that_is_due_first_opens_the_circuit_again(
+    breaker: CircuitBreaker, clock: FakeClock, patience: float, then: float, because: str
+) -> None:
+    """Also where the policy has changed between them; only the oldest was looked at."""
+    half_open(breaker, clock)
+    hanging = [breaker.admit()]
+    breaker.configure(replace(SMALL, reset_timeout_seconds=patience))
+    hanging.append(breaker.admit())
+    clock.advance(then - 1)
+    assert breaker.state is HALF_OPEN
+    clock.advance(1)
+    assert breaker.state is OPEN
+    assert breaker.metrics.state_changes[-1].because == because
 
 
 def test_more_successes_than_slots_can_close_it(clock: FakeClock) -> None:
