@@ -24,7 +24,7 @@ class Budget:
         self._tally = Tally()
         self.called = self._tally.tick
         self._tries = tries
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a coroutine that the garbage collector ends may give back while its thread is in here
         self._taken = 0
         self._tokens, self._seen, self._filled_s = policy.burst, self._calls(), self._now_s()
 
@@ -35,14 +35,22 @@ class Budget:
             return True
         with self._lock:
             now_s, calls = self._now_s(), self._calls()
-            self._tokens += (now_s - self._filled_s) * policy.per_second + (calls - self._seen) * policy.per_call
+            first_calls = max(calls - self._seen, 0)  # a retry that is under way, or was refused, is taken but not counted
+            self._tokens += (now_s - self._filled_s) * policy.per_second + first_calls * policy.per_call
             self._tokens = min(self._tokens, policy.burst)
-            self._filled_s, self._seen = now_s, calls
+            self._filled_s, self._seen = now_s, self._seen + first_calls
             if self._tokens < 1:
                 return False
             self._tokens -= 1
             self._taken += 1
             return True
+
+    def give_back(self) -> None:
+        """Gives back a token that was taken for a try that is not made."""
+        if self.policy.enabled:
+            with self._lock:
+                self._tokens = min(self._tokens + 1, self.policy.burst)
+                self._taken -= 1
 
     def _calls(self) -> int:
         return self._tally.value if self._tries is None else self._tries() - self._taken

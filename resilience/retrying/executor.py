@@ -273,9 +273,13 @@ class RetryExecutor:
                     self._give_up(context, failed)
                 finally:
                     del context, failed  # an error whose traceback leads to itself is kept until the garbage is collected
-            self._announce(context, failed, pause_s)
-            if pause_s and not waits_are_immediate():
-                self.clock.sleep(pause_s)
+            try:
+                self._announce(context, failed, pause_s)
+                if pause_s and not waits_are_immediate():
+                    self.clock.sleep(pause_s)
+            except BaseException:
+                self._leave_out()
+                raise
             try:
                 result = call()
             except Exception as error:
@@ -294,9 +298,13 @@ class RetryExecutor:
                     self._give_up(context, failed)
                 finally:
                     del context, failed  # an error whose traceback leads to itself is kept until the garbage is collected
-            self._announce(context, failed, pause_s)
-            if not waits_are_immediate():
-                await self.clock.asleep(pause_s)
+            try:
+                self._announce(context, failed, pause_s)
+                if not waits_are_immediate():
+                    await self.clock.asleep(pause_s)
+            except BaseException:
+                self._leave_out()
+                raise
             try:
                 result = await call()
             except Exception as error:
@@ -305,6 +313,11 @@ class RetryExecutor:
             if not self._is_bad(result):
                 return result
             failed = Attempt(None, result=result)
+
+    def _leave_out(self) -> None:
+        """The try that was announced is not made: its caller left during the pause."""
+        if self.budget is not None:
+            self.budget.give_back()
 
     def _started(self) -> float | None:
         """Notes that a first call begins; returns the moment by which all its tries must have begun."""

@@ -472,6 +472,62 @@ def test_threads_take_no_token_twice(clock: FakeClock) -> None:
     assert sum(taken) == 500
 
 
+@pytest.mark.parametrize("way_out", ["cancelled", "collected", "interrupted"])
+def test_a_caller_that_leaves_during_the_pause_gives_its_token_back(clock: FakeClock, way_out: str) -> None:
+    """Twenty callers that were cancelled left none for those that stayed, though no retry was made."""
+    budget = Budget(RetryBudget(per_call=0, per_second=0, burst=2), clock=clock)
+    executor, call = RetryExecutor(PLAIN, clock=clock, budget=budget), Flaky(clock, REFUSED)
+
+    async def cancelled() -> None:
+        task = asyncio.create_task(executor.execute(call.later))  # type: ignore[arg-type]
+        await clock.run(0.5)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    async def collected() -> None:
+        left: Any = executor.execute(call.later)
+        left.send(None)
+        left.close()
+
+    async def interrupted() -> None:
+        def interrupt(seconds: float) -> None:
+            raise KeyboardInterrupt
+
+        clock.sleep = interrupt  # type: ignore[method-assign]
+        with pytest.raises(KeyboardInterrupt):
+            executor.execute(call)
+
+    async def scene() -> None:
+        for _ in range(5):
+            await {"cancelled": cancelled, "collected": collected, "interrupted": interrupted}[way_out]()
+
+    asyncio.run(scene())
+    assert call.calls == 5
+    assert [budget.take() for _ in range(3)] == [True, True, False]
+
+
+def test_a_token_that_is_given_back_makes_no_more_than_the_burst(clock: FakeClock) -> None:
+    budget = Budget(RetryBudget(per_call=0, per_second=1, burst=2), clock=clock)
+    assert budget.take()
+    clock.advance(100)
+    assert budget.take()
+    budget.give_back()
+    budget.give_back()
+    assert [budget.take() for _ in range(3)] == [True, True, False]
+
+
+def test_retries_that_are_not_counted_take_one_token_each(clock: FakeClock) -> None:
+    """Where somebody else counts the calls, retries that are under way or refused are not among them: each took 1.2 tokens."""
+    made = [0]
+    budget = Budget(RetryBudget(per_call=0.2, per_second=0, burst=20), clock=clock, tries=lambda: made[0])
+    assert [budget.take() for _ in range(21)] == [True] * 20 + [False]
+    made[0] += 20  # those retries have ended
+    assert not budget.take()
+    made[0] += 5  # and these are first calls
+    assert [budget.take() for _ in range(2)] == [True, False]
+
+
 def test_many_tasks_retry_without_hindering_each_other(clock: FakeClock) -> None:
     executor = RetryExecutor(RetryConfig(max_retries=3, base_delay=1, jitter=False), clock=clock)
 
