@@ -211,12 +211,23 @@ class CircuitBreaker:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        *before, permit = _entered.get()
-        _entered.set(tuple(before))
+        permit = self._entered_last()
+        if permit is None:
+            said = "was left by a task or thread that has not entered it; leave the block where it was entered"
+            raise RuntimeError(f"the circuit {self.name!r} {said}") from error
         if error is None:
             permit()
         else:
             self.failed(permit, error)
+
+    def _entered_last(self) -> Permit | None:
+        """Takes the latest permit of this circuit out of those of the context: a generator may be in a block of another."""
+        entered = _entered.get()
+        for place in range(len(entered) - 1, -1, -1):
+            if entered[place]._breaker is self:
+                _entered.set((*entered[:place], *entered[place + 1 :]))
+                return entered[place]
+        return None
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
