@@ -170,6 +170,25 @@ def pause_seconds(strategy: RetryStrategy, retry: int, dice: Callable[[], float]
             return min(pause_s + strategy.jitter_max * dice(), strategy.max_delay)
 
 
+def asked_seconds(strategy: RetryStrategy, retry_after_s: float, longest_s: float, dice: Callable[[], float]) -> float:
+    """The pause where the service asks to be left alone for ``retry_after_s``, in seconds; never shorter than that. Pure.
+
+    Whom it told the same does not come back at the same moment: chance adds up to ``jitter_max``, of whichever kind the
+    jitter is, but does not make a pause too long that is not: longer than ``longest_s``.
+    """
+    if not strategy.jitter:
+        return retry_after_s
+    return retry_after_s + min(strategy.jitter_max, max(longest_s - retry_after_s, 0.0)) * dice()
+
+
+def no_time_for(pause_s: float, strategy: RetryStrategy, left_s: float | None) -> str:
+    """Why a pause of ``pause_s`` is too long; empty if it is not. Where a deadline leaves ``left_s``, only that counts. Pure."""
+    if left_s is None:
+        too_long = pause_s > strategy.max_delay
+        return f"it asks to be left alone for {pause_s:g} s, and {strategy.max_delay:g} s is the longest" if too_long else ""
+    return "the next try would begin after its time is up" if pause_s >= left_s else ""
+
+
 def strategy_for(error: Exception, verdict: Verdict) -> RetryStrategy:
     """How the error itself asks to be retried (§4.1). Pure."""
     if not verdict.is_transient or verdict.recovery_strategy is not RecoveryStrategy.RETRY_WITH_BACKOFF:
@@ -346,8 +365,12 @@ class RetryExecutor:
         if tried > strategy.max_retries:
             context.because = f"{strategy.max_retries} retries are all it gets"
             return None
-        pause_s = max(pause_seconds(strategy, tried, self._dice), retry_after_s or 0.0)
-        context.because = self._no_time_for(pause_s, strategy, context)
+        pause_s = pause_seconds(strategy, tried, self._dice)
+        left_s = context.deadline_s - self.clock.monotonic() if context.deadline_s is not None else None
+        if retry_after_s:
+            longest_s = strategy.max_delay if left_s is None else left_s
+            pause_s = max(pause_s, asked_seconds(strategy, retry_after_s, longest_s, self._dice))
+        context.because = no_time_for(pause_s, strategy, left_s)
         if context.because:
             return None
         if self.budget is not None and not self.budget.take():
@@ -355,14 +378,6 @@ class RetryExecutor:
             return None
         context.attempts[-1] = Attempt(failed.error, pause_s, failed.result)
         return pause_s
-
-    def _no_time_for(self, pause_s: float, strategy: RetryStrategy, context: RetryContext) -> str:
-        """Why a pause of ``pause_s`` is too long; empty if it is not. A service's own wish is bound by the deadline only."""
-        if context.deadline_s is None:
-            too_long = pause_s > strategy.max_delay
-            return f"it asks to be left alone for {pause_s:g} s, and {strategy.max_delay:g} s is the longest" if too_long else ""
-        too_late = self.clock.monotonic() + pause_s >= context.deadline_s
-        return "the next try would begin after its time is up" if too_late else ""
 
     def _is_worth_it(self, error: Exception, verdict: Verdict) -> bool:
         config = self.config

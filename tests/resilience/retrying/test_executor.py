@@ -25,6 +25,7 @@ from resilience.retrying.executor import (
     RetryConfig,
     RetryExecutor,
     RetryExhaustedError,
+    asked_seconds,
     pause_seconds,
     retry,
     strategy_for,
@@ -158,6 +159,39 @@ def test_a_service_that_asks_for_time_gets_it(clock: FakeClock, run: Callable[..
     assert call.at == [0, 20]
 
 
+@pytest.mark.parametrize(
+    ("asked_s", "settings", "die", "pause_s"),
+    [
+        (30, {}, 0.0, 30.0),
+        (30, {}, 0.5, 30.5),
+        (30, {"jitter_max": 4}, 0.75, 33.0),
+        (30, {"jitter_kind": "full"}, 0.75, 30.75),
+        (30, {"jitter": False}, 0.75, 30.0),
+        (2, {"base_delay": 20, "jitter_max": 4}, 0.5, 22.0),
+        (59.5, {}, 0.5, 59.75),
+        (60, {}, 0.5, 60.0),
+        (30, {"total_seconds": 30.5}, 0.5, 30.25),
+        (90, {"total_seconds": 100}, 0.5, 90.5),
+    ],
+)
+def test_callers_that_were_told_the_same_do_not_come_back_together(
+    clock: FakeClock, asked_s: float, settings: dict[str, Any], die: float, pause_s: float
+) -> None:
+    """All that were told '30 s' came back after 30.0 s. What chance adds makes no pause too long that is not."""
+    call = Flaky(clock, e.RateLimitError("slow down", retry_after_s=asked_s), 7)
+    assert RetryExecutor(RetryConfig(**settings), clock=clock, dice=lambda: die).execute(call) == 7
+    assert call.at == [0, pause_s]
+
+
+@given(POLICIES, st.floats(0.001, 2000), st.floats(0.001, 2000), st.floats(0, 1, exclude_max=True))
+def test_chance_never_shortens_what_a_service_asks_for_nor_makes_it_too_long(
+    policy: RetryStrategy, asked_s: float, longest_s: float, die: float
+) -> None:
+    pause_s = asked_seconds(policy, asked_s, longest_s, lambda: die)
+    assert asked_s <= pause_s <= asked_s + policy.jitter_max
+    assert pause_s <= max(asked_s, longest_s) + 1e-9
+
+
 def test_a_service_that_asks_for_too_much_time_is_not_waited_for(clock: FakeClock, run: Callable[..., Any]) -> None:
     asks = e.RateLimitError("come back tomorrow", retry_after_s=86_400)
     call = Flaky(clock, asks, 7)
@@ -170,7 +204,7 @@ def test_a_service_that_asks_for_too_much_time_is_not_waited_for(clock: FakeCloc
 def test_a_service_may_ask_for_time_up_to_the_deadline(clock: FakeClock) -> None:
     policy = RetryConfig(max_retries=3, max_delay=10, total_seconds=100)
     call = Flaky(clock, e.RateLimitError("wait", retry_after_s=90), 7)
-    assert RetryExecutor(policy, clock=clock).execute(call) == 7
+    assert RetryExecutor(policy, clock=clock, dice=lambda: 0.0).execute(call) == 7
     assert call.at == [0, 90]
 
 
