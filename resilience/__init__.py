@@ -37,14 +37,9 @@ if TYPE_CHECKING:
     from resilience.isolation.isolator import FaultIsolator
     from resilience.outbox.outbox import Message, OutboxError, OutboxFullError
     from resilience.policies import CIRCUIT_CONFIGS
-    from resilience.retrying.executor import (
-        RETRY_STRATEGIES,
-        RetryConfig,
-        RetryContext,
-        RetryExecutor,
-        RetryExhaustedError,
-        retry,
-    )
+    from resilience.retrying.attempts import RetryContext, RetryExhaustedError
+    from resilience.retrying.executor import RetryExecutor, retry
+    from resilience.retrying.strategies import RETRY_STRATEGIES, RetryConfig
     from resilience.sandbox.limits import ResourceLimitExceeded, ResourceLimits, SandboxError, SandboxResult
     from resilience.sandbox.sandbox import ExecutionSandbox
 
@@ -71,7 +66,9 @@ _LATER = {
     "executor": "Resilience ResilientAgentExecutor",
     "sandbox.limits": "ResourceLimitExceeded ResourceLimits SandboxError SandboxResult",
     "sandbox.sandbox": "ExecutionSandbox",
-    "retrying.executor": "RETRY_STRATEGIES RetryConfig RetryContext RetryExecutor RetryExhaustedError retry",
+    "retrying.attempts": "RetryContext RetryExhaustedError",
+    "retrying.executor": "RetryExecutor retry",
+    "retrying.strategies": "RETRY_STRATEGIES RetryConfig",
 }
 _WHERE = {name: module for module, names in _LATER.items() for name in names.split()}
 __all__ = [  # noqa: PLE0604 -- _taxonomy is a list of names

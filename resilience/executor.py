@@ -20,7 +20,8 @@ from resilience.config.settings import Service, Settings
 from resilience.context import ErrorContext
 from resilience.pipeline import Gate, Pipeline, Report, operation_of
 from resilience.retrying.budget import Budget
-from resilience.retrying.executor import RETRY_STRATEGIES, RetryConfig, RetryExecutor, strategy_named
+from resilience.retrying.executor import RetryExecutor
+from resilience.retrying.strategies import RETRY_STRATEGIES, RetryConfig, strategy_named
 from resilience.wrapping import is_async
 
 if TYPE_CHECKING:

@@ -21,7 +21,8 @@ from resilience.circuit.breaker import SAMPLE, CircuitBreaker, CircuitBreakerOpe
 from resilience.clock import Clock
 from resilience.context import ErrorContext
 from resilience.refusals import RefusedError
-from resilience.retrying.executor import Attempt, RetryContext, RetryExecutor, RetryExhaustedError
+from resilience.retrying.attempts import Attempt, RetryContext, RetryExhaustedError
+from resilience.retrying.executor import RetryExecutor
 from resilience.wrapping import is_async
 
 if TYPE_CHECKING:

@@ -32,7 +32,7 @@ ROOMS: Final = {
         "isolation.isolated isolation.isolator isolation.policy "
         "outbox.message "
         "processes.policy processes.status processes.supervision "
-        "retrying.budget retrying.executor "
+        "retrying.attempts retrying.budget retrying.executor retrying.strategies "
         "sandbox.limits "
     ),
     "adapters": (

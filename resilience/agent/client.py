@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from resilience.executor import Fallback, Resilience
     from resilience.healing.waiting import EndedHeals
     from resilience.outbox.outbox import Outbox
-    from resilience.retrying.executor import RetryConfig
+    from resilience.retrying.strategies import RetryConfig
     from resilience.sandbox.sandbox import ExecutionSandbox
 
 P = ParamSpec("P")

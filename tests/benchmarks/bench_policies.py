@@ -64,7 +64,8 @@ def ours(what: str) -> Make:
         from resilience.bulkhead import Bulkhead
         from resilience.circuit.breaker import CircuitBreaker
         from resilience.executor import Resilience
-        from resilience.retrying.executor import RetryConfig, retry
+        from resilience.retrying.executor import retry
+        from resilience.retrying.strategies import RetryConfig
 
         match what:
             case "circuit":

@@ -15,8 +15,10 @@ import pytest
 
 from resilience.errors import ServiceUnavailableError
 from resilience.policies import RetryBudget
+from resilience.retrying.attempts import Attempt, RetryContext
 from resilience.retrying.budget import Budget
-from resilience.retrying.executor import Attempt, RetryConfig, RetryContext, RetryExecutor
+from resilience.retrying.executor import RetryExecutor
+from resilience.retrying.strategies import RetryConfig
 from resilience.testing import FakeClock
 
 CLIENTS, EVERY_S, CAPACITY, END_S = 5_000, 20.0, 400, 240

@@ -19,7 +19,7 @@ from resilience.degradation.gate import FeatureDisabledError
 from resilience.executor import Resilience, ResilientAgentExecutor
 from resilience.healing.waiting import EndedHeals
 from resilience.policies import BulkheadLimits, RetryStrategy
-from resilience.retrying.executor import RetryConfig
+from resilience.retrying.strategies import RetryConfig
 from resilience.testing import FakeClock, Faults, immediate_retries
 
 QUICK = RetryConfig(max_retries=2, base_delay=1, jitter=False)

@@ -6,31 +6,20 @@ import asyncio
 import contextlib
 import gc
 import pickle
-import random
 import threading
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from resilience import ErrorClassifier
 from resilience import errors as e
-from resilience.policies import RetryBudget, RetryStrategy
+from resilience.policies import RetryBudget
+from resilience.retrying.attempts import RetryExhaustedError
 from resilience.retrying.budget import Budget
-from resilience.retrying.executor import (
-    RETRY_STRATEGIES,
-    RetryConfig,
-    RetryExecutor,
-    RetryExhaustedError,
-    asked_seconds,
-    pause_seconds,
-    retry,
-    strategy_for,
-    strategy_named,
-)
+from resilience.retrying.executor import RetryExecutor, retry
+from resilience.retrying.strategies import RetryConfig, strategy_named
 from resilience.testing import FakeClock, immediate_retries
 
 
@@ -123,35 +112,6 @@ def test_the_first_pause_is_the_base_delay(clock: FakeClock) -> None:
     assert call.at == [0, 1, 3, 7]
 
 
-POLICIES = st.builds(
-    RetryStrategy,
-    base_delay=st.floats(0, 100),
-    max_delay=st.floats(100, 1000),
-    exponential_base=st.floats(1, 100),
-    jitter=st.booleans(),
-    jitter_kind=st.sampled_from(["additive", "equal", "full"]),
-    jitter_max=st.floats(0, 3600),
-)
-
-
-@given(POLICIES, st.integers(1, 1000), st.floats(0, 1, exclude_max=True))
-def test_no_pause_is_longer_than_the_longest(policy: RetryStrategy, number: int, die: float) -> None:
-    """In the document's sample: jitter came after the cap."""
-    assert 0 <= pause_seconds(policy, number, lambda: die) <= policy.max_delay
-
-
-@pytest.mark.parametrize(
-    ("kind", "low", "high"), [("additive", 8.0, 8.5), ("equal", 4.0, 8.0), ("full", 0.0, 8.0)]
-)
-def test_jitter_comes_in_three_kinds(kind: Any, low: float, high: float) -> None:
-    policy = RetryStrategy(base_delay=1, jitter_kind=kind, jitter_max=0.5)
-    assert pause_seconds(policy, 4, lambda: 0.0) == low
-    dice = random.Random(7)  # noqa: S311 -- no secret
-    pauses = [pause_seconds(policy, 4, dice.random) for _ in range(1000)]
-    assert low <= min(pauses) < low + 0.1 * (high - low)
-    assert high - 0.1 * (high - low) < max(pauses) < high
-
-
 def test_a_service_that_asks_for_time_gets_it(clock: FakeClock, run: Callable[..., Any]) -> None:
     """In the document's sample Retry-After was ignored."""
     call = Flaky(clock, e.RateLimitError("slow down", retry_after_s=20), 7)
@@ -181,15 +141,6 @@ def test_callers_that_were_told_the_same_do_not_come_back_together(
     call = Flaky(clock, e.RateLimitError("slow down", retry_after_s=asked_s), 7)
     assert RetryExecutor(RetryConfig(**settings), clock=clock, dice=lambda: die).execute(call) == 7
     assert call.at == [0, pause_s]
-
-
-@given(POLICIES, st.floats(0.001, 2000), st.floats(0.001, 2000), st.floats(0, 1, exclude_max=True))
-def test_chance_never_shortens_what_a_service_asks_for_nor_makes_it_too_long(
-    policy: RetryStrategy, asked_s: float, longest_s: float, die: float
-) -> None:
-    pause_s = asked_seconds(policy, asked_s, longest_s, lambda: die)
-    assert asked_s <= pause_s <= asked_s + policy.jitter_max
-    assert pause_s <= max(asked_s, longest_s) + 1e-9
 
 
 def test_a_service_that_asks_for_too_much_time_is_not_waited_for(clock: FakeClock, run: Callable[..., Any]) -> None:
@@ -327,50 +278,6 @@ def test_a_pause_can_be_cancelled(clock: FakeClock) -> None:
 
     asyncio.run(scene())
     assert call.calls == 1
-
-
-# The document's table and its strategies
-
-
-@pytest.mark.parametrize(
-    ("error", "component", "retries", "first", "longest"),
-    [
-        (e.NetworkTransientError("x"), "api", 5, 1.0, 32.0),
-        (e.RateLimitError("x"), "api", 10, 1.0, 60.0),
-        (e.ServiceUnavailableError("x"), "api", 5, 1.0, 16.0),
-        (TimeoutError("x"), "api", 3, 5.0, 5.0),
-        (TimeoutError("x"), "gpt-5.2", 3, 5.0, 5.0),
-        (ConnectionResetError(104, "x"), "api", 5, 1.0, 16.0),
-        (e.LLMRateLimitError("x"), "gpt-5.2", 10, 2.0, 120.0),
-        (e.AuthenticationError("x"), "api", 0, 0, 0),
-        (e.ValidationError("x"), "api", 0, 0, 0),
-        (e.SecurityError("x"), "api", 0, 0, 0),
-        (e.DiskSpaceError("x"), "api", 0, 0, 0),
-        (RuntimeError("x"), "api", 0, 0, 0),
-    ],
-    ids=lambda one: type(one).__name__ if isinstance(one, Exception) else None,
-)
-def test_the_error_decides(error: Exception, component: str, retries: int, first: float, longest: float) -> None:
-    """§4.1; waiting frees no disk (§2.3), and of what nobody knows, nobody knows that it passes."""
-    strategy = strategy_for(error, ErrorClassifier().verdict(error, component))
-    assert strategy.max_retries == retries
-    if retries:
-        assert (pause_seconds(strategy, 1, lambda: 0.0), pause_seconds(strategy, 1000, lambda: 0.0)) == (first, longest)
-
-
-@pytest.mark.parametrize(
-    ("name", "retries", "base", "longest", "jitter"),
-    [
-        ("network", 5, 1.0, 32.0, 1.0), ("api_rate_limited", 10, 2.0, 120.0, 2.0), ("llm_service", 5, 2.0, 60.0, 1.0),
-        ("database", 3, 0.5, 10.0, 1.0), ("filesystem", 3, 0.1, 5.0, None),
-    ],
-)  # fmt: skip
-def test_the_strategies_are_the_documents(name: str, retries: int, base: float, longest: float, jitter: float | None) -> None:
-    """§4.2."""
-    one = RETRY_STRATEGIES[name]
-    assert (one.max_retries, one.base_delay, one.max_delay, one.jitter_max if one.jitter else None) == (
-        retries, base, longest, jitter,
-    )  # fmt: skip
 
 
 def test_an_unknown_strategy_is_an_error() -> None:
