@@ -17,7 +17,8 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast
 
 from resilience.bulkhead import Bulkhead
-from resilience.circuit.breaker import SAMPLE, CircuitBreaker, CircuitBreakerOpenError
+from resilience.circuit.breaker import CircuitBreaker, CircuitBreakerOpenError
+from resilience.circuit.guarding import SAMPLE
 from resilience.clock import Clock
 from resilience.context import ErrorContext
 from resilience.refusals import RefusedError

@@ -22,7 +22,7 @@ ROOMS: Final = {
     ),
     "decisions": (
         "bulkhead executor hedging listeners pipeline redaction refusals timeouts wrapping "
-        "circuit.blame circuit.breaker circuit.registry circuit.states circuit.window "
+        "circuit.announcements circuit.blame circuit.breaker circuit.guarding circuit.ledger circuit.registry circuit.states circuit.window "
         "classification.classifier classification.evidence classification.known_errors "
         "config.settings "
         "core.lanes core.lives core.notices core.orders core.presence core.services core.state "

@@ -2,26 +2,27 @@
 
 Each state is an object of its own, and each call that is let through belongs to the state it began in: a result that
 comes when there is another is counted and moves nothing. While a circuit is closed and quiet, a call costs two steps:
-it looks whether the gate is open, and a success takes a number (see ``sliding_window``). Everything else happens under
+it looks whether the gate is open, and a success takes a number (see ``window``). Everything else happens under
 a lock, which is never held while a caller's or a listener's code runs.
+
+What follows is decided in ``states``, counted in ``ledger``, told by ``announcements``; functions and blocks are wrapped in
+``guarding``. What is left here is longer than our files should be, because it is one object under one lock.
 """
 
 from __future__ import annotations
 
 import functools
 import threading
-from collections import deque
 from collections.abc import Callable
-from contextvars import ContextVar
-from datetime import datetime
-from operator import itemgetter
 from types import TracebackType
-from typing import Any, Final, ParamSpec, Self, TypeVar, assert_never, cast
+from typing import Any, Final, ParamSpec, Self, TypeVar, cast
 
+from resilience.circuit.announcements import Announcements
 from resilience.circuit.blame import is_services_fault
+from resilience.circuit.guarding import enter, guard, guard_results, leave
+from resilience.circuit.ledger import CircuitMetrics, Ledger
 from resilience.circuit.states import (
     CircuitBreakerOpenError,
-    CircuitMetrics,
     CircuitState,
     Closed,
     Disabled,
@@ -30,18 +31,21 @@ from resilience.circuit.states import (
     Open,
     Phase,
     Transition,
+    after_call,
     after_hold_open,
     after_isolate,
+    after_probe,
     after_release,
+    after_time,
     is_the_programs_own,
     open_seconds,
-    why_open,
+    refused_for,
 )
-from resilience.circuit.window import CallWindow, Counts, Tally
+from resilience.circuit.window import CallWindow, Counts
 from resilience.clock import Clock, SystemClock
 from resilience.listeners import tell
 from resilience.policies import CircuitBreakerConfig
-from resilience.wrapping import is_async, refuse_generators
+from resilience.wrapping import refuse_generators
 
 __all__ = [
     "CircuitBreaker", "CircuitBreakerConfig", "CircuitBreakerOpenError", "CircuitMetrics", "CircuitState", "Transition",
@@ -49,22 +53,20 @@ __all__ = [
 
 P = ParamSpec("P")
 R = TypeVar("R")
-_BUSY_S: Final = 0.1  # with longer between two calls, each is timed; of busier traffic, one in so many:
-SAMPLE: Final = 127
-_KEPT: Final = 100
+_BUSY_S: Final = 0.1  # with longer between two calls, each is timed; of busier traffic, one in 128 (see ``guarding``)
 _OPEN: Final = CircuitState.OPEN  # looking a member up costs as much as making a call
 
 
 class Permit:
     """Leave to make one call. Called when the call went well; ``CircuitBreaker.failed`` takes it when it did not."""
 
-    __slots__ = ("_breaker", "phase", "started_s")
+    __slots__ = ("breaker", "phase", "started_s")
 
     def __init__(self, breaker: CircuitBreaker, phase: Phase, started_s: float) -> None:
-        self._breaker, self.phase, self.started_s = breaker, phase, started_s
+        self.breaker, self.phase, self.started_s = breaker, phase, started_s
 
     def __call__(self) -> int:
-        self._breaker._settle(self, failed=False)
+        self.breaker.settle(self, failed=False)
         return 1
 
 
@@ -104,21 +106,11 @@ class CircuitBreaker:
         self._now_s = self._clock.monotonic
         self._is_failure = is_failure or functools.partial(is_services_fault, component=name)
         self._is_failure_result = is_failure_result
-        self._listeners: tuple[Callable[[Transition], Any], ...] = ()
+        self._lock = threading.RLock()  # a coroutine that the garbage collector ends may give back while its thread is in here
+        self._ledger, self._news = Ledger(self._clock), Announcements()
+        self._count_rejection = self._ledger.rejections.tick
         if on_state_change is not None:
             self.listen(lambda change: on_state_change(name, change.old, change.new))
-        self._lock = threading.RLock()  # a coroutine that the garbage collector ends may give back while its thread is in here
-        self._news: deque[Transition] = deque()
-        self._telling = threading.Lock()  # whose holder tells the news; nobody waits for it
-        self._history: deque[Transition] = deque(maxlen=_KEPT)
-        self._latencies_ms: deque[float] = deque(maxlen=_KEPT)
-        self._windows: deque[CallWindow] = deque()  # of epochs that are over, in which calls may still be under way
-        self._counted = self._failed = self._slow = self._uncounted = 0
-        self._rejections = Tally()
-        self._count_rejection = self._rejections.tick
-        self._failed_at: datetime | None = None
-        self._succeeded_at: datetime | None = None
-        self._succeeded = 0
         self.gate: Callable[[], int] | None = None
         self._admitted_s = -_BUSY_S
         self._configure((config or CircuitBreakerConfig()).sound())
@@ -129,74 +121,9 @@ class CircuitBreaker:
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         """``function``, guarded; coroutine functions stay coroutine functions."""
         refuse_generators(function)
-        breaker, failed_result = self, self._is_failure_result
-        if failed_result is not None:
-            return self._guarding_results(function, failed_result)
-        if is_async(function):
-            asynchronous = cast("Callable[..., Any]", function)
-
-            @functools.wraps(function)
-            async def guarded_async(*args: P.args, **kwargs: P.kwargs) -> Any:
-                permit = breaker.gate or breaker.admit()
-                try:
-                    result = await asynchronous(*args, **kwargs)
-                except BaseException as error:
-                    breaker.failed(permit, error)
-                    raise
-                if not permit() & SAMPLE:
-                    breaker.gate = None  # the next call is timed
-                return result
-
-            return cast("Callable[P, R]", guarded_async)
-
-        @functools.wraps(function)
-        def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
-            permit = breaker.gate or breaker.admit()
-            try:
-                result = function(*args, **kwargs)
-            except BaseException as error:
-                breaker.failed(permit, error)
-                raise
-            if not permit() & SAMPLE:
-                breaker.gate = None
-            return result
-
-        return guarded
-
-    def _guarding_results(self, function: Callable[P, R], is_failure: Callable[[Any], bool]) -> Callable[P, R]:
-        def judge(permit: Callable[[], int], result: Any) -> None:
-            if is_failure(result):
-                self._settle(cast("Permit", permit), failed=True)
-            else:
-                permit()
-
-        if is_async(function):
-
-            @functools.wraps(function)
-            async def guarded_async(*args: P.args, **kwargs: P.kwargs) -> Any:
-                permit = self.admit()
-                try:
-                    result = await cast("Any", function(*args, **kwargs))
-                    judge(permit, result)
-                except BaseException as error:
-                    self.failed(permit, error)
-                    raise
-                return result
-
-            return cast("Callable[P, R]", guarded_async)
-
-        @functools.wraps(function)
-        def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
-            permit = self.admit()
-            try:
-                result = function(*args, **kwargs)
-                judge(permit, result)
-            except BaseException as error:
-                self.failed(permit, error)
-                raise
-            return result
-
-        return guarded
+        if self._is_failure_result is not None:
+            return guard_results(self, function, self._is_failure_result)
+        return guard(self, function)
 
     def call(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """``function(*args, **kwargs)``, guarded; of a coroutine function, a coroutine to await.
@@ -207,27 +134,15 @@ class CircuitBreaker:
         return self(function)(*args, **kwargs)
 
     def __enter__(self) -> Self:
-        _entered.set((*_entered.get(), self.admit()))
+        enter(self.admit())
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        permit = self._entered_last()
-        if permit is None:
-            said = "was left by a task or thread that has not entered it; leave the block where it was entered"
-            raise RuntimeError(f"the circuit {self.name!r} {said}") from error
+        permit = leave(self, error)
         if error is None:
             permit()
         else:
             self.failed(permit, error)
-
-    def _entered_last(self) -> Permit | None:
-        """Takes the latest permit of this circuit out of those of the context: a generator may be in a block of another."""
-        entered = _entered.get()
-        for place in range(len(entered) - 1, -1, -1):
-            if entered[place]._breaker is self:
-                _entered.set((*entered[:place], *entered[place + 1 :]))
-                return entered[place]
-        return None
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
@@ -254,16 +169,20 @@ class CircuitBreaker:
             raise CircuitBreakerOpenError(self.name, _OPEN, phase.because, phase.counts, phase.until_s - now_s)
         with self._lock:
             self._let_time_pass(now_s)
-            phase = self._phase
+            phase, refused_for_s = self._phase, None
             permit = Permit(self, phase, now_s)
-            if self._is_plain and type(phase) is Closed and now_s - self._admitted_s < _BUSY_S:
-                self.gate = cast("CallWindow", phase.window).tick
+            if type(phase) is Closed:  # as almost always: nothing to decide
+                if self._is_plain and now_s - self._admitted_s < _BUSY_S:
+                    self.gate = cast("CallWindow", phase.window).tick
+            else:
+                refused_for_s = refused_for(phase, self.config, now_s)
+                if refused_for_s is None and type(phase) is HalfOpen:
+                    phase.probes[permit] = now_s + self.config.reset_timeout_seconds
             self._admitted_s = now_s
-            refused_for_s = self._admit_into(phase, permit, now_s)
-        self._tell_news()
+        self._news.make()
         if refused_for_s is None:
             return permit
-        self._rejections.tick()
+        self._count_rejection()
         if not self._enforces:
             return Permit(self, Disabled(), now_s)
         if self.on_reject is not None:
@@ -280,16 +199,33 @@ class CircuitBreaker:
             except Exception:  # a predicate that fails says nothing
                 failed = True
         if isinstance(permit, Permit):
-            self._settle(permit, failed=failed)
+            self.settle(permit, failed=failed)
         elif failed:
             with self._lock:
                 phase = self._phase
                 if isinstance(phase, Closed) and isinstance(phase.window, CallWindow) and phase.window.tick is permit:
                     self._count(phase, self._now_s(), failed=True, slow=False)
                 else:
-                    self._failed += 1
-                    self._uncounted += 1
-            self._tell_news()
+                    self._ledger.count(failed=True, slow=False, late=True)
+            self._news.make()
+
+    def settle(self, permit: Permit, *, failed: bool | None) -> None:
+        """Takes ``permit`` back: after a failure, a success (False), or what is neither (None)."""
+        now_s = self._now_s()
+        with self._lock:
+            phase, took_s, slow_s = permit.phase, now_s - permit.started_s, self.config.slow_call_seconds
+            if isinstance(phase, HalfOpen):
+                phase.probes.pop(permit, None)
+            if failed is not None:
+                self._ledger.timed(took_s)
+                slow = slow_s is not None and took_s > slow_s
+                if phase is not self._phase or not isinstance(phase, Closed | HalfOpen):
+                    self._ledger.count(failed=failed, slow=slow, late=True)  # or nothing depends on it
+                elif isinstance(phase, Closed):
+                    self._count(phase, now_s, failed=failed, slow=slow)
+                else:
+                    self._probed(phase, now_s, failed=failed, slow=slow)
+        self._news.make()
 
     # What those use who watch over it.
 
@@ -299,7 +235,7 @@ class CircuitBreaker:
         with self._lock:
             self._let_time_pass(self._now_s())
             state = self._phase.state
-        self._tell_news()
+        self._news.make()
         return state
 
     @property
@@ -316,57 +252,26 @@ class CircuitBreaker:
     def total_calls(self) -> int:
         """How many calls it has let through that went well or failed."""
         with self._lock:
-            return self._total()
+            return self._ledger.total(self._phase)
 
     @property
     def metrics(self) -> CircuitMetrics:
         """What it has seen until now, as it is at this moment."""
         with self._lock:
-            now_s = self._now_s()
-            phase = self._phase
-            counts = phase.window.counts(now_s) if isinstance(phase, Closed) else getattr(phase, "counts", Counts())
-            total = self._total()
-            succeeded = total - self._failed
-            if succeeded > self._succeeded:
-                self._succeeded, self._succeeded_at = succeeded, self._clock.now()
-            return CircuitMetrics(
-                total, succeeded, self._failed, self._slow, self._rejections.value, self._failed_at, self._succeeded_at,
-                tuple(self._history), counts, tuple(self._latencies_ms),
-            )  # fmt: skip
+            return self._ledger.metrics(self._phase, self._now_s())
 
     def get_status(self) -> dict[str, Any]:
         """Everything that there is to say of it, for a page or a log (§3.2)."""
-        state, metrics, phase = self.state, self.metrics, self._phase
-        last = metrics.state_changes[-1] if metrics.state_changes else None
-        now_s = self._now_s()
-        return {
-            "name": self.name,
-            "state": state.name,
-            "because": getattr(phase, "because", ""),
-            "failure_count": metrics.window.in_a_row,
-            "success_count": phase.successes if isinstance(phase, HalfOpen) else 0,
-            "half_open_calls": len(phase.probes) if isinstance(phase, HalfOpen) else 0,
-            "last_state_change": last.at.isoformat() if last else None,
-            "open_duration": now_s - phase.since_s if isinstance(phase, Open) else None,
-            "retry_after_s": max(0.0, phase.until_s - now_s) if isinstance(phase, Open) else None,
-            "window": metrics.window._asdict(),
-            "metrics": {
-                "total_calls": metrics.total_calls,
-                "successful_calls": metrics.successful_calls,
-                "failed_calls": metrics.failed_calls,
-                "slow_calls": metrics.slow_calls,
-                "rejected_calls": metrics.rejected_calls,
-                "error_rate": metrics.error_rate,
-                "availability": metrics.availability,
-                "p50_ms": metrics.percentile_ms(0.5),
-                "p95_ms": metrics.percentile_ms(0.95),
-                "p99_ms": metrics.percentile_ms(0.99),
-            },
-        }
+        with self._lock:
+            now_s = self._now_s()
+            self._let_time_pass(now_s)
+            status = self._ledger.status(self.name, self._phase, now_s)
+        self._news.make()
+        return status
 
     def listen(self, listener: Callable[[Transition], Any]) -> None:
         """Has ``listener(transition)`` called after each change of state; what it raises is logged and harms nobody."""
-        self._listeners = (*self._listeners, listener)
+        self._news.listen(listener)
 
     def isolate(self, because: str = "isolated by hand", *, told: bool = False) -> None:
         """Refuses every call until ``release``. ``told``: somebody else decided it (see ``Transition``).
@@ -414,13 +319,9 @@ class CircuitBreaker:
                 phase.window.size = config.window_calls
             elif isinstance(phase, Open):
                 phase.until_s = phase.since_s + open_seconds(config, phase.times)
-        self._tell_news()
+        self._news.make()
 
     # Under the lock.
-
-    def _total(self) -> int:
-        running = self._phase.window.total if isinstance(self._phase, Closed) else 0
-        return self._counted + self._uncounted + sum(window.total for window in self._windows) + running
 
     def _configure(self, config: CircuitBreakerConfig) -> None:
         self.config = config
@@ -433,84 +334,26 @@ class CircuitBreaker:
             and self._is_failure_result is None
         )
 
-    def _admit_into(self, phase: Phase, permit: Permit, now_s: float) -> float | None:
-        """None if ``permit`` holds; else for how many seconds there is none (0: nobody knows)."""
-        match phase:
-            case Closed() | Disabled():
-                return None
-            case HalfOpen():
-                if len(phase.probes) < self.config.half_open_max_calls:
-                    phase.probes[permit] = now_s + self.config.reset_timeout_seconds
-                    return None
-                return 0.0
-            case Open():
-                return phase.until_s - now_s
-            case Isolated():
-                return 0.0
-            case _:
-                assert_never(phase)
-
     def _let_time_pass(self, now_s: float) -> None:
-        """Makes the changes that are due: the open time is over, a probe has not answered in time."""
-        phase = self._phase
-        if isinstance(phase, HalfOpen) and phase.probes:
-            probe, due_s = min(phase.probes.items(), key=itemgetter(1))  # no policy is as patient as another
-            if now_s >= due_s:
-                because = f"a probe did not answer within {due_s - probe.started_s:g} s"
-                self._change(self._opened(due_s, because, phase.counts, phase.times + 1), because)
-                phase = self._phase
-        if isinstance(phase, Open) and now_s >= phase.until_s:
-            self._change(HalfOpen(phase.because, phase.counts, phase.times), "its time is up")
-
-    def _opened(self, since_s: float, because: str, counts: Counts, times: int) -> Open:
-        return Open(since_s, since_s + open_seconds(self.config, times), because, counts, times)
+        """Makes the changes that are due."""
+        while type(self._phase) is not Closed and (step := after_time(self._phase, self.config, now_s)) is not None:
+            self._change(*step)
 
     def _count(self, phase: Closed, now_s: float, *, failed: bool, slow: bool) -> None:
         counts = phase.window.add(now_s, failed=failed, slow=slow)
-        self._slow += slow
-        if failed:
-            self._failed += 1
-            self._failed_at = self._clock.now()
-        because = why_open(self.config, counts) if failed or slow else None
-        if because is not None:
-            self._change(self._opened(now_s, because, counts, 1), because)
-
-    def _settle(self, permit: Permit, *, failed: bool | None) -> None:
-        """Takes a permit back: after a failure, a success (False), or what is neither (None)."""
-        now_s = self._now_s()
-        slow_s = self.config.slow_call_seconds
-        with self._lock:
-            phase = permit.phase
-            if failed is not None:
-                self._latencies_ms.append((now_s - permit.started_s) * 1000)
-            slow = failed is not None and slow_s is not None and now_s - permit.started_s > slow_s
-            if isinstance(phase, HalfOpen):
-                phase.probes.pop(permit, None)
-            if phase is not self._phase or not isinstance(phase, Closed | HalfOpen):
-                self._uncounted += failed is not None  # late, or nothing depends on it
-                self._failed += failed is True
-                self._slow += slow
-            elif failed is None:
-                pass
-            elif isinstance(phase, Closed):
-                self._count(phase, now_s, failed=failed, slow=slow)
-            else:
-                self._probed(phase, now_s, failed=failed, slow=slow)
-        self._tell_news()
+        if not (failed or slow):
+            return  # the window has counted it
+        self._ledger.count(failed=failed, slow=slow, in_window=True)
+        step = after_call(self.config, counts, now_s)
+        if step is not None:
+            self._change(*step)
 
     def _probed(self, phase: HalfOpen, now_s: float, *, failed: bool, slow: bool) -> None:
-        self._uncounted += 1
-        self._slow += slow
-        if failed:
-            self._failed += 1
-            self._failed_at = self._clock.now()
-        if failed or slow:
-            because = "a probe failed" if failed else f"a probe took longer than {self.config.slow_call_seconds:g} s"
-            self._change(self._opened(now_s, because, phase.counts, phase.times + 1), because)
-            return
-        phase.successes += 1
-        if phase.successes >= self.config.success_threshold:
-            self._change(Closed(self.config), f"{phase.successes} probes went well")
+        self._ledger.count(failed=failed, slow=slow)
+        phase.successes += not (failed or slow)
+        step = after_probe(phase, self.config, now_s, failed=failed, slow=slow)
+        if step is not None:
+            self._change(*step)
 
     def _go(self, after: Callable[[Phase], Phase], because: str, *, told: bool = False) -> None:
         with self._lock:
@@ -521,7 +364,7 @@ class CircuitBreaker:
                     self._change(phase, because, told=told)
                 elif phase is not old:  # it begins anew as what it is: nothing to announce
                     self._enter(phase)
-        self._tell_news()
+        self._news.make()
 
     def _change(self, phase: Phase, because: str, *, told: bool = False) -> None:
         old = self._phase
@@ -530,37 +373,11 @@ class CircuitBreaker:
         change = Transition(
             self._clock.now(), old.state, phase.state, because, getattr(phase, "counts", Counts()), wait_s, told
         )
-        self._history.append(change)
-        self._news.append(change)
+        self._ledger.changed(change)
+        self._news.add(change)
 
     def _enter(self, phase: Phase) -> None:
         self.gate = None
         if isinstance(self._phase, Closed):
-            self._retire(self._phase)
+            self._ledger.retire(self._phase.window)
         self._phase = phase
-
-    def _retire(self, phase: Closed) -> None:
-        """Keeps the count of an epoch that is over: calls that began in it may still come to their end."""
-        if isinstance(phase.window, CallWindow):
-            self._windows.append(phase.window)
-            if len(self._windows) > _KEPT:
-                self._counted += self._windows.popleft().total
-        else:
-            self._counted += phase.window.total
-
-    # Without the lock.
-
-    def _tell_news(self) -> None:
-        """One thread at a time tells, so that changes are heard in their order; whoever comes meanwhile leaves its news to it."""
-        while self._news and self._telling.acquire(blocking=False):
-            try:
-                while self._news:
-                    change = self._news.popleft()
-                    for listener in self._listeners:
-                        tell(listener, change)
-            finally:
-                self._telling.release()
-
-
-_entered: ContextVar[tuple[Permit, ...]] = ContextVar("winclaw_circuit_entered", default=())
-"""The permits of the ``with`` blocks that this task or thread is in, innermost last."""

@@ -1,12 +1,12 @@
-"""A circuit's states, its way from one to the next, and what it says of itself (§3.2). Pure."""
+"""A circuit's states, and what follows in each: after time, after a call, after a command (§3.2). Pure."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum, auto
+from operator import itemgetter
 from typing import Any, Protocol, assert_never
 
 from resilience.circuit.window import CallWindow, Counts, TimeWindow
@@ -73,65 +73,6 @@ class Transition:
     """Whether it followed another's circuit, instead of what it saw itself."""
 
 
-@dataclass(frozen=True, slots=True)
-class CircuitMetrics:
-    """What a circuit has seen (§3.2). Times are aware and in UTC."""
-
-    total_calls: int = 0
-    successful_calls: int = 0
-    failed_calls: int = 0
-    slow_calls: int = 0
-    rejected_calls: int = 0
-    last_failure_time: datetime | None = None
-    last_success_time: datetime | None = None
-    state_changes: Sequence[Transition] = ()
-    window: Counts = field(default_factory=Counts)
-    latencies_ms: Sequence[float] = ()
-
-    @property
-    def error_rate(self) -> float:
-        """The share of failed calls in the window, 0 to 1."""
-        return self.window.failures / self.window.calls if self.window.calls else 0.0
-
-    @property
-    def availability(self) -> float:
-        """The share of all calls that went well, 0 to 1."""
-        return self.successful_calls / self.total_calls if self.total_calls else 1.0
-
-    def percentile_ms(self, share: float) -> float | None:
-        """How many milliseconds ``share`` (0 to 1) of the latest sampled calls took at most; None without any."""
-        ordered = sorted(self.latencies_ms)
-        return ordered[min(int(share * len(ordered)), len(ordered) - 1)] if ordered else None
-
-
-def why_open(config: CircuitBreakerConfig, counts: Counts) -> str | None:
-    """Why a closed circuit must open with what its window holds; None if it need not."""
-    if counts.in_a_row >= config.failure_threshold:
-        return f"{counts.in_a_row} calls in a row failed"
-    if counts.calls < config.min_calls_for_rate:
-        return None
-    for bad, limit, word in (
-        (counts.failures, config.error_rate_threshold, "failed"),
-        (counts.slow, config.slow_call_rate_threshold, f"took longer than {config.slow_call_seconds:g} s")
-        if config.slow_call_seconds is not None
-        else (0, 1.0, ""),
-    ):
-        if bad / counts.calls >= limit:
-            return f"{bad} of the last {counts.calls} calls {word}, and {limit:.0%} are too many"
-    return None
-
-
-def open_seconds(config: CircuitBreakerConfig, times: int) -> float:
-    """For how long a circuit is open that opens for the ``times``-th time since it was closed (the first is 1)."""
-    if config.timeout_growth == 1:
-        return config.timeout_seconds
-    try:
-        grown = config.timeout_seconds * float(config.timeout_growth) ** (times - 1)
-    except OverflowError:  # a service that was down for days: 10.0 ** 309 is no float
-        grown = math.inf
-    return min(grown, config.max_timeout_seconds)
-
-
 # The states as data: what a state must remember lives in it, and a new one is a new epoch. Only ``circuit`` makes them.
 
 
@@ -195,7 +136,91 @@ class Disabled:
 Phase = Closed | Open | HalfOpen | Isolated | Disabled
 
 
-# What follows from a command. Pure: each gives the state after it, which is ``phase`` itself where nothing follows.
+# What follows. Pure: a step is the state that comes next, and why; None: it stays as it is.
+
+Step = tuple[Phase, str]
+
+
+def opened(config: CircuitBreakerConfig, since_s: float, because: str, counts: Counts, times: int) -> Step:
+    """It opens for the ``times``-th time since it was closed."""
+    return Open(since_s, since_s + open_seconds(config, times), because, counts, times), because
+
+
+def refused_for(phase: Phase, config: CircuitBreakerConfig, now_s: float) -> float | None:
+    """For how many seconds no call is let through (0: nobody knows); None: one is, at once."""
+    match phase:
+        case Closed() | Disabled():
+            return None
+        case HalfOpen():
+            return None if len(phase.probes) < config.half_open_max_calls else 0.0
+        case Open():
+            return phase.until_s - now_s
+        case Isolated():
+            return 0.0
+        case _:
+            assert_never(phase)
+
+
+def after_time(phase: Phase, config: CircuitBreakerConfig, now_s: float) -> Step | None:
+    """The open time is over, or a probe has not answered in time. Another step may be due at once."""
+    match phase:
+        case HalfOpen() if phase.probes:
+            probe, due_s = min(phase.probes.items(), key=itemgetter(1))  # no policy is as patient as another
+            if now_s < due_s:
+                return None
+            because = f"a probe did not answer within {due_s - probe.started_s:g} s"
+            return opened(config, due_s, because, phase.counts, phase.times + 1)
+        case Open() if now_s >= phase.until_s:
+            return HalfOpen(phase.because, phase.counts, phase.times), "its time is up"
+        case _:
+            return None
+
+
+def after_call(config: CircuitBreakerConfig, counts: Counts, now_s: float) -> Step | None:
+    """A call of a closed circuit has ended badly; its window holds ``counts`` with it."""
+    because = why_open(config, counts)
+    return None if because is None else opened(config, now_s, because, counts, 1)
+
+
+def after_probe(phase: HalfOpen, config: CircuitBreakerConfig, now_s: float, *, failed: bool, slow: bool) -> Step | None:
+    """A probe has ended; if it went well, it is counted in ``phase`` already."""
+    if failed or slow:
+        because = "a probe failed" if failed else f"a probe took longer than {config.slow_call_seconds:g} s"
+        return opened(config, now_s, because, phase.counts, phase.times + 1)
+    if phase.successes >= config.success_threshold:
+        return Closed(config), f"{phase.successes} probes went well"
+    return None
+
+
+def why_open(config: CircuitBreakerConfig, counts: Counts) -> str | None:
+    """Why a closed circuit must open with what its window holds; None if it need not."""
+    if counts.in_a_row >= config.failure_threshold:
+        return f"{counts.in_a_row} calls in a row failed"
+    if counts.calls < config.min_calls_for_rate:
+        return None
+    for bad, limit, word in (
+        (counts.failures, config.error_rate_threshold, "failed"),
+        (counts.slow, config.slow_call_rate_threshold, f"took longer than {config.slow_call_seconds:g} s")
+        if config.slow_call_seconds is not None
+        else (0, 1.0, ""),
+    ):
+        if bad / counts.calls >= limit:
+            return f"{bad} of the last {counts.calls} calls {word}, and {limit:.0%} are too many"
+    return None
+
+
+def open_seconds(config: CircuitBreakerConfig, times: int) -> float:
+    """For how long a circuit is open that opens for the ``times``-th time since it was closed (the first is 1)."""
+    if config.timeout_growth == 1:
+        return config.timeout_seconds
+    try:
+        grown = config.timeout_seconds * float(config.timeout_growth) ** (times - 1)
+    except OverflowError:  # a service that was down for days: 10.0 ** 309 is no float
+        grown = math.inf
+    return min(grown, config.max_timeout_seconds)
+
+
+# What follows from a command: each gives the state after it, which is ``phase`` itself where nothing follows.
 
 
 def after_isolate(phase: Phase, because: str, *, told: bool) -> Phase:

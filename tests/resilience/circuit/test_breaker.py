@@ -1016,7 +1016,7 @@ class BreakerMachine(RuleBasedStateMachine):
         super().__init__()
         self.clock = FakeClock()
         self.breaker = CircuitBreaker("x", SMALL, clock=self.clock)
-        self.state, self.epoch = "CLOSED", 0
+        self.state, self.epoch, self.is_own = "CLOSED", 0, False
         self.run, self.until, self.successes = 0, 0.0, 0
         self.outcomes: list[bool] = []
         self.permits: list[tuple[Permit, int, float]] = []
@@ -1085,10 +1085,47 @@ class BreakerMachine(RuleBasedStateMachine):
     def wait(self, seconds: float) -> None:
         self.clock.advance(seconds)
 
-    @rule()
-    def reset(self) -> None:
-        self.breaker.reset()
-        self.go("CLOSED")
+    @rule(told=st.booleans())
+    def reset(self, told: bool) -> None:
+        self.breaker.reset(told=told)
+        if not (told and self.is_own):
+            self.is_own = False
+            self.go("CLOSED")
+
+    @rule(told=st.booleans())
+    def isolate(self, told: bool) -> None:
+        self.breaker.isolate(told=told)
+        self.is_own = self.is_own or not told
+        if self.state != "ISOLATED":
+            self.go("ISOLATED")
+
+    @rule(told=st.booleans())
+    def release(self, told: bool) -> None:
+        self.pass_time()
+        self.breaker.release(told=told)
+        if self.state in ("ISOLATED", "OPEN") and not (told and self.is_own):
+            self.is_own = False
+            self.go("HALF_OPEN")
+
+    @rule(seconds=st.sampled_from([1.0, 20.0]))
+    def hold_open(self, seconds: float) -> None:
+        self.pass_time()
+        self.breaker.hold_open(seconds, "elsewhere")
+        if not self.is_own:
+            self.go("OPEN")
+            self.until = self.clock.monotonic() + seconds
+
+    @invariant()
+    def nobody_is_let_through_while_it_is_isolated(self) -> None:
+        if self.state == "ISOLATED":
+            with pytest.raises(CircuitBreakerOpenError, match="is ISOLATED"):
+                self.breaker.admit()
+
+    @invariant()
+    def what_is_told_is_never_a_step_to_where_it_is(self) -> None:
+        changes = self.breaker.metrics.state_changes
+        assert all(change.old is not change.new for change in changes)
+        assert all(one.new is other.old for one, other in itertools.pairwise(changes))
 
     @invariant()
     def agrees(self) -> None:

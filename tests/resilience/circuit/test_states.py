@@ -13,11 +13,16 @@ from resilience.circuit.states import (
     Isolated,
     Open,
     Phase,
+    Step,
+    after_call,
     after_hold_open,
     after_isolate,
+    after_probe,
     after_release,
+    after_time,
     is_the_programs_own,
     open_seconds,
+    refused_for,
 )
 from resilience.circuit.window import Counts
 from resilience.policies import CircuitBreakerConfig
@@ -38,9 +43,10 @@ def test_no_open_time_is_longer_than_the_longest(growth: float, times: int) -> N
     assert 30 <= open_seconds(config, times) <= 300
 
 
-# Commands
-
 SEEN = Counts(3, 3, 0, 3)
+SMALL = CircuitBreakerConfig(
+    failure_threshold=3, success_threshold=2, timeout_seconds=10, half_open_max_calls=2, slow_call_seconds=1
+)
 EACH = {
     "closed": lambda: Closed(CircuitBreakerConfig()),
     "open": lambda: Open(0.0, 10.0, "3 in a row", SEEN, 4),
@@ -64,6 +70,91 @@ def words(before: Phase, after: Phase) -> str:
             return "isolated, told" if told else "isolated"
         case _:
             return after.state.name.lower()
+
+
+# Time, calls, probes
+
+
+class Trial:
+    """A permit of a call that began at ``started_s``."""
+
+    def __init__(self, started_s: float) -> None:
+        self.started_s = started_s
+
+
+def half_open(*probes: tuple[float, float], successes: int = 0) -> HalfOpen:
+    """A circuit with probes, each with the moments at which it began and is due."""
+    return HalfOpen("3 in a row", SEEN, 2, successes, {Trial(started_s): due_s for started_s, due_s in probes})
+
+
+def said(step: Step | None) -> tuple[str, str] | None:
+    """The step, as short as it can be said."""
+    return None if step is None else (words(Disabled(), step[0]), step[1])
+
+
+@pytest.mark.parametrize(
+    ("phase", "now_s", "seconds"),
+    [
+        (Closed(SMALL), 0, None),
+        (Disabled(), 0, None),
+        (Isolated("x"), 0, 0),
+        (Open(0, 10, "x", SEEN, 1), 4, 6),
+        (half_open(), 0, None),
+        (half_open((0, 60)), 0, None),
+        (half_open((0, 60), (0, 60)), 0, 0),
+    ],
+)
+def test_who_is_refused_and_for_how_long(phase: Phase, now_s: float, seconds: float | None) -> None:
+    assert refused_for(phase, SMALL, now_s) == seconds
+
+
+@pytest.mark.parametrize(
+    ("phase", "now_s", "then"),
+    [
+        (Closed(SMALL), 1e9, None),
+        (Isolated("x"), 1e9, None),
+        (Disabled(), 1e9, None),
+        (Open(0, 10, "x", SEEN, 2), 9.9, None),
+        (Open(0, 10, "x", SEEN, 2), 10, ("half-open, 2", "its time is up")),
+        (half_open(), 1e9, None),
+        (half_open((0, 60)), 59, None),
+        (half_open((0, 60)), 99, ("open from 60 to 70, 3", "a probe did not answer within 60 s")),
+        (half_open((0, 60), (1, 6)), 9, ("open from 6 to 16, 3", "a probe did not answer within 5 s")),
+    ],
+)
+def test_what_follows_from_time(phase: Phase, now_s: float, then: tuple[str, str] | None) -> None:
+    assert said(after_time(phase, SMALL, now_s)) == then
+
+
+@pytest.mark.parametrize(
+    ("counts", "then"),
+    [
+        (Counts(2, 2, 0, 2), None),
+        (Counts(3, 3, 0, 3), ("open from 5 to 15, 1", "3 calls in a row failed")),
+        (Counts(9, 5, 0, 1), None),
+        (Counts(10, 5, 0, 1), ("open from 5 to 15, 1", "5 of the last 10 calls failed, and 50% are too many")),
+        (Counts(10, 0, 5, 0), ("open from 5 to 15, 1", "5 of the last 10 calls took longer than 1 s, and 50% are too many")),
+    ],
+)
+def test_what_follows_from_a_call_that_ended_badly(counts: Counts, then: tuple[str, str] | None) -> None:
+    assert said(after_call(SMALL, counts, 5)) == then
+
+
+@pytest.mark.parametrize(
+    ("successes", "failed", "slow", "then"),
+    [
+        (1, False, False, None),
+        (2, False, False, ("closed", "2 probes went well")),
+        (1, True, False, ("open from 5 to 15, 3", "a probe failed")),
+        (1, True, True, ("open from 5 to 15, 3", "a probe failed")),
+        (1, False, True, ("open from 5 to 15, 3", "a probe took longer than 1 s")),
+    ],
+)
+def test_what_follows_from_a_probe(successes: int, failed: bool, slow: bool, then: tuple[str, str] | None) -> None:
+    assert said(after_probe(half_open(successes=successes), SMALL, 5, failed=failed, slow=slow)) == then
+
+
+# Commands
 
 
 @pytest.mark.parametrize(
