@@ -357,6 +357,7 @@ class CircuitBreaker:
 
     def _go(self, after: Callable[[Phase], Phase], because: str, *, told: bool = False) -> None:
         with self._lock:
+            self._let_time_pass(self._now_s())
             old = self._phase
             if not isinstance(old, Disabled) and not (told and is_the_programs_own(old)):
                 phase = after(old)

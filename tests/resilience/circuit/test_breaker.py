@@ -706,6 +706,16 @@ def test_a_release_does_not_open_again_what_another_thread_has_closed(breaker: C
     assert breaker.state is CLOSED
 
 
+def test_a_release_finds_the_circuit_as_the_clock_has_it(breaker: CircuitBreaker, clock: FakeClock) -> None:
+    """A hanging probe was overdue, and nobody had looked: the release did nothing, and then the circuit opened again."""
+    half_open(breaker, clock)
+    breaker.admit()
+    clock.advance(65)
+    breaker.release()
+    assert breaker.state is HALF_OPEN
+    assert happen(breaker, clock, "+ +")[-1] == "CLOSED"
+
+
 def test_following_another_circuit_does_not_forget_how_often_it_has_opened(clock: FakeClock) -> None:
     policy = CircuitBreakerConfig(failure_threshold=1, timeout_seconds=10, timeout_growth=2, success_threshold=1)
     breaker = CircuitBreaker("x", policy, clock=clock)
