@@ -108,6 +108,11 @@ _INSERT_TEXT: Final = "INSERT INTO errors_fts (rowid, message, type, component, 
 _DELETE_TEXT: Final = """
     INSERT INTO errors_fts (errors_fts, rowid, message, type, component, operation)
     SELECT 'delete', id, message, type, component, operation FROM errors WHERE """
+_CUT: Final = """
+    SELECT id FROM (
+        SELECT * FROM (SELECT id FROM errors ORDER BY id LIMIT :chunk + 1)
+        UNION ALL SELECT * FROM (SELECT id FROM events ORDER BY id LIMIT :chunk + 1)
+    ) ORDER BY id LIMIT 1 OFFSET :chunk"""
 _INSERT_EVENT: Final = "INSERT INTO events (id, at, type, component, body) VALUES (?, ?, ?, ?, ?)"
 _UPSERT_GROUP: Final = """
     INSERT INTO groups VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -217,9 +222,10 @@ class Journal:
         too_large = (pages - free) * size > max_mb * 1_000_000
         deleted = 0
         with self._db.atomic():
+            # One cut through both tables, which share their ids: else the audit log would go first, for it is shorter.
+            cut = conn.execute(_CUT, {"chunk": chunk}).fetchone()
             for table in ("errors", "events"):
-                limit = conn.execute(f"SELECT id FROM {table} ORDER BY id LIMIT 1 OFFSET ?", [chunk]).fetchone()
-                chosen, values = "id < ?", [limit[0] if limit else self._last_id + 1]
+                chosen, values = "id < ?", [cut[0] if cut else self._last_id + 1]
                 if not too_large:
                     chosen, values = "id < ? AND at < ?", [*values, as_text(before)]
                 if table == "errors":
