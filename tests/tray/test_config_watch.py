@@ -60,6 +60,7 @@ class World:
 
     @property
     def events(self) -> list[tuple[str, dict[str, Any]]]:
+        self.core.announce(EventType.APP_STARTED, "after all that was announced before").result(10)
         return [(one.type, one.body) for one in self.core.history.events(0, 100) if one.type.startswith("config.")]
 
     @property
