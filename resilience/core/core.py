@@ -45,7 +45,8 @@ from resilience.degradation.levels import DegradationLevel
 from resilience.events import Event, EventType, Heartbeat, Report
 from resilience.isolation.policy import OTHERS, zone_by_component
 from resilience.journal.history import History, error_event
-from resilience.journal.journal import ErrorRecord, EventRecord, Journal, JournalError, Record, is_damage
+from resilience.journal.journal import Journal, JournalError, is_damage
+from resilience.journal.schema import ErrorRecord, EventRecord, Record
 from resilience.redaction import Redactor
 
 MAX_WAITING: Final = 10_000

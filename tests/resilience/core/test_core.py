@@ -17,7 +17,8 @@ from resilience.core.state import State
 from resilience.degradation.levels import DegradationLevel
 from resilience.events import Event, EventType, Heartbeat, Report
 from resilience.journal.history import ErrorFilter, History
-from resilience.journal.journal import Journal, JournalError, Record, Written
+from resilience.journal.journal import Journal, JournalError, Written
+from resilience.journal.schema import Record
 from resilience.redaction import Redactor
 from resilience.testing import FakeClock
 
