@@ -53,7 +53,7 @@ ROOMS: Final = {
         "agent.client agent.loops agent.orders agent.watch "
         "core.collector core.core core.sign_of_life "
         "detection.anomaly_watch detection.service_probes "
-        "healing.actions healing.engine "
+        "healing.actions healing.engine healing.troubles "
         "outbox.delivery outbox.outbox "
         "processes.following processes.meter processes.supervisor processes.telling "
     ),
