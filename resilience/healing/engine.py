@@ -11,7 +11,7 @@ import itertools
 import logging
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -21,7 +21,7 @@ from resilience.clock import Clock
 from resilience.core.inputs import HealTold
 from resilience.degradation.levels import DegradationLevel
 from resilience.events import Event, EventType
-from resilience.healing.diagnosis import Diagnosis, Trouble, diagnose
+from resilience.healing.diagnosis import Diagnosis
 from resilience.healing.heals import (
     Heal,
     HealingAction,
@@ -31,20 +31,17 @@ from resilience.healing.heals import (
     may_try,
 )
 from resilience.healing.policy import HealingActionType
-from resilience.healing.troubles import Case, Troubles, Values
+from resilience.healing.troubles import Case, Troubles, Values, diagnosed
 from resilience.healing.verification import what_is_wrong
-from resilience.processes.supervision import ProcessState
 
 if TYPE_CHECKING:  # the library alone can import this; only an app has a core
     from resilience.core.core import Core
-    from resilience.core.state import State
 
 _MOST_WAITING: Final = 5000
 _MOST_AT_ONCE: Final = 20
 _LOOK_S: Final = 5.0
 _COMMIT_S: Final = 10.0
 _log = logging.getLogger("winclaw.healing")
-
 
 
 class Actor(Protocol):
@@ -281,36 +278,6 @@ class SelfHealingEngine:
     def _tell(self, heal: Heal) -> Heal:
         self._core.tell(HealTold(heal)).result(_COMMIT_S)
         return heal
-
-
-def diagnosed(state: State, pattern: str, component: str) -> Diagnosis:
-    """The diagnosis of trouble of ``component``, from all that is known."""
-    users: dict[str, set[str]] = {}
-    alive = {(agent.name, agent.pid) for agent in state.agents.values() if agent.alive}
-    for agent, pid, service in state.services.seen:
-        if (agent, pid) in alive:
-            users.setdefault(service, set()).add(agent)
-    loops: dict[str, set[str]] = {}
-    for (agent, _), heard in state.loops.items():
-        loops.setdefault(agent, set()).update(one.loop for one in heard.loops if one.running)
-    return diagnose(
-        pattern, component, troubles=troubles(state), services=state.settings.services, users=users, loops=loops,
-        waiting=state.waiting,
-    )  # fmt: skip
-
-
-def troubles(state: State) -> Iterator[Trouble]:
-    """Everything that is known to be unwell now."""
-    for circuit in state.services.circuits.values():
-        if circuit.state in ("OPEN", "HALF_OPEN"):
-            yield Trouble(circuit.name, circuit.unwell_since or circuit.since, f"its circuit is open, because {circuit.because}")
-    for name, probe in state.services.probes.items():
-        if not probe.well and name not in state.services.circuits:
-            yield Trouble(name, probe.since, f"its probe: {probe.what}")
-    for process in state.processes.values():
-        unready = process.state is ProcessState.RUNNING and not process.ready
-        if unready or process.state in (ProcessState.FAILED, ProcessState.WAITING):
-            yield Trouble(process.name, process.since, f"the process is {process.state.value}: {process.why}")
 
 
 def _ended(heal: Heal, outcome: HealState, seen: str, clock: Clock) -> Heal:

@@ -10,11 +10,14 @@ from msgspec import Struct
 
 from resilience.clock import Clock
 from resilience.events import Event
+from resilience.healing.diagnosis import Diagnosis, Trouble, diagnose
 from resilience.healing.heals import Seen, Triggers
 from resilience.healing.policy import HealingRule
+from resilience.processes.supervision import ProcessState
 
 if TYPE_CHECKING:  # the library alone can import this; only an app has a core
     from resilience.core.core import Core
+    from resilience.core.state import State
 
 PROBE: Final = "probe"
 """The operation of errors that WinClaw's own probes report."""
@@ -72,3 +75,33 @@ class Troubles:
         """When the last error came that was such trouble of ``component`` (monotonic); None if none is known."""
         with self._counting:
             return self._triggers.last_s(rule, component)
+
+
+def diagnosed(state: State, pattern: str, component: str) -> Diagnosis:
+    """The diagnosis of trouble of ``component``, from all that is known."""
+    users: dict[str, set[str]] = {}
+    alive = {(agent.name, agent.pid) for agent in state.agents.values() if agent.alive}
+    for agent, pid, service in state.services.seen:
+        if (agent, pid) in alive:
+            users.setdefault(service, set()).add(agent)
+    loops: dict[str, set[str]] = {}
+    for (agent, _), heard in state.loops.items():
+        loops.setdefault(agent, set()).update(one.loop for one in heard.loops if one.running)
+    return diagnose(
+        pattern, component, troubles=troubles(state), services=state.settings.services, users=users, loops=loops,
+        waiting=state.waiting,
+    )  # fmt: skip
+
+
+def troubles(state: State) -> Iterator[Trouble]:
+    """Everything that is known to be unwell now."""
+    for circuit in state.services.circuits.values():
+        if circuit.state in ("OPEN", "HALF_OPEN"):
+            yield Trouble(circuit.name, circuit.unwell_since or circuit.since, f"its circuit is open, because {circuit.because}")
+    for name, probe in state.services.probes.items():
+        if not probe.well and name not in state.services.circuits:
+            yield Trouble(name, probe.since, f"its probe: {probe.what}")
+    for process in state.processes.values():
+        unready = process.state is ProcessState.RUNNING and not process.ready
+        if unready or process.state in (ProcessState.FAILED, ProcessState.WAITING):
+            yield Trouble(process.name, process.since, f"the process is {process.state.value}: {process.why}")
