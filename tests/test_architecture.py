@@ -55,7 +55,7 @@ ROOMS: Final = {
         "detection.anomaly_watch detection.service_probes "
         "healing.actions healing.engine healing.troubles "
         "outbox.delivery outbox.outbox "
-        "processes.following processes.meter processes.supervisor processes.telling "
+        "processes.following processes.meter processes.runs processes.supervisor processes.telling "
     ),
 }  # fmt: skip
 ROOM_OF: Final = {name: number for number, names in enumerate(ROOMS.values()) for name in names.split()}
