@@ -56,7 +56,6 @@ from resilience.processes.telling import Telling
 from resilience.redaction import Redactor
 
 _LOOK_AGAIN_S: Final = 1.0
-_PROBE_EVERY_S: Final = 1.0
 _GRACE_S: Final = 5.0
 _log = logging.getLogger("winclaw.processes")
 
