@@ -117,7 +117,7 @@ def test_the_walks_lead_through_files_that_are_there() -> None:
     """The page on how it hangs together names modules by package; one that was moved is moved there, too."""
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     packages = [path.name for path in (ROOT / "resilience").iterdir() if path.is_dir()]
-    named = set(re.findall(rf"`((?:{'|'.join([*packages, 'tray', 'dashboard', 'static'])})/[\w./]+)`", page))
+    named = set(re.findall(rf"`((?:{'|'.join([*packages, 'tray', 'dashboard', 'static'])})/[a-z_.]+)`", page))
     assert len(named) > 50
     there = {one for one in named for base in (ROOT / "resilience", ROOT) for end in ("", ".py") if (base / f"{one}{end}").exists()}
     assert named - there == set()
