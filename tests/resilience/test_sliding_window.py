@@ -52,3 +52,18 @@ def test_a_window_of_time_empties_by_itself() -> None:
 def test_reading_a_tally_does_not_change_it() -> None:
     tally = Tally()
     assert [tally.tick(), tally.tick(), tally.value, tally.value] == [1, 2, 2, 2]
+
+
+def test_a_slice_is_a_tenth_of_the_window() -> None:
+    window = TimeWindow(60.0)
+    window.add(5.9, failed=True, slow=False)
+    window.add(6.0, failed=False, slow=True)
+    assert window.counts(59.9) == Counts(calls=2, failures=1, slow=1)
+    assert window.counts(60.0) == Counts(calls=1, failures=0, slow=1)
+    assert window.counts(66.0) == Counts()
+    assert window.total == 2, "all calls since it was made, also those that have left"
+
+
+def test_windows_begin_empty() -> None:
+    assert CallWindow(3).counts(0.0) == TimeWindow(3.0).counts(0.0) == Counts(0, 0, 0, 0)
+    assert (CallWindow(3).total, TimeWindow(3.0).total, Tally().value) == (0, 0, 0)
