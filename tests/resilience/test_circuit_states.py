@@ -56,8 +56,14 @@ def test_only_an_open_time_that_grows_is_limited(growth: float, times: int, seco
 
 @pytest.mark.parametrize(("times", "seconds"), [(1, 10), (2, 30), (3, 90), (4, 270), (5, 300), (10**9, 300)])
 def test_the_open_time_grows_each_time_up_to_the_longest(times: int, seconds: float) -> None:
-    """However often: a number too large for a float is never computed."""
-    assert open_seconds(CircuitBreakerConfig(timeout_seconds=10, timeout_growth=3), times) == seconds
+    assert open_seconds(CircuitBreakerConfig(timeout_seconds=10, timeout_growth=3.0), times) == seconds
+
+
+@pytest.mark.parametrize("growth", [1.01, 2.0, 10.0])
+def test_a_service_may_be_down_for_ever(growth: float) -> None:
+    """Ten, 310 times in a row, is more than a float can hold: the circuit would raise that instead of opening."""
+    config = CircuitBreakerConfig(timeout_seconds=10, timeout_growth=growth)
+    assert [open_seconds(config, times) for times in (1000, 100_000)] == [300, 300]
 
 
 @pytest.mark.parametrize(
