@@ -77,7 +77,7 @@ class Tally(NamedTuple):
         """What the window holds for ``name``."""
         place = self._place(now_s)
         kept = [one for at, one in self.buckets.get(name, {}).items() if at > place - _BUCKETS]
-        return Count(*map(sum, zip(*kept, strict=True))) if kept else Count()
+        return Count(*map(sum, zip(*kept, strict=True)))
 
     def _place(self, now_s: float) -> int:
         return int(now_s / self.window_s * _BUCKETS)
