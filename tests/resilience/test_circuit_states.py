@@ -39,6 +39,7 @@ RATES: dict[str, Any] = {
         # Where no call counts as slow, none can be too slow.
         (RATES | {"slow_call_seconds": None}, Counts(4, 1, 4, 1), None),
         (RATES | {"slow_call_seconds": None, "slow_call_rate_threshold": 0.01}, Counts(4, 0, 4, 0), None),
+        ({"min_calls_for_rate": 1}, Counts(1, 0, 0, 0), None),
     ],
 )
 def test_when_a_circuit_opens_and_why(config: dict[str, Any], counts: Counts, why: str | None) -> None:

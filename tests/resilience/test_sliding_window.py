@@ -67,3 +67,11 @@ def test_a_slice_is_a_tenth_of_the_window() -> None:
 def test_windows_begin_empty() -> None:
     assert CallWindow(3).counts(0.0) == TimeWindow(3.0).counts(0.0) == Counts(0, 0, 0, 0)
     assert (CallWindow(3).total, TimeWindow(3.0).total, Tally().value) == (0, 0, 0)
+
+
+def test_a_window_of_time_stores_slices_not_calls() -> None:
+    window = TimeWindow(10.0)
+    for n in range(1000):
+        window.add(n / 100, failed=False, slow=False)
+    assert window.counts(9.99).calls == 1000
+    assert len(window._slices) == 10
