@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -62,6 +63,14 @@ def test_a_slice_is_a_tenth_of_the_window() -> None:
     assert window.counts(60.0) == Counts(calls=1, failures=0, slow=1)
     assert window.counts(66.0) == Counts()
     assert window.total == 2, "all calls since it was made, also those that have left"
+
+
+@pytest.mark.parametrize("seconds", [0.1, 0.3, 0.7, 1.0, 1.1, 60.0])
+def test_a_call_leaves_when_the_window_is_over_however_its_slices_round(seconds: float) -> None:
+    window = TimeWindow(seconds)
+    window.add(0.0, failed=True, slow=True)
+    assert window.counts(seconds * 0.99).calls == 1
+    assert window.counts(seconds).calls == 0
 
 
 def test_windows_begin_empty() -> None:
