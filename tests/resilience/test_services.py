@@ -139,7 +139,7 @@ def test_a_service_can_be_isolated_before_anybody_calls_it() -> None:
     services = commanded(Services(), "new", "isolate", "tray", NOW)
     assert services is not None
     assert services.circuits["new"].state == "ISOLATED"
-    with pytest.raises(KeyError):
+    with pytest.raises(KeyError, match="new"):
         commanded(Services(), "new", "reset", "tray", NOW)
 
 
