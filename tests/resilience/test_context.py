@@ -169,6 +169,7 @@ def test_kind_component_operation_and_type_are_part_of_the_fingerprint() -> None
 def test_a_fingerprint_is_short_and_lasts() -> None:
     """It is stored: another algorithm would tear apart what belongs together."""
     assert mark("took 12 s") == "2c6162a2e03a1f33"
+    assert mark("no such tool: 'hammer'") == "1d9186e9a8694687"
 
 
 def test_a_context_has_the_fingerprint_of_its_parts() -> None:
@@ -255,7 +256,7 @@ def test_only_the_first_500_stable_characters_and_10_000_of_the_message_count() 
     assert mark("a" * 500) == mark("a" * 501) == mark("a" * 500 + "b")
     assert mark("a" * 499) != mark("a" * 500)
     quoted = "'" + "x" * 9_993 + "'"
-    assert mark(f"{quoted} tail") == mark(f"{quoted} tail is cut") != mark(f"{quoted} tai")
+    assert mark(f"{quoted} tail") == mark(f"{quoted} tails are cut") != mark(f"{quoted} tai")
 
 
 def test_a_lone_half_of_a_character_does_no_harm() -> None:

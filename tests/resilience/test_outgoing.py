@@ -32,10 +32,10 @@ class Colour(IntEnum):
 
 
 def nested(levels: int) -> Any:
-    """A list in a list in a list …, so many below the outermost."""
-    value: list[Any] = []
-    for _ in range(levels):
-        value = [value]
+    """A list in a table in a list …, so many below the outermost."""
+    value: Any = []
+    for level in range(levels):
+        value = [value] if level % 2 else {"in": value}
     return value
 
 
@@ -100,7 +100,7 @@ def test_what_json_holds_exactly_is_taken_and_read_back_the_same(payload: Any) -
         ([-math.inf], "payload[0] is -inf,"),
         ({1: "x"}, "payload has the key 1, a int;"),
         ({"a": {None: 1}}, "payload['a'] has the key None, a NoneType;"),
-        (nested(MAX_DEPTH + 1), "the payload nests deeper than 100 levels, or holds itself: payload[0][0]"),
+        (nested(MAX_DEPTH + 1), "the payload nests deeper than 100 levels, or holds itself: payload['in'][0]['in'][0]"),
         ([10**5000], "the payload cannot be written as JSON: "),
     ],
 )
@@ -124,6 +124,8 @@ def test_the_limit_is_for_the_json_in_thousands_of_bytes() -> None:
     assert len(fit_payload("x" * 1998, 2)) == 2000
     with pytest.raises(UnfitMessageError, match=r"2\.0 kB as JSON, and 2 kB is the limit"):
         fit_payload("x" * 1999, 2)
+    with pytest.raises(UnfitMessageError, match=r"250\.0 kB as JSON, and 2 kB is the limit"):
+        fit_payload("x" * 249_998, 2)
 
 
 # The pace of a channel
@@ -178,6 +180,7 @@ def test_to_be_held_again_begins_slowly_again_but_no_sooner_than_it_was_allowed(
     [
         *((failures, 0.0, None, seconds) for failures, seconds in enumerate([1, 1, 2, 4, 8, 16, 32, 60, 60])),
         (10**6, 0.0, None, 60),
+        (1, 1.0, None, 0.5),
         (4, 1.0, None, 4),
         (4, 0.5, None, 6),
         (4, 1.0, 0.0, 4),
