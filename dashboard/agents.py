@@ -9,9 +9,9 @@ import msgspec
 from flask import Blueprint, Response, jsonify, request
 
 from dashboard.problems import Problem, decoded_json
-from resilience.core import Core
+from resilience.core.core import Core
+from resilience.core.intake import UnfitReportError, check
 from resilience.events import Heartbeat, Report
-from resilience.intake import UnfitReportError, check
 
 MAX_BODY_BYTES: Final = 1_000_000
 MAX_BATCH: Final = 1_000

@@ -12,10 +12,11 @@ from flask_socketio import SocketIO
 from dashboard.access import Access, Guard
 from dashboard.agents import MAX_BODY_BYTES, agents_api
 from dashboard.api import json_api
+from dashboard.commands import Commands
 from dashboard.pages import pages
 from dashboard.problems import Problem, answer_problems
 from dashboard.stream import Stream
-from resilience.core import Core
+from resilience.core.core import Core
 from resilience.processes.supervisor import Supervisor
 
 # What a caller may reach without being anybody, and what an agent may; all else is for the operator and sessions.
@@ -100,9 +101,10 @@ def create_app(
     def healthz() -> Response:
         return jsonify(status="ok")
 
-    app.register_blueprint(json_api(core, access, supervisor))
+    commands = Commands(core, access, supervisor)
+    app.register_blueprint(json_api(core, access, commands))
     app.register_blueprint(agents_api(core, policy))
-    app.register_blueprint(pages(core, access, supervisor, machine, version))
+    app.register_blueprint(pages(core, access, commands, machine, version))
     socketio = SocketIO(app, async_mode="threading", cors_allowed_origins=sorted(access.origins), max_http_buffer_size=100_000)
     stream = Stream(socketio, core, access)
     app.wsgi_app = Guard(app.wsgi_app, access)  # type: ignore[method-assign]

@@ -13,22 +13,24 @@ import msgspec
 from flask import Blueprint, Response, g, redirect, render_template, request
 from msgspec.structs import replace
 
-from dashboard import present, present_healing
 from dashboard.access import Access
-from dashboard.api import asked, decide_heal, error_filter, heal_of, leaving_preview, ordered, tail
+from dashboard.commands import Commands
+from dashboard.present import errors as error_words
+from dashboard.present import events as event_words
+from dashboard.present import healing as heal_words
+from dashboard.present import now as now_words
+from dashboard.present import words
+from dashboard.present.leaving import leaving_preview
 from dashboard.problems import Problem
+from dashboard.query import error_filter
 from resilience.clock import as_text
 from resilience.context import ErrorSeverity
-from resilience.control import ConfirmationNeededError
-from resilience.core import Core, CoreBusyError
-from resilience.degradation import DegradationLevel
+from resilience.core.core import Core, CoreBusyError
+from resilience.degradation.levels import DegradationLevel
 from resilience.events import EventType
-from resilience.healing.heals import HealState
-from resilience.history import ErrorFilter
-from resilience.journal import JournalError
-from resilience.processes.supervisor import Supervisor
+from resilience.journal.history import ErrorFilter
+from resilience.journal.journal import JournalError
 
-_COMMIT_S: Final = 10.0
 _PAGE: Final = 50
 _MAX_EXPORT: Final = 10_000
 _FILTERS: Final = ("kind", "component", "severity", "fingerprint", "text")
@@ -39,7 +41,7 @@ _COLUMNS: Final = (
 
 
 def pages(
-    core: Core, access: Access, supervisor: Supervisor, machine: Callable[[], Mapping[str, float]], version: str
+    core: Core, access: Access, commands: Commands, machine: Callable[[], Mapping[str, float]], version: str
 ) -> Blueprint:
     """Every page and every form on them; who may come in is checked before they are reached."""
     site = Blueprint("pages", __name__)
@@ -48,9 +50,9 @@ def pages(
     def everywhere() -> dict[str, Any]:
         state, now = core.view(), core.clock.now()
         return {
-            "state": state, "band": present.band(state), "csrf_token": access.csrf_token, "version": version,
-            "machine": machine, "level_words": present.LEVEL_WORDS, "now_text": as_text(now),
-            "when": lambda at: present.when(at, now),
+            "state": state, "band": now_words.band(state), "csrf_token": access.csrf_token, "version": version,
+            "machine": machine, "level_words": words.LEVEL_WORDS, "now_text": as_text(now),
+            "when": lambda at: words.when(at, now),
         }  # fmt: skip
 
     @site.get("/")
@@ -61,17 +63,17 @@ def pages(
         troubles = {(group["fingerprint"], group["first_at"]) for group in groups}
         views = [event.view() for event in reversed(newest)]
         first_ids = {one["id"] for one in views if (one.get("fingerprint"), one["at"]) in troubles}
-        series = present.minute_series(core.history.per_minute(as_text(now - timedelta(hours=1))), now)
+        series = error_words.minute_series(core.history.per_minute(as_text(now - timedelta(hours=1))), now)
         return render_template(
             "overview.html",
-            agents=present.agents(core.view()["agents"]),
-            services=[present.circuit(one) for one in core.view()["services"]],
-            feed=present.feed(views, first_ids),
+            agents=now_words.agents(core.view()["agents"]),
+            services=[now_words.circuit(one) for one in core.view()["services"]],
+            feed=event_words.feed(views, first_ids),
             last=newest[-1].id if newest else 0,
             groups=groups,
-            rules_want_title=present.level_title(core.state.standing.wanted.level.name),
-            series=[(at, present.minute_text(at), count) for at, count in series],
-            bars=present.spark([count for _, count in series], 600, 120),
+            rules_want_title=words.level_title(core.state.standing.wanted.level.name),
+            series=[(at, error_words.minute_text(at), count) for at, count in series],
+            bars=error_words.spark([count for _, count in series], 600, 120),
         )
 
     @site.get("/errors")
@@ -83,9 +85,9 @@ def pages(
         groups = [] if wanted.before or wanted.text else _groups(wanted, since="", limit=10)
         return render_template(
             "errors.html",
-            rows=[present.with_line(event.view()) for event in found],
+            rows=[event_words.with_line(event.view()) for event in found],
             groups=groups,
-            tree=present.kind_tree(core.history.kinds(), wanted.kind),
+            tree=error_words.kind_tree(core.history.kinds(), wanted.kind),
             wanted=wanted,
             severities=[severity.name for severity in ErrorSeverity],
             query=query,
@@ -98,8 +100,8 @@ def pages(
         now = core.clock.now()
         rows = core.history.groups(wanted, since=since, limit=limit)
         minutes = core.history.per_minute(as_text(now - timedelta(days=1)), [row["fingerprint"] for row in rows])
-        counts = present.per_bucket(minutes, now, 24, 60)
-        return [present.group(row, counts.get(row["fingerprint"], [0] * 24)) for row in rows]
+        counts = error_words.per_bucket(minutes, now, 24, 60)
+        return [error_words.group(row, counts.get(row["fingerprint"], [0] * 24)) for row in rows]
 
     @site.get("/errors/<int:error_id>")
     def error(error_id: int) -> str | tuple[str, int]:
@@ -113,11 +115,11 @@ def pages(
         return render_template(
             "error.html",
             error=view,
-            line=present.line(view),
-            meaning=present.meaning(view["kind"]),
-            causes=present.causes(view),
-            what_helps=present.strategy_words(view["recovery_strategy"]),
-            affected=present.impact_words(view["impact"]),
+            line=event_words.line(view),
+            meaning=error_words.meaning(view["kind"]),
+            causes=error_words.causes(view),
+            what_helps=error_words.strategy_words(view["recovery_strategy"]),
+            affected=error_words.impact_words(view["impact"]),
             metadata=msgspec.json.format(msgspec.json.encode(view["metadata"])).decode() if view.get("metadata") else "",
             previous=before[0].id if before else None,
             next=next((event.id for event in after), None),
@@ -131,7 +133,7 @@ def pages(
             yield ",".join(_COLUMNS) + "\r\n"
             for event in _all(wanted):
                 text = io.StringIO()
-                csv.writer(text).writerow([present.safe_cell(event[name]) for name in _COLUMNS])
+                csv.writer(text).writerow([error_words.safe_cell(event[name]) for name in _COLUMNS])
                 yield text.getvalue()
 
         return _download(rows(error_filter()), "text/csv; charset=utf-8", "winclaw-errors.csv")
@@ -161,101 +163,84 @@ def pages(
         now = core.state
         return render_template(
             "safe_mode.html",
-            preview=leaving_preview(now, None, core.clock.now()),
+            preview=leaving_preview(now, None),
             confirm=access.confirmation(now.standing.since),
             again="again" in request.args,
         )
 
     @site.post("/safe-mode")
-    def switch_safe_mode() -> Response | tuple[str, int]:
+    def switch_safe_mode() -> Response:
         match request.form.get("action"):
             case "enter":
-                return _choose(DegradationLevel.SAFE_MODE)
+                return _choose(DegradationLevel.SAFE_MODE.word)
             case "leave" if core.state.standing.level is DegradationLevel.SAFE_MODE:
-                return _choose(None, confirmed=access.confirmed(core.state.standing.since, request.form.get("confirm")))
+                return _choose("auto", request.form.get("confirm"))
             case "leave":  # it was left already; an old form must not undo what was chosen since
                 return _see("/")
             case _:
                 raise Problem(422, "Nothing was asked for", "action is enter or leave.", field="action")
 
     @site.post("/level")
-    def level() -> Response | tuple[str, int]:
-        word = request.form.get("level", "")
-        try:
-            return _choose(None if word == "auto" else DegradationLevel.named(word))
-        except ValueError as error:
-            raise Problem(422, "No such level", f"{error}; or auto.", field="level") from error
+    def level() -> Response:
+        return _choose(request.form.get("level", ""))
 
-    def _choose(chosen: DegradationLevel | None, *, confirmed: bool = False) -> Response | tuple[str, int]:
+    def _choose(word: str, confirm: str | None = None) -> Response:
         try:
-            done = core.set_level(chosen, actor="dashboard", origin=request.remote_addr or "", confirmed=confirmed)
-            done.result(_COMMIT_S)
-        except ConfirmationNeededError:
-            return _see("/safe-mode?again")
-        except (CoreBusyError, JournalError) as error:
-            now = core.state.standing.level.title
-            return _message("That could not be stored", f"{error}. The level now: {now}. Try again in a moment.", 503)
-        except TimeoutError:
-            return _message("The disk does not answer", "It may or may not have worked: look at the level above.", 503)
+            commands.level(word, confirm)
+        except Problem as problem:
+            if "confirm" in problem.more:
+                return _see("/safe-mode?again")
+            raise
         return _see("/")
 
     @site.get("/loops")
     def loops() -> str:
-        return render_template("loops.html", loops=[present.loop(one) for one in core.view()["loops"]])
+        return render_template("loops.html", loops=[now_words.loop(one) for one in core.view()["loops"]])
 
     @site.get("/processes")
     def processes() -> str:
-        return render_template("processes.html", processes=[present.process(one) for one in core.view()["processes"]])
+        return render_template("processes.html", processes=[now_words.process(one) for one in core.view()["processes"]])
 
     @site.get("/processes/<name>")
     def process(name: str) -> str:
-        said = tail(supervisor, name)
+        said = commands.output(name)
         known = core.state.processes.get(name)
-        return render_template("process.html", process=present.process(known.view()) if known else {"name": name}, output=said)
+        return render_template("process.html", process=now_words.process(known.view()) if known else {"name": name}, output=said)
 
     @site.post("/processes/<name>/<command>")
-    def command_process(name: str, command: str) -> Response | tuple[str, int]:
-        try:
-            asked(supervisor, name, command, actor="dashboard").result(_COMMIT_S)
-        except (CoreBusyError, JournalError) as error:
-            return _message("That could not be stored", f"{error}. Try again in a moment.", 503)
+    def command_process(name: str, command: str) -> Response:
+        commands.process(name, command)
         return _see("/processes")
 
     @site.get("/healing")
     def healing() -> str:
-        heals = [present_healing.heal(one.view()) for one in reversed([*core.state.heals.values()])]
-        rules, rate = len(core.state.settings.self_healing.rules), present_healing.success_rate(heals)
+        heals = [heal_words.heal(one.view()) for one in reversed([*core.state.heals.values()])]
+        rules, rate = len(core.state.settings.self_healing.rules), heal_words.success_rate(heals)
         return render_template("healing.html", heals=heals, rules=rules, success_rate=rate)
 
     @site.get("/healing/<int:number>")
     def one_heal(number: int) -> str:
-        found = heal_of(core, number)
-        heal, confirm = present_healing.heal(found.view()), access.confirmation(found.at)
+        found = commands.heal(number)
+        heal, confirm = heal_words.heal(found.view()), access.confirmation(found.at)
         return render_template("heal.html", heal=heal, confirm=confirm, again="again" in request.args)
 
     @site.post("/healing/<int:number>/<decision>")
-    def decide(number: int, decision: str) -> Response | tuple[str, int]:
-        heal, confirm = heal_of(core, number), request.form.get("confirm")
-        if decision == "approve" and heal.state is HealState.WAITING and not access.confirmed(heal.at, confirm):
-            return _see(f"/healing/{number}?again")
+    def decide(number: int, decision: str) -> Response:
         try:
-            decide_heal(core, access, number, decision, "dashboard", confirm)
-        except (CoreBusyError, JournalError) as error:
-            return _message("That could not be stored", f"{error}. Try again in a moment.", 503)
+            commands.decide(number, decision, request.form.get("confirm"))
+        except Problem as problem:
+            if "confirm" in problem.more:
+                return _see(f"/healing/{number}?again")
+            raise
         return _see("/healing")
 
     @site.get("/circuits")
     def circuits() -> str:
-        return render_template("circuits.html", services=[present.circuit(one) for one in core.view()["services"]])
+        return render_template("circuits.html", services=[now_words.circuit(one) for one in core.view()["services"]])
 
     @site.post("/circuits/<path:service>/<command>")
-    def switch_circuit(service: str, command: str) -> Response | tuple[str, int]:
-        try:
-            ordered(core, service, command, actor="dashboard").result(_COMMIT_S)
-        except (CoreBusyError, JournalError) as error:
-            return _message("That could not be stored", f"{error}. Try again in a moment.", 503)
-        except KeyError:
-            return _message("No such circuit", f"No agent has told of a service {service!r}.", 404)
+    def switch_circuit(service: str, command: str) -> Response:
+        commands.circuit(service, command)
         return _see("/circuits")
 
     @site.post("/logout-everywhere")
@@ -268,6 +253,15 @@ def pages(
         if g.get("identity") != "session":  # a page shows the state, which is not for strangers
             return problem.response()
         return _message(problem.title, problem.detail, problem.status)
+
+    @site.errorhandler(CoreBusyError)
+    @site.errorhandler(JournalError)
+    def not_stored(error: Exception) -> tuple[str, int]:
+        return _message("That could not be stored", f"{error}. Try again in a moment.", 503)
+
+    @site.errorhandler(TimeoutError)
+    def slow(_: Exception) -> tuple[str, int]:
+        return _message("The disk does not answer", "It may or may not have worked: look at the level above.", 503)
 
     @site.app_errorhandler(404)
     def not_found(_: Exception) -> Response | tuple[str, int]:

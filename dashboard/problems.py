@@ -10,9 +10,9 @@ import msgspec
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from resilience.control import ConfirmationNeededError
-from resilience.core import CoreBusyError
-from resilience.journal import JournalError
+from resilience.core.core import CoreBusyError
+from resilience.core.inputs import ConfirmationNeededError
+from resilience.journal.journal import JournalError
 
 T = TypeVar("T")
 

@@ -21,10 +21,11 @@ from flask_socketio import SocketIO
 from simple_websocket import ConnectionClosed
 
 from dashboard.access import Access
-from dashboard.present import band, with_line
-from resilience.core import Core
+from dashboard.present.events import with_line
+from dashboard.present.now import band
+from resilience.core.core import Core
+from resilience.core.state import State
 from resilience.events import Event
-from resilience.state import State
 
 MAX_EVENTS: Final = 200
 _EVENTS_EVERY_S: Final = 0.1

@@ -6,38 +6,38 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from resilience.classification import ErrorClassifier
+from resilience.classification.classifier import ErrorClassifier
 from resilience.context import ErrorContext, ErrorImpact, ErrorSeverity, RecoveryStrategy
-from resilience.degradation import DegradationLevel
+from resilience.degradation.gate import FeatureDisabledError, LoopPausedError
+from resilience.degradation.levels import DegradationLevel
 from resilience.errors import *  # noqa: F403 -- the taxonomy, whole; its __all__ lists it
 from resilience.errors import __all__ as _taxonomy
-from resilience.gate import FeatureDisabledError, LoopPausedError
 from resilience.refusals import RefusedError
 
 if TYPE_CHECKING:
+    from resilience.agent.client import connect
+    from resilience.agent.ollama import Ollama, OllamaUnavailableError
     from resilience.bulkhead import Bulkhead, BulkheadFullError, BulkheadRegistry, BulkheadTimeoutError
-    from resilience.circuit import (
+    from resilience.circuit.breaker import (
         CircuitBreaker,
         CircuitBreakerConfig,
         CircuitBreakerOpenError,
         CircuitMetrics,
         CircuitState,
     )
-    from resilience.circuit_registry import CircuitBreakerRegistry
-    from resilience.client import connect
-    from resilience.degradation_manager import DegradationManager
-    from resilience.degradation_rules import DegradationRule
+    from resilience.circuit.registry import CircuitBreakerRegistry
+    from resilience.degradation.gate import IsolatedError
+    from resilience.degradation.health import ServiceHealth
+    from resilience.degradation.manager import DegradationManager
+    from resilience.degradation.rules import DegradationRule
     from resilience.executor import Resilience, ResilientAgentExecutor
-    from resilience.gate import IsolatedError
     from resilience.healing.engine import SelfHealingEngine
     from resilience.healing.heals import HealingAction, HealingResult
     from resilience.healing.policy import HealingActionType
-    from resilience.health import ServiceHealth
     from resilience.isolation.isolator import FaultIsolator
-    from resilience.ollama import Ollama, OllamaUnavailableError
-    from resilience.outbox import Message, OutboxError, OutboxFullError
+    from resilience.outbox.outbox import Message, OutboxError, OutboxFullError
     from resilience.policies import CIRCUIT_CONFIGS
-    from resilience.retrying import (
+    from resilience.retrying.executor import (
         RETRY_STRATEGIES,
         RetryConfig,
         RetryContext,
@@ -52,26 +52,26 @@ __version__ = "0.1.0"
 # What is fetched when it is first asked for: whoever only reports errors pays for none of it.
 _LATER = {
     "bulkhead": "Bulkhead BulkheadFullError BulkheadRegistry BulkheadTimeoutError",
-    "circuit": (
+    "circuit.breaker": (
         "CircuitBreaker CircuitBreakerConfig CircuitBreakerOpenError CircuitMetrics CircuitState"
     ),
-    "circuit_registry": "CircuitBreakerRegistry",
+    "circuit.registry": "CircuitBreakerRegistry",
     "policies": "CIRCUIT_CONFIGS",
-    "client": "connect",
-    "degradation_manager": "DegradationManager",
-    "degradation_rules": "DegradationRule",
-    "gate": "IsolatedError",
+    "agent.client": "connect",
+    "degradation.manager": "DegradationManager",
+    "degradation.rules": "DegradationRule",
+    "degradation.gate": "IsolatedError",
     "healing.engine": "SelfHealingEngine",
     "healing.heals": "HealingAction HealingResult",
     "healing.policy": "HealingActionType",
-    "health": "ServiceHealth",
+    "degradation.health": "ServiceHealth",
     "isolation.isolator": "FaultIsolator",
-    "ollama": "Ollama OllamaUnavailableError",
-    "outbox": "Message OutboxError OutboxFullError",
+    "agent.ollama": "Ollama OllamaUnavailableError",
+    "outbox.outbox": "Message OutboxError OutboxFullError",
     "executor": "Resilience ResilientAgentExecutor",
     "sandbox.limits": "ResourceLimitExceeded ResourceLimits SandboxError SandboxResult",
     "sandbox.sandbox": "ExecutionSandbox",
-    "retrying": "RETRY_STRATEGIES RetryConfig RetryContext RetryExecutor RetryExhaustedError retry",
+    "retrying.executor": "RETRY_STRATEGIES RetryConfig RetryContext RetryExecutor RetryExhaustedError retry",
 }
 _WHERE = {name: module for module, names in _LATER.items() for name in names.split()}
 __all__ = [  # noqa: PLE0604 -- _taxonomy is a list of names

@@ -13,10 +13,10 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, Final, ParamSpec, Self, TypeVar, cast
 
+from resilience.circuit.window import Tally
 from resilience.clock import Clock, SystemClock
 from resilience.policies import BulkheadLimits
 from resilience.refusals import RefusedError
-from resilience.sliding_window import Tally
 from resilience.wrapping import is_async, refuse_generators
 
 P = ParamSpec("P")

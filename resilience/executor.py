@@ -6,29 +6,31 @@ import functools
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from inspect import isasyncgenfunction
-from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
 from msgspec.structs import asdict
 
 from resilience.bulkhead import Bulkhead, BulkheadRegistry
-from resilience.circuit import CircuitBreaker
-from resilience.circuit_registry import CircuitBreakerRegistry
-from resilience.classification import ErrorClassifier
+from resilience.circuit.breaker import CircuitBreaker
+from resilience.circuit.registry import CircuitBreakerRegistry
+from resilience.classification.classifier import ErrorClassifier
 from resilience.clock import Clock, SystemClock
+from resilience.config.settings import Service, Settings
 from resilience.context import ErrorContext
 from resilience.pipeline import Gate, Pipeline, Report, operation_of
-from resilience.retry_budget import Budget
-from resilience.retrying import RETRY_STRATEGIES, RetryConfig, RetryExecutor, strategy_named
-from resilience.settings import Service, Settings
+from resilience.retrying.budget import Budget
+from resilience.retrying.executor import RETRY_STRATEGIES, RetryConfig, RetryExecutor, strategy_named
 from resilience.wrapping import is_async
 
 if TYPE_CHECKING:
+    from resilience.healing.waiting import EndedHeals
     from resilience.timeouts import TimeLimits
 
 P = ParamSpec("P")
 R = TypeVar("R")
 Fallback = Callable[..., Any]
+_FROM_CONTEXT: Final = ("fallback", "read_only", "timeout_s", "attempt_timeout_s", "wait_for_healing_s")
 
 
 class _Asked(NamedTuple):
@@ -47,6 +49,7 @@ class Resilience:
         classifier: how errors are judged. report: told of each call that failed in the end; by default it is only judged.
         gate: asked with (service, read_only) for what each try has to ask, which raises where it is not allowed; None where
             every call is. It is asked again whenever ``look_again`` is called, never by a call.
+        heals: tells calls that wait for it when a service is healed; None: nobody heals here, and no call waits.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class Resilience:
         report: Report | None = None,
         gate: Callable[[str, bool], Gate | None] | None = None,
         on_circuit: Callable[[CircuitBreaker], Any] | None = None,
+        heals: EndedHeals | None = None,
         clock: Clock | None = None,
     ) -> None:
         self.settings = settings or Settings()
@@ -68,6 +72,7 @@ class Resilience:
         )
         self.bulkheads = BulkheadRegistry(clock=self.clock)
         self._report = self._classify if report is None else report
+        self._heals = heals
         self._gate = (lambda *_: None) if gate is None else gate
         self._budgets: dict[str, Budget] = {}
         self._scaled: dict[str, tuple[float, float]] = {}
@@ -83,6 +88,7 @@ class Resilience:
         timeout_s: float | None = None,
         attempt_timeout_s: float | None = None,
         hedge_after_s: float | None = None,
+        wait_for_healing_s: float | None = None,
         read_only: bool = False,
     ) -> Callable[[Callable[P, R]], Callable[P, R]]:
         """Puts a function behind the policies of ``service``; coroutine functions and asynchronous generators too.
@@ -95,12 +101,17 @@ class Resilience:
             timeout_s: for all tries together. attempt_timeout_s: for each; asynchronous calls only. What
                 is no coroutine cannot be interrupted: for it, timeout_s says until when a further try may begin.
             hedge_after_s: begin a second call beside one that has not answered by then; only for what may be done twice.
+            wait_for_healing_s: wait so long, beyond ``timeout_s``, until WinClaw has healed the service, and try once more;
+                only where WinClaw is there, and only once.
             read_only: the call only reads, so Safe Mode allows it.
 
         Raises:
             ValueError: there is no such strategy, or a time is not above 0.
         """
-        times = {"timeout_s": timeout_s, "attempt_timeout_s": attempt_timeout_s, "hedge_after_s": hedge_after_s}
+        times = {
+            "timeout_s": timeout_s, "attempt_timeout_s": attempt_timeout_s, "hedge_after_s": hedge_after_s,
+            "wait_for_healing_s": wait_for_healing_s,
+        }  # fmt: skip
         for name, seconds in times.items():
             if seconds is not None and not seconds > 0:
                 raise ValueError(f"{name}={seconds!r} is not possible: seconds above 0, or None for no limit")
@@ -116,7 +127,7 @@ class Resilience:
                         raise ValueError(f"{name} needs a coroutine function, for {what}; make it async, or use timeout_s")
             pipeline = self.pipeline(
                 service, retry=retry, fallbacks=fallbacks, total_s=timeout_s, attempt_s=attempt_timeout_s,
-                hedge_after_s=hedge_after_s, read_only=read_only,
+                hedge_after_s=hedge_after_s, wait_for_healing_s=wait_for_healing_s, read_only=read_only,
             )  # fmt: skip
             protected = pipeline(function)
             protected.pipeline = pipeline  # type: ignore[attr-defined]
@@ -139,7 +150,7 @@ class Resilience:
         )
         made = Pipeline(
             service, breaker=self.circuits.get_or_create(service), bulkhead=self._bulkhead(service), retry=executor,
-            report=self._report, clock=self.clock, limits=self._time_limits, **chosen,
+            report=self._report, clock=self.clock, limits=self._time_limits, heals=self._heals, **chosen,
         )  # fmt: skip
         asked = _Asked(retry, total_s, attempt_s)
         self._settle(made, asked)
@@ -261,12 +272,12 @@ class ResilientAgentExecutor:
 
         Args:
             context: ``component`` (the service), and if wanted ``retry_strategy``, ``fallback``, ``read_only``,
-                ``timeout_s``, ``attempt_timeout_s``.
+                ``timeout_s``, ``attempt_timeout_s``, ``wait_for_healing_s``.
 
         Raises:
             RefusedError: a policy did not let it happen. Whatever the operation raises in the end, as it is.
         """
-        chosen = {name: context[name] for name in ("fallback", "read_only", "timeout_s", "attempt_timeout_s") if name in context}
+        chosen = {name: context[name] for name in _FROM_CONTEXT if name in context}
         protect = self.resilience.protect(
             str(context.get("component", "unknown")), retry=context.get("retry_strategy"), **chosen
         )

@@ -1,8 +1,9 @@
 """One service's way from a caller to the call: every policy in its order, fused into one wrapper (§10.1).
 
 Outermost first: feature gate and isolation → time for all tries → retry → circuit → bulkhead → time for each try → the
-call. What fails in the end is classified and reported once; then the fallbacks are asked; then the caller gets the
-original error, with what is known of it in its ``error_context``.
+call. What fails in the end is classified and reported once; a call that wants to waits until its service is healed, and
+is tried once more; then the fallbacks are asked; then the caller gets the original error, with what is known of it in its
+``error_context``.
 """
 
 from __future__ import annotations
@@ -16,14 +17,15 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast
 
 from resilience.bulkhead import Bulkhead
-from resilience.circuit import SAMPLE, CircuitBreaker
+from resilience.circuit.breaker import SAMPLE, CircuitBreaker, CircuitBreakerOpenError
 from resilience.clock import Clock
 from resilience.context import ErrorContext
 from resilience.refusals import RefusedError
-from resilience.retrying import Attempt, RetryContext, RetryExecutor, RetryExhaustedError
+from resilience.retrying.executor import Attempt, RetryContext, RetryExecutor, RetryExhaustedError
 from resilience.wrapping import is_async
 
 if TYPE_CHECKING:
+    from resilience.healing.waiting import EndedHeals, HealWait
     from resilience.timeouts import TimeLimits
 
 P = ParamSpec("P")
@@ -44,6 +46,7 @@ class Pipeline:
         fallbacks: asked in order, with the call's own arguments, when it has failed or was refused.
         total_s: seconds for all tries together. attempt_s: for each; of asynchronous calls only.
         hedge_after_s: seconds after which a second try is begun beside the first; for calls that may be made twice.
+        heals, wait_for_healing_s: whom a call that has failed asks for how many seconds whether its service is healed.
     """
 
     def __init__(
@@ -61,7 +64,10 @@ class Pipeline:
         total_s: float | None = None,
         attempt_s: float | None = None,
         hedge_after_s: float | None = None,
+        heals: EndedHeals | None = None,
+        wait_for_healing_s: float | None = None,
     ) -> None:
+        self._heals, self.wait_for_healing_s = heals, wait_for_healing_s
         self.service, self.read_only, self.fallbacks = service, read_only, tuple(fallbacks)
         self.breaker, self.bulkhead, self.retry, self.report = breaker, bulkhead, retry, report
         self.hedge_after_s = hedge_after_s
@@ -130,7 +136,13 @@ class Pipeline:
             try:
                 return self.retry.go_on(functools.partial(attempt, args, kwargs), context, failed)
             except Exception as error:
+                heal = self._begin_waiting(error)
                 final = self._final(error, operation, context)
+            if heal is not None and heal.wait(self.wait_for_healing_s or 0.0):
+                try:
+                    return attempt(args, kwargs)
+                except Exception as error:
+                    final = self._final(error, operation, RetryContext())
             for fallback in self.fallbacks:
                 try:
                     return fallback(*args, **kwargs)
@@ -198,7 +210,13 @@ class Pipeline:
             try:
                 return await self.retry.go_on_async(functools.partial(one_try, args, kwargs, deadline_s), context, failed)
             except Exception as error:
+                heal = self._begin_waiting(error)
                 final = self._final(error, operation, context)
+            if heal is not None and await heal.wait_async(self.wait_for_healing_s or 0.0):
+                try:
+                    return await one_try(args, kwargs, self._deadline_s())
+                except Exception as error:
+                    final = self._final(error, operation, RetryContext())
             for fallback in self.fallbacks:
                 try:
                     result = fallback(*args, **kwargs)
@@ -222,7 +240,7 @@ class Pipeline:
     def _stream(self, function: Callable[..., AsyncIterator[Any]], operation: str) -> Callable[..., AsyncIterator[Any]]:
         async def protected(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
             deadline_s = self._deadline_s()
-            context, began = RetryContext(deadline_s), False
+            context, began, final = RetryContext(deadline_s), False, None
             while True:
                 try:
                     async with self.passage_async(operation, deadline_s), contextlib.aclosing(function(*args, **kwargs)) as items:  # type: ignore[type-var]
@@ -235,12 +253,16 @@ class Pipeline:
                         return
                 except Exception as error:
                     failed = Attempt(error)
-                pause_s = None if began else self.retry.next_pause(context, failed)
-                if pause_s is None:
+                pause_s = None if began or final is not None else self.retry.next_pause(context, failed)
+                if pause_s is not None:
+                    await self._clock.asleep(pause_s)
+                    continue
+                assert failed.error is not None
+                heal = self._begin_waiting(failed.error) if not began and final is None else None
+                final = self._final(failed.error, operation, context)
+                if heal is None or not await heal.wait_async(self.wait_for_healing_s or 0.0):
                     break
-                await self._clock.asleep(pause_s)
-            assert failed.error is not None
-            final = self._final(failed.error, operation, context)
+                deadline_s, context = self._deadline_s(), RetryContext()
             for fallback in () if began else self.fallbacks:
                 try:
                     answer = fallback(*args, **kwargs)
@@ -331,6 +353,14 @@ class Pipeline:
         return result
 
     # The end.
+
+    def _begin_waiting(self, error: Exception) -> HealWait | None:
+        """A wait for a heal, where the call wants that and one could help: a call that was not allowed needs none."""
+        if self._heals is None or self.wait_for_healing_s is None:
+            return None
+        if isinstance(error, RefusedError) and not isinstance(error, CircuitBreakerOpenError):
+            return None
+        return self._heals.begin(self.service)
 
     def _final(self, error: Exception, operation: str, context: RetryContext) -> Exception:
         """What the caller gets if no fallback answers; it has been reported, unless a policy refused the call."""

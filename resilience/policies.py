@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta
 
-from resilience.sections import Section, means
+from resilience.config.sections import Section, means
 
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 

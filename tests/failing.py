@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from resilience.client import Agent
+    from resilience.agent.client import Agent
 
 
 def fail() -> None:

@@ -1,6 +1,6 @@
 """Mutation testing: would a test notice if a pure module decided differently? ``run.py mutate`` runs this.
 
-    mutation.py [MODULE…]   e.g. resilience/lives.py; without any, all that pyproject.toml lists
+    mutation.py [MODULE…]   e.g. resilience/core/lives.py; without any, all that pyproject.toml lists
 
 mutmut writes a module's mutants into ``mutants/`` and runs the tests that reach them; what it mutates, with which tests, stands
 in pyproject.toml. It leaves out annotations, decorated functions and what stands outside of functions; we leave out the wording
@@ -31,7 +31,7 @@ def main(modules: list[str]) -> int:
     """Mutates ``modules``, all anew because tests may have changed; 1 if too many live in one of them."""
     modules = modules or config().only_mutate
     if missing := [module for module in modules if not Path(module).is_file()]:
-        sys.exit(f"mutation.py: there is no {', '.join(missing)}; modules are named as files, e.g. resilience/lives.py")
+        sys.exit(f"mutation.py: there is no {', '.join(missing)}; modules are named as files, e.g. resilience/core/lives.py")
     config().only_mutate = modules
     assert isinstance(mutators.mutation_operators, list)
     mutators.mutation_operators.remove((libcst.BaseString, mutators.operator_string))

@@ -29,7 +29,7 @@ from pathlib import Path
 import trustme
 
 import resilience
-from resilience.client import Agent
+from resilience.agent.client import Agent
 
 EXPECTED = {
     "refused": "transient.network",

@@ -16,21 +16,46 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 # Each may import itself and what stands before it.
 PACKAGES: Final = ("resilience", "dashboard", "tray")
 ROOMS: Final = {
-    "words": "clock context errors events home repeating sections policies",
+    "words": (
+        "clock context errors events home policies repeating "
+        "config.sections "
+    ),
     "decisions": (
-        "detection.anomalies detection.flood detection.lines detection.policy detection.reading detection.standing processes.policy processes.status processes.supervision "
-        "blame bulkhead circuit circuit_registry circuit_states classification conditions degradation degradation_manager degradation_rules enforcement evidence "
-        "executor gate healing.diagnosis healing.heals healing.policy isolation.isolated isolation.isolator isolation.policy lanes health healing.verification hedging known_errors listeners lives loops orders outgoing pipeline presence redaction refusals retry_budget retrying sandbox.limits "
-        "services settings sliding_window state timeouts wrapping"
+        "bulkhead executor hedging listeners pipeline redaction refusals timeouts wrapping "
+        "circuit.blame circuit.breaker circuit.registry circuit.states circuit.window "
+        "classification.classifier classification.evidence classification.known_errors "
+        "config.settings "
+        "core.lanes core.lives core.notices core.orders core.presence core.services core.state "
+        "degradation.conditions degradation.enforcement degradation.gate degradation.health degradation.levels degradation.loops degradation.manager degradation.rules "
+        "detection.anomalies detection.flood detection.lines detection.policy detection.reading detection.standing "
+        "healing.diagnosis healing.heals healing.policy healing.verification healing.waiting "
+        "isolation.isolated isolation.isolator isolation.policy "
+        "outbox.message "
+        "processes.policy processes.status processes.supervision "
+        "retrying.budget retrying.executor "
+        "sandbox.limits "
     ),
     "adapters": (
-        "detection.metrics detection.prober detection.probes processes.identity processes.output processes.ports processes.posix processes.records processes.spawning "
-        "processes.takeover processes.windows "
+        "locked log "
+        "agent.circuits agent.link agent.ollama agent.ollama_wire agent.reporting agent.spool agent.wire "
+        "config.checking config.file config.nodes config.problems config.values "
+        "core.decisions core.inputs core.intake core.keeping core.last_word core.records "
+        "detection.metrics detection.prober detection.probes "
+        "healing.memory "
+        "journal.history journal.journal "
+        "outbox.file outbox.store "
+        "processes.identity processes.output processes.ports processes.posix processes.records processes.spawning processes.takeover processes.windows "
         "sandbox.cgroup sandbox.guard sandbox.posix sandbox.runner sandbox.sandbox sandbox.tree_watch sandbox.windows "
-        "config config_check config_nodes config_problems config_values "
-        "control history intake journal last_word link locked ollama memory ollama_wire outbox_file outbox_store reporting shared_circuits log spool wire"
     ),
-    "shell": "agent_loops agent_orders client collector core outbox outbox_delivery detection.anomaly_watch detection.service_probes healing.actions healing.engine processes.following processes.meter processes.supervisor processes.telling sign_of_life testing watch",
+    "shell": (
+        "testing "
+        "agent.client agent.loops agent.orders agent.watch "
+        "core.collector core.core core.sign_of_life "
+        "detection.anomaly_watch detection.service_probes "
+        "healing.actions healing.engine "
+        "outbox.delivery outbox.outbox "
+        "processes.following processes.meter processes.supervisor processes.telling "
+    ),
 }  # fmt: skip
 ROOM_OF: Final = {name: number for number, names in enumerate(ROOMS.values()) for name in names.split()}
 HEAVY: Final = {

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from resilience.conditions import PROPERTIES
-from resilience.degradation import FEATURES, DegradationLevel
+from resilience.config.sections import Section
+from resilience.config.settings import Settings
+from resilience.degradation.conditions import PROPERTIES
+from resilience.degradation.levels import FEATURES, DegradationLevel
 from resilience.errors import TAXONOMY
 from resilience.events import EventType, Report
 from resilience.policies import BulkheadLimits, CircuitBreakerConfig, RetryBudget, RetryStrategy
-from resilience.sections import Section
-from resilience.settings import Settings
 from resilience.testing import Faults
 
 ROOT = Path(__file__).parent.parent

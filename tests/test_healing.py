@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import json
 import socket
 import sys
@@ -10,8 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from resilience import ServiceUnavailableError, connect
+from resilience.core.state import State
 from resilience.healing.heals import HealState
-from resilience.state import State
 from tray.app import Running, running
 
 DEADLINE_S = 30
@@ -49,8 +52,7 @@ def circuit(state: State) -> str:
     return found.state if found is not None else ""
 
 
-def test_a_service_that_is_ill_is_noticed_started_again_and_proven_well(tmp_path: Path) -> None:
-    home, ill, port = tmp_path / "home", tmp_path / "ill", free_port()
+def configure(home: Path, ill: Path, port: int) -> None:
     home.mkdir()
     settings = {
         "processes": {
@@ -69,8 +71,18 @@ def test_a_service_that_is_ill_is_noticed_started_again_and_proven_well(tmp_path
         },
     }  # fmt: skip
     (home / "error_handling_config.yaml").write_text(json.dumps({"error_handling": settings}))
+
+
+def is_well(state: State) -> bool:
+    probe = state.services.probes.get("vector_store")
+    return probe is not None and probe.well
+
+
+def test_a_service_that_is_ill_is_noticed_started_again_and_proven_well(tmp_path: Path) -> None:
+    home, ill, port = tmp_path / "home", tmp_path / "ill", free_port()
+    configure(home, ill, port)
     with running(home, port=0) as winclaw:
-        wait(winclaw, lambda state: state.services.probes.get("vector_store") and state.services.probes["vector_store"].well)
+        wait(winclaw, is_well)
         first = wait(winclaw, lambda state: state.processes["chroma"].ready).processes["chroma"]
         ill.touch()
         wait(winclaw, lambda state: circuit(state) == "OPEN")
@@ -83,6 +95,32 @@ def test_a_service_that_is_ill_is_noticed_started_again_and_proven_well(tmp_path
         found = [one.type for one in winclaw.core.history.events(0, 200)]
         order = ["circuit.opened", "error", "heal.started", "circuit.closed", "heal.ended"]
         assert [one for one in found if one in order] == order
+
+
+def test_a_call_waits_until_its_service_is_healed_and_is_tried_once_more(tmp_path: Path) -> None:
+    home, ill, port = tmp_path / "home", tmp_path / "ill", free_port()
+    configure(home, ill, port)
+    with running(home, port=0) as winclaw, contextlib.closing(connect("patient", folder=home)) as agent:
+        asked = []
+
+        @agent.protect("vector_store", retry="none", wait_for_healing_s=DEADLINE_S)
+        def ask() -> bytes:
+            asked.append(1)
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+            with contextlib.closing(connection):
+                connection.request("GET", "/")
+                answer = connection.getresponse()
+                found = answer.read()
+                if answer.status != 200:
+                    raise ServiceUnavailableError(found)
+                return found
+
+        wait(winclaw, is_well)
+        wait(winclaw, lambda state: "patient" in state.agents)
+        ill.touch()
+        assert ask() == b"ok"
+        assert len(asked) in (1, 2)  # 1: its circuit was open already when it first called
+        assert any(heal.state is HealState.HEALED for heal in winclaw.core.state.heals.values())
 
 
 def test_a_probe_of_the_disk_that_fails_is_an_error_and_needs_somebody(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import resilience
-from resilience.wire import UnreachableError, Wire
+from resilience.agent.wire import UnreachableError, Wire
 from tests.program import REPOSITORY, Program
 
 REPORT = {"type": "TimeoutError", "message": "late", "component": "gpt-5.2", "operation": "ask"}

@@ -15,10 +15,10 @@ import pytest
 
 import resilience
 from resilience import DegradationLevel, FeatureDisabledError, IsolatedError, LoopPausedError
-from resilience.client import Agent
+from resilience.agent.client import Agent
+from resilience.config.settings import Settings
 from resilience.home import CONFIG, HELD
-from resilience.outbox import Message
-from resilience.settings import Settings
+from resilience.outbox.outbox import Message
 from tests.failing import fail, open_circuit
 from tests.program import REPOSITORY, Program
 from tray.app import Running, running

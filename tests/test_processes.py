@@ -17,9 +17,9 @@ from typing import Any
 import psutil
 import pytest
 
+from resilience.agent.wire import Wire
 from resilience.processes.identity import carriers, end_carriers
 from resilience.processes.records import owner_of
-from resilience.wire import Wire
 from tests.program import REPOSITORY, Program
 
 DEADLINE_S = 30

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import assert_type
 
 import resilience
-from resilience.client import Agent
+from resilience.agent.client import Agent
 
 
 def plain(number: int, *, text: str = "") -> str:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import threading
 import webbrowser
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import FrameType
+from typing import Final
 
 import msgspec
 from filelock import FileLock, Timeout
@@ -22,31 +21,34 @@ from dashboard.app import create_app
 from dashboard.machine import machine_numbers
 from dashboard.server import DashboardServer, bind
 from resilience import __version__, home
-from resilience.classification import ErrorClassifier
+from resilience.classification.classifier import ErrorClassifier
 from resilience.clock import Clock, SystemClock
-from resilience.collector import Collector
+from resilience.config.settings import Settings
 from resilience.context import ErrorSeverity
-from resilience.core import Core, damage_notice
-from resilience.degradation import DegradationLevel
+from resilience.core.collector import Collector
+from resilience.core.core import Core
+from resilience.core.last_word import LastWord
+from resilience.core.notices import of_damage
+from resilience.core.sign_of_life import SignOfLife
+from resilience.degradation.levels import DegradationLevel
 from resilience.detection.anomaly_watch import AnomalyWatch
 from resilience.detection.prober import Prober
 from resilience.detection.service_probes import ServiceProbes
 from resilience.events import Event, EventType
 from resilience.healing.actions import Actions, OwnConfig
 from resilience.healing.engine import SelfHealingEngine
-from resilience.history import History
-from resilience.journal import Journal
-from resilience.last_word import LastWord
+from resilience.journal.history import History
+from resilience.journal.journal import Journal
 from resilience.log import EventLog
 from resilience.processes.following import OutputWatch
 from resilience.processes.meter import Meter
 from resilience.processes.supervisor import Supervisor
 from resilience.redaction import Redactor
-from resilience.settings import Settings
-from resilience.sign_of_life import SignOfLife
 from tray.config_watch import ConfigWatch
+from tray.signals import on_signals
 from tray.startup import settings_at_start
 
+_ANSWERS_WITHIN_S: Final = 10.0
 _log = logging.getLogger("winclaw.app")
 
 
@@ -62,14 +64,17 @@ class Running:
     access: Access
     settings: Settings
     url: str
+    end_at_once: Callable[[], None]
+    """Says goodbye and has all on disk, where the system leaves no time for more."""
 
 
 @contextmanager
-def running(folder: Path, *, port: int | None = None, clock: Clock | None = None) -> Iterator[Running]:
+def running(folder: Path, *, port: int | None = None, clock: Clock | None = None, because: str = "") -> Iterator[Running]:
     """WinClaw without a tray: the core and the dashboard, from start to stop.
 
     Args:
         folder: WINCLAW_HOME, made if need be. port: instead of the configured one.
+        because: why the WinClaw before this one ended, if that is known.
 
     Raises:
         AlreadyRunningError: there is one on this folder. OSError: the folder or no port can be had.
@@ -92,7 +97,8 @@ def running(folder: Path, *, port: int | None = None, clock: Clock | None = None
         journal = Journal(folder / home.JOURNAL, clock.now())
         history = History(journal.path)
         stack.callback(history.close)
-        notices = [notice for notice in (startup.notice, damage_notice(journal) if journal.set_aside else None) if notice]
+        damage = of_damage(journal.path.name, journal.set_aside.name) if journal.set_aside is not None else None
+        notices = [notice for notice in (startup.notice, damage) if notice is not None]
         core = Core(
             journal, history, _classifier(settings, clock), redactor, clock,
             settings=settings, notices=notices,
@@ -141,43 +147,58 @@ def running(folder: Path, *, port: int | None = None, clock: Clock | None = None
         probes = ServiceProbes(core, prober, clock)
         probes.start()
         stack.callback(probes.stop)
-        life = SignOfLife(folder / home.ALIVE, clock)
+        life = SignOfLife(folder / home.ALIVE, clock, partial(core.answers, _ANSWERS_WITHIN_S))
         core.announce(
             EventType.APP_STARTED, "winclaw", version=__version__, pid=os.getpid(), away_s=life.away_s(),
-            crashed=core.crashed_before,
+            crashed=core.crashed_before, because=because,
         ).result(10)  # fmt: skip
-        life.start()
-        stack.callback(life.stop)
         if startup.refused is not None:
             problems = [str(problem) for problem in startup.refused.problems]
             core.announce(EventType.CONFIG_REFUSED, "config", problems=problems, instead=startup.instead)
-        if journal.set_aside is not None:
-            message = damage_notice(journal).what
-            core.announce(EventType.JOURNAL_SET_ASIDE, "journal", message=message, file=str(journal.set_aside))
+        if damage is not None:
+            core.announce(EventType.JOURNAL_SET_ASIDE, "journal", message=damage.what, file=str(journal.set_aside))
         publish = partial(_publish_endpoint, folder, access)
         publish()
         access.on_rotation(publish)
-        stack.callback((folder / home.ENDPOINT).unlink, missing_ok=True)
-        yield Running(core, access, settings, access.url)
+        withdraw = partial((folder / home.ENDPOINT).unlink, missing_ok=True)
+        stack.callback(withdraw)
+        life.start()  # after the endpoint: the guardian takes an app without one for quit
+        stack.callback(life.stop)
+
+        def end_at_once() -> None:
+            withdraw()
+            core.stop()
+
+        yield Running(core, access, settings, access.url, end_at_once)
         healing.stop()  # before what it would take for trouble
         supervisor.stop()  # early, so that its last words come before ours
         output.stop()
         core.announce(EventType.APP_STOPPED, "winclaw", version=__version__).result(10)
 
 
-def run(folder: Path, *, headless: bool, port: int | None, browser: bool, say: Callable[[str], None]) -> int:
+def run(
+    folder: Path,
+    *,
+    headless: bool,
+    port: int | None,
+    browser: bool,
+    say: Callable[[str], None],
+    because: str = "",
+    guarded: Callable[[], AbstractContextManager[object]] = nullcontext,
+) -> int:
     """Runs WinClaw until its user quits; returns the exit status.
 
     Args:
         headless: without a tray icon. browser: whether the dashboard is opened at start.
         say: how to tell the person at the command line something, e.g. ``click.echo``.
+        because: as for ``running``. guarded: what sees to it, while WinClaw runs, that somebody starts it again.
 
     Raises:
         As ``running``.
     """
     stopping = threading.Event()
-    _on_signals(stopping.set)
-    with running(folder, port=port) as winclaw:
+    on_signals(stopping.set)
+    with running(folder, port=port, because=because) as winclaw, guarded():
         say(f"WinClaw {__version__} watches over your agents. Dashboard: {winclaw.url}")
         for notice in winclaw.core.state.needs_you:
             say(f"! {notice.what} {notice.cause} {notice.action}")
@@ -208,7 +229,7 @@ def _with_tray(winclaw: Running, stopping: threading.Event) -> None:
 
     icon: TrayIcon = TrayIcon(
         state=lambda: core.state, choose=choose, open_dashboard=open_dashboard,
-        quit=lambda: icon.stop(), on_session_end=core.stop,
+        quit=lambda: icon.stop(), on_session_end=winclaw.end_at_once,
     )  # fmt: skip
     toasts = Toasts(open_dashboard, fallback=icon.notify)
 
@@ -222,7 +243,7 @@ def _with_tray(winclaw: Running, stopping: threading.Event) -> None:
         toasts.start()
         stack.callback(toasts.stop)
         stack.callback(core.subscribe(tell))
-        _on_signals(icon.stop)
+        on_signals(icon.stop)
         if not stopping.is_set():  # by a signal, before there was an icon to stop
             icon.run()
 
@@ -249,12 +270,3 @@ def _classifier(settings: Settings, clock: Clock) -> ErrorClassifier:
 def _publish_endpoint(folder: Path, access: Access) -> None:
     content = {"url": access.url, "token": access.agent_token, "pid": os.getpid()}
     home.write_private(folder / home.ENDPOINT, msgspec.json.encode(content).decode())
-
-
-def _on_signals(stop: Callable[[], None]) -> None:
-    def stop_soon(_: int, __: FrameType | None) -> None:
-        stop()
-
-    for name in ("SIGINT", "SIGTERM", "SIGBREAK", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), stop_soon)

@@ -12,7 +12,7 @@ from typing import Final
 
 from PIL import Image, ImageChops, ImageDraw
 
-from resilience.degradation import DegradationLevel
+from resilience.degradation.levels import DegradationLevel
 
 SIZES: Final = (16, 20, 24, 32, 40, 48, 64, 256)
 """Edge lengths in pixels: the notification area's at 100 to 250 %, and those of windows and files."""

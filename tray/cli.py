@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import webbrowser
+from contextlib import nullcontext, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import quote
@@ -12,10 +15,10 @@ from urllib.parse import quote
 import click
 
 from resilience import __version__, home
-from resilience.config import ConfigError, load
-from resilience.degradation import DegradationLevel
-from resilience.journal import JournalError
-from resilience.wire import UnreachableError, Wire
+from resilience.clock import SystemClock
+from resilience.degradation.levels import DegradationLevel
+from tray.guardian import CANNOT_START, Guardian, guarded, own_command
+from tray.signals import on_signals
 
 _NOT_RUNNING = 3
 _LEVELS = ("auto", *(level.word for level in DegradationLevel))
@@ -34,19 +37,44 @@ def cli(context: click.Context) -> None:
 @click.option("--headless", is_flag=True, help="Without a tray icon.")
 @click.option("--port", type=click.IntRange(1024, 65535), help="The dashboard's port, instead of the configured one.")
 @click.option("--no-browser", is_flag=True, help="Do not open the dashboard at start.")
-def run(headless: bool = False, port: int | None = None, no_browser: bool = False) -> None:
-    """Run WinClaw until you quit it."""
-    from tray import app  # noqa: PLC0415 -- the other commands need not wait for all of it
+@click.option("--no-guard", is_flag=True, help="Without the guardian that starts WinClaw again when it dies or hangs.")
+@click.option("--guard", "watched", type=int, hidden=True, help="Guard the WinClaw that runs as this process.")
+@click.option("--guarded-by", "guardian", type=int, hidden=True, help="Which process started this one, to guard it.")
+@click.option("--after", "because", default="", hidden=True, help="Why the WinClaw before this one ended.")
+def run(
+    headless: bool = False,
+    port: int | None = None,
+    no_browser: bool = False,
+    no_guard: bool = False,
+    watched: int | None = None,
+    guardian: int | None = None,
+    because: str = "",
+) -> None:
+    """Run WinClaw until you quit it. Exit status 4: it cannot run, and has said why."""
+    chosen = [*(["--headless"] if headless else []), *(["--port", str(port)] if port else [])]
+    again = own_command("run", *chosen)
+    if guardian is None and not no_guard:
+        command = [*again, *(["--no-browser"] if no_browser else []), "--guarded-by", str(os.getpid())]
+        one = Guardian(home.find(), command, SystemClock())
+        on_signals(one.stop)
+        sys.exit(one.run(watched))
 
-    say = _say
+    from resilience.journal.journal import JournalError  # noqa: PLC0415 -- the guardian and the other commands need not wait for it
+    from tray import app  # noqa: PLC0415
+
     try:
-        sys.exit(app.run(home.find(), headless=headless, port=port, browser=not no_browser, say=say))
+        sys.exit(
+            app.run(
+                home.find(), headless=headless, port=port, browser=not (no_browser or because), say=_say, because=because,
+                guarded=nullcontext if guardian is None else partial(guarded, guardian, again),
+            )
+        )  # fmt: skip
     except app.AlreadyRunningError:
-        say("WinClaw is running already; opening its dashboard.")
+        _say("WinClaw is running already; opening its dashboard.")
         if not no_browser:
             webbrowser.open(_login_link())
     except (OSError, JournalError) as error:
-        _fail(str(error))
+        _fail(str(error), CANNOT_START)
 
 
 @cli.command("open")
@@ -133,6 +161,8 @@ def config() -> None:
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path), required=False)
 def check(file: Path | None) -> None:
     """Say what is wrong with FILE, or with the configuration in use; exit status 1 if anything is."""
+    from resilience.config.file import ConfigError, load  # noqa: PLC0415 -- only this command needs it
+
     path = file or home.find() / home.CONFIG
     try:
         load(path)
@@ -166,6 +196,8 @@ def _ask(method: str, path: str, body: dict[str, Any] | None = None) -> dict[str
 
 
 def _exchange(method: str, path: str, body: dict[str, Any] | None) -> tuple[int, dict[str, Any]]:
+    from resilience.agent.wire import UnreachableError, Wire  # noqa: PLC0415 -- the guardian, who lives long, asks nobody
+
     try:
         return Wire(home.find(), operator=True).ask(method, path, body)
     except UnreachableError:
@@ -178,13 +210,14 @@ def _require_success(status_code: int, answer: dict[str, Any]) -> None:
         _fail(f"{answer.get('title', f'HTTP status {status_code}')}: {answer.get('detail', '')}")
 
 
-def _fail(message: str) -> NoReturn:
+def _fail(message: str, code: int = 1) -> NoReturn:
     if sys.stderr is not None:
         click.echo(message, err=True)
-    sys.exit(1)
+    sys.exit(code)
 
 
 def _say(message: str) -> None:
-    """Says it at the console; a windowed program on Windows has none, but the log has everything."""
+    """Says it at the console, if there is one, and it has not been closed; the log has everything."""
     if sys.stdout is not None:
-        click.echo(message)
+        with suppress(OSError):
+            click.echo(message)

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from resilience import home
-from resilience.config import ConfigError, read
-from resilience.core import Core
+from resilience.config.file import ConfigError, read
+from resilience.config.settings import Settings, call_policies
+from resilience.core.core import Core
+from resilience.core.inputs import Configuration
+from resilience.core.notices import Notice
 from resilience.events import EventType
 from resilience.repeating import Repeating
-from resilience.settings import Settings, call_policies
-from resilience.state import Notice
 from tray.startup import Startup, settings_in
 
 _LOOK_S: Final = 1.0
@@ -95,7 +96,7 @@ class ConfigWatch:
 
     def _refuse(self, refused: ConfigError) -> None:
         startup = Startup(self._settings, refused, "the one before is")
-        self._core.configure(None, self._policy["settings_id"], startup.notice)
+        self._core.tell(Configuration(None, self._policy["settings_id"], startup.notice))
         problems = [str(problem) for problem in refused.problems]
         self._core.announce(EventType.CONFIG_REFUSED, "config", problems=problems, instead=startup.instead)
 
@@ -104,7 +105,7 @@ class ConfigWatch:
         if changed:
             self._before = self._settings
         self._settings, self._policy = settings, policy_of(settings)
-        self._core.configure(settings, self._policy["settings_id"], notice)
+        self._core.tell(Configuration(settings, self._policy["settings_id"], notice))
         later = [name for name in changed if name not in _AT_ONCE]
         self._core.announce(EventType.CONFIG_CHANGED, "config", changed=changed, from_next_start=later)
         return changed

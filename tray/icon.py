@@ -14,8 +14,8 @@ from typing import Any, Final
 
 import pystray
 
-from resilience.degradation import DegradationLevel
-from resilience.state import State
+from resilience.core.state import State
+from resilience.degradation.levels import DegradationLevel
 from tray import menu
 from tray.artwork import draw
 from tray.text import MESSAGE_UNITS, TITLE_UNITS, fitted
@@ -72,8 +72,9 @@ class TrayIcon:
 
     def stop(self) -> None:
         """Takes the icon away; ``run`` returns."""
-        self._stopping.set()
-        self._icon.stop()
+        if not self._stopping.is_set():  # Ctrl-C comes twice, from the terminal and from the guardian
+            self._stopping.set()
+            self._icon.stop()
 
     def changed(self) -> None:
         """Says that the state is another one; the icon follows within a second."""

@@ -6,8 +6,8 @@ from typing import Final
 
 from msgspec import Struct
 
-from resilience.degradation import DegradationLevel
-from resilience.state import State
+from resilience.core.state import State
+from resilience.degradation.levels import DegradationLevel
 from tray.text import TIP_UNITS, fitted
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Final
 
 from resilience import home
-from resilience.config import ConfigError, load, parse, read, write_default
-from resilience.settings import Settings
-from resilience.state import Notice
+from resilience.config.file import ConfigError, load, parse, read, write_default
+from resilience.config.settings import Settings
+from resilience.core.notices import Notice
 
 LAST_GOOD: Final = "error_handling_config.last-good.yaml"
 

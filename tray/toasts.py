@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from resilience.degradation import DegradationLevel
+from resilience.degradation.levels import DegradationLevel
 from resilience.events import Event
 from tray.artwork import ico_bytes
 from tray.text import MESSAGE_UNITS, TITLE_UNITS, fitted

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
-from resilience.core import Core, CoreBusyError
+from resilience.core.core import Core, CoreBusyError
 from resilience.detection.anomalies import AnomalyPolicy, Baseline, judged
 from resilience.detection.metrics import SystemMeter, TreeUse
 from resilience.events import EventType

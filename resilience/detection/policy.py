@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 from msgspec import Meta
 
+from resilience.config.sections import Section, means
 from resilience.events import Name, Text
-from resilience.sections import Section, means
 
 KINDS: Final = ("http", "tcp", "process", "command", "file", "disk")
 Argument = Annotated[str, Meta(max_length=10_000, pattern=r"^[^\x00]*$")]

@@ -11,14 +11,15 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from resilience.clock import Clock
-from resilience.core import Core, CoreBusyError
+from resilience.config.settings import Settings
+from resilience.core.core import Core, CoreBusyError
+from resilience.core.inputs import ProbeTold
+from resilience.core.services import Probed
 from resilience.detection.policy import Probe
 from resilience.detection.prober import Prober
 from resilience.detection.standing import Standing
 from resilience.events import Report
 from resilience.processes.supervision import ProcessState
-from resilience.services import Probed
-from resilience.settings import Settings
 
 _TYPES: Final = {"disk": "DiskSpaceError", "process": "ProcessError", "file": "LoopStuckError"}
 _log = logging.getLogger("winclaw.probes")
@@ -59,7 +60,7 @@ class ServiceProbes:
             self._settings = settings
             for name in self._watched.keys() - wanted.keys():
                 self._prober.forget(_watch_name(name))
-                self._core.tell_probe(name, None)
+                self._core.tell(ProbeTold(name, None))
                 del self._watched[name]
             for name, probe in wanted.items():
                 if self._watched.get(name) != (probe, every_s):
@@ -80,7 +81,7 @@ class _Teller:
             return
         now = self._clock.now()
         try:
-            self._core.tell_probe(self._name, Probed(well=standing.well, since=now, what=standing.what))
+            self._core.tell(ProbeTold(self._name, Probed(well=standing.well, since=now, what=standing.what)))
             if not standing.well:
                 kind = _TYPES.get(self._probe.kind, "ServiceUnavailableError")
                 seen = {"probe": self._probe.kind, "target": self._probe.target[:200]}

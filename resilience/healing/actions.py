@@ -10,12 +10,13 @@ from typing import Final
 from msgspec import Struct
 
 from resilience.clock import Clock
-from resilience.core import Core
-from resilience.degradation import DegradationLevel
+from resilience.core.core import Core
+from resilience.core.inputs import OrderGiven
+from resilience.core.orders import ANY, Order, can
+from resilience.degradation.levels import DegradationLevel
 from resilience.healing.heals import HealingAction, HealingResult
+from resilience.healing.memory import give_back
 from resilience.healing.policy import HealingActionType
-from resilience.memory import give_back
-from resilience.orders import ANY, Order, can
 from resilience.processes.supervision import ProcessState
 from resilience.processes.supervisor import Supervisor
 
@@ -131,13 +132,13 @@ class Actions:
         order = Order(
             id=key, action=action.action_type.value, component=component, parameters=action.parameters, agents=agents
         )
-        self._core.order(key, order).result(10)
+        self._core.tell(OrderGiven(key, order)).result(10)
         end_s = self._clock.monotonic() + _ANSWER_S
         state = self._core.state
         while (left_s := end_s - self._clock.monotonic()) > 0 and state.orders[key].agents:
             state = self._core.wait_for_change(state.version, min(left_s, 1.0))
         order = state.orders[key]
-        self._core.order(key, None).result(10)
+        self._core.tell(OrderGiven(key, None)).result(10)
         answered = {name: (one.done, one.what) for name, one in order.answers.items()}
         return {name: answered.get(name, (False, f"no answer within {_ANSWER_S:g} s")) for name in agents}
 

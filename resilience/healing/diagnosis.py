@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Struct
 
+from resilience.config.settings import Service
 from resilience.detection.policy import Probe, host_and_port
-from resilience.settings import Service
 
 TOGETHER: Final = timedelta(seconds=30)
 """What began to fail within so much of each other may have one cause."""

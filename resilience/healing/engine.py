@@ -19,7 +19,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from resilience.clock import Clock
-from resilience.degradation import DegradationLevel
+from resilience.core.inputs import HealTold
+from resilience.degradation.levels import DegradationLevel
 from resilience.events import Event, EventType
 from resilience.healing.diagnosis import Diagnosis, Trouble, diagnose
 from resilience.healing.heals import (
@@ -37,8 +38,8 @@ from resilience.healing.verification import what_is_wrong
 from resilience.processes.supervision import ProcessState
 
 if TYPE_CHECKING:  # the library alone can import this; only an app has a core
-    from resilience.core import Core
-    from resilience.state import State
+    from resilience.core.core import Core
+    from resilience.core.state import State
 
 _MOST_WAITING: Final = 5000
 _MOST_AT_ONCE: Final = 20
@@ -316,7 +317,7 @@ class SelfHealingEngine:
         return process.run if process is not None else None
 
     def _tell(self, heal: Heal) -> Heal:
-        self._core.tell_heal(heal).result(_COMMIT_S)
+        self._core.tell(HealTold(heal)).result(_COMMIT_S)
         return heal
 
 

@@ -94,6 +94,11 @@ class Heal(Struct, frozen=True, kw_only=True):
         seen: dict[str, Any] = msgspec.to_builtins(self)
         return {**seen, "seconds": self.seconds}
 
+    def outcome(self) -> dict[str, Any]:
+        """As much of one that has ended as a call needs that waits for it."""
+        about = {"component": self.diagnosis.component, "root_cause": self.diagnosis.root_cause, "target": self.target}
+        return {"id": self.id, **about, "outcome": self.state.value}
+
 
 Heals = Mapping[int, Heal]
 

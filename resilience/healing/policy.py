@@ -9,9 +9,9 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta, field
 
+from resilience.config.sections import Section, means
 from resilience.errors import KINDS, is_below
 from resilience.events import Name, Text
-from resilience.sections import Section, means
 
 
 class HealingActionType(StrEnum):

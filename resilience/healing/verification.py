@@ -10,7 +10,7 @@ from resilience.healing.policy import HealingRule
 from resilience.processes.supervision import ProcessState
 
 if TYPE_CHECKING:
-    from resilience.state import State
+    from resilience.core.state import State
 
 
 def what_is_wrong(

@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from resilience.settings import Settings
+from resilience.config.settings import Settings
 
 BY_ITSELF: Final = "WinClaw"
 """The actor of what nobody but WinClaw has isolated."""

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 
 from resilience.clock import Clock, SystemClock
-from resilience.gate import IsolatedError
+from resilience.degradation.gate import IsolatedError
 from resilience.listeners import Done
 
 

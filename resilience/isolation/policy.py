@@ -8,9 +8,9 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
+from resilience.config.sections import Section, means
 from resilience.errors import KINDS, SandboxEscapeError
 from resilience.events import Name, Text
-from resilience.sections import Section, means
 
 OTHERS: Final = "others"
 """The zone of what is in none."""

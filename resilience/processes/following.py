@@ -12,11 +12,11 @@ import msgspec
 from msgspec import Struct
 
 from resilience import home
-from resilience.core import Core, CoreBusyError
+from resilience.core.core import Core, CoreBusyError
 from resilience.detection.flood import Collapser
 from resilience.detection.reading import Finding, OutputReader, as_report
 from resilience.events import Report
-from resilience.journal import JournalError
+from resilience.journal.journal import JournalError
 from resilience.processes.output import OUTPUT, aside, rotate
 from resilience.processes.policy import Process
 from resilience.repeating import Repeating

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from resilience.core import Core
+from resilience.core.core import Core
 from resilience.detection.metrics import TreeMeter, TreeUse
 from resilience.processes.supervisor import Supervisor
 from resilience.repeating import Repeating

@@ -7,9 +7,9 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta, field
 
+from resilience.config.sections import Section, means
 from resilience.detection.policy import Argument, Megabytes, Probe
 from resilience.events import Name
-from resilience.sections import Section, means
 
 ProcessName = Annotated[str, Meta(max_length=64, pattern=r"^[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?$")]
 Port = Annotated[int, Meta(ge=1, le=65_535)]

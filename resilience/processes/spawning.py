@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from resilience.processes.identity import TOKEN, Identity, end_carriers
+from resilience.processes.identity import TOKEN, Identity, end_carriers, token_of
 from resilience.processes.policy import Process
 
 if sys.platform == "win32":
@@ -79,6 +79,16 @@ def take_over(identity: Identity) -> Started | None:
     """The program of an earlier WinClaw, if it still runs."""
     found = identity.find()
     return None if found is None else Started(identity, None, system.job_around(found))
+
+
+def wait_for_end(pid: int) -> int | None:
+    """Waits for the end of any process, told by the system; returns its exit code, None where that is not told to strangers."""
+    try:
+        process = psutil.Process(pid)
+        identity = Identity(pid, process.create_time(), token_of(process) or "")
+    except psutil.Error:  # it has ended already
+        return None
+    return system.wait_for_stranger(identity)
 
 
 def environment_of(policy: Process, winclaw_home: Path) -> dict[str, str]:

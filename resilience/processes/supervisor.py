@@ -20,8 +20,8 @@ from msgspec.structs import replace
 
 from resilience import home
 from resilience.clock import Clock
-from resilience.core import Core
-from resilience.degradation import DegradationLevel
+from resilience.core.core import Core
+from resilience.degradation.levels import DegradationLevel
 from resilience.detection.metrics import TreeUse
 from resilience.detection.prober import Prober
 from resilience.detection.standing import Standing

@@ -11,7 +11,8 @@ from functools import partial
 from typing import Any, Final, Literal
 
 from resilience.clock import Clock
-from resilience.core import Core, CoreBusyError
+from resilience.core.core import Core, CoreBusyError
+from resilience.core.inputs import ProcessTold
 from resilience.detection.metrics import TreeUse
 from resilience.events import EventType, Report
 from resilience.processes.status import ProcessStatus
@@ -71,13 +72,13 @@ class Telling:
         )  # fmt: skip
         if status != self._told.get(name):
             self._told[name] = status
-            self._untold.append(partial(self._core.tell_process, name, status))
+            self._untold.append(partial(self._core.tell, ProcessTold(name, status)))
 
     def gone(self, name: str) -> None:
         """Tells that a process is no longer configured."""
         self._told.pop(name, None)
         self._moments.pop(name, None)
-        self._untold.append(partial(self._core.tell_process, name, None))
+        self._untold.append(partial(self._core.tell, ProcessTold(name, None)))
 
     def flush(self) -> None:
         """Hands over what has not been taken yet."""

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Struct
 
+from resilience.config.sections import Section, means
 from resilience.errors import ContainerError, ResourceLimitError
-from resilience.sections import Section, means
 
 
 class ResourceLimits(Section, frozen=True, kw_only=True):

@@ -62,9 +62,9 @@ def library(name: str) -> Any:
 def ours(what: str) -> Make:
     def make(function: Callable[..., Any]) -> Callable[..., Any]:
         from resilience.bulkhead import Bulkhead
-        from resilience.circuit import CircuitBreaker
+        from resilience.circuit.breaker import CircuitBreaker
         from resilience.executor import Resilience
-        from resilience.retrying import RetryConfig, retry
+        from resilience.retrying.executor import RetryConfig, retry
 
         match what:
             case "circuit":

@@ -15,8 +15,8 @@ import pytest
 
 from resilience.errors import ServiceUnavailableError
 from resilience.policies import RetryBudget
-from resilience.retry_budget import Budget
-from resilience.retrying import Attempt, RetryConfig, RetryContext, RetryExecutor
+from resilience.retrying.budget import Budget
+from resilience.retrying.executor import Attempt, RetryConfig, RetryContext, RetryExecutor
 from resilience.testing import FakeClock
 
 CLIENTS, EVERY_S, CAPACITY, END_S = 5_000, 20.0, 400, 240

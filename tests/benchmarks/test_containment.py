@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import resilience
-from resilience.client import Agent
+from resilience.agent.client import Agent
 from tests.program import REPOSITORY, Program
 
 FOR_S = 3.0

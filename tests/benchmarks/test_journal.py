@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from resilience.journal import Journal
+from resilience.journal.journal import Journal
 from tests.resilience.records import NOW, an_error
 
 SECONDS = 1.5

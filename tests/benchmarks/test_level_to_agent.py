@@ -43,7 +43,7 @@ def fail() -> None:
     raise ConnectionRefusedError(111, "refused")
 
 
-def open_circuit(agent: resilience.client.Agent) -> None:
+def open_circuit(agent: resilience.agent.client.Agent) -> None:
     call = agent.protect("gpt-5.2", retry="none")(fail)
     while True:
         try:

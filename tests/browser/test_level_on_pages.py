@@ -10,7 +10,7 @@ import pytest
 
 import resilience
 from resilience import LoopPausedError
-from resilience.client import Agent
+from resilience.agent.client import Agent
 from tests.failing import open_circuit
 
 if TYPE_CHECKING:

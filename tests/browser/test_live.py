@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from resilience.degradation import DegradationLevel
+from resilience.degradation.levels import DegradationLevel
 from resilience.events import Heartbeat, Report
 from tests.program import REPOSITORY
 from tests.sample_agent import EXPECTED

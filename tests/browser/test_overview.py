@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from resilience.degradation import DegradationLevel
+from resilience.degradation.levels import DegradationLevel
 from resilience.events import Heartbeat, Report
 from tests.browser.test_live import fail, live
 from tray.app import Running

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from resilience.degradation import DegradationLevel
+from resilience.degradation.levels import DegradationLevel
 from tests.dashboard.conftest import Caller
 
 GOOD = {"type": "TimeoutError", "message": "late", "component": "gpt-5.2", "operation": "ask"}

@@ -10,9 +10,12 @@ from typing import Any
 import pytest
 
 import resilience
-from resilience.circuit import CircuitBreaker, CircuitBreakerOpenError, CircuitState
-from resilience.client import Agent
-from resilience.degradation import DegradationLevel
+from resilience.agent.client import Agent
+from resilience.circuit.breaker import CircuitBreaker, CircuitBreakerOpenError, CircuitState
+from resilience.core.inputs import ProbeTold
+from resilience.core.services import Probed
+from resilience.degradation.levels import DegradationLevel
+from resilience.events import CircuitReport, Heartbeat
 from tests.dashboard.conftest import Caller
 from tests.failing import fail, open_circuit
 from tray.app import Running, running
@@ -65,6 +68,25 @@ def test_a_circuit_that_one_agent_opens_holds_for_the_others(call: Caller, conne
     reaches(late.resilience.circuits.get_or_create("gpt-5.2"), CircuitState.OPEN)
     types = [event.type for event in call.winclaw.core.history.events(0, 100)]
     assert types.count("circuit.opened") == 1
+
+
+def test_agents_try_at_once_what_winclaws_probe_finds_well(call: Caller, connect: Callable[[str], Agent]) -> None:
+    """Before, they waited until the time of their open circuit was up. What another agent tries for itself tells them nothing."""
+    core, one = call.winclaw.core, connect("one")
+    breaker = one.resilience.circuits.get_or_create("gpt-5.2")
+    breaker.isolate()  # so that WinClaw hears at once that this agent uses it
+    breaker.reset()
+    shown(call, "CLOSED")
+    core.tell(ProbeTold("gpt-5.2", Probed(well=False, what="HTTP status 500", since=core.clock.now()))).result(10)
+    reaches(breaker, CircuitState.OPEN)
+    core.tell(ProbeTold("gpt-5.2", Probed(well=True, what="HTTP status 200", since=core.clock.now()))).result(10)
+    reaches(breaker, CircuitState.HALF_OPEN)
+    for state, change in (("OPEN", 1), ("HALF_OPEN", 2)):
+        said = CircuitReport(service="gpt-5.2", state=state, change=change, because="it burns", retry_after_s=60)
+        core.beat(Heartbeat(agent="other", pid=1, circuits=(said,))).result(10)
+        reaches(breaker, CircuitState.OPEN)
+    assert shown(call, "HALF_OPEN")["agent"] == "other"
+    assert breaker.state is CircuitState.OPEN
 
 
 def test_a_person_closes_isolates_and_releases_it_for_all(call: Caller, connect: Callable[[str], Agent]) -> None:

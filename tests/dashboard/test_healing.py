@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from resilience.core.inputs import HealTold
 from resilience.healing.diagnosis import Diagnosis, Impact
 from resilience.healing.heals import Heal, HealState
 from resilience.healing.policy import HealingActionType
@@ -25,12 +26,12 @@ def heal(number: int, state: HealState) -> Heal:
 @pytest.fixture
 def waiting(call: Caller) -> Heal:
     one = heal(1, HealState.WAITING)
-    call.winclaw.core.tell_heal(one).result(10)
+    call.winclaw.core.tell(HealTold(one)).result(10)
     return one
 
 
 def test_heals_are_listed_newest_first_for_agents_too(call: Caller, waiting: Heal) -> None:
-    call.winclaw.core.tell_heal(heal(2, HealState.HEALED)).result(10)
+    call.winclaw.core.tell(HealTold(heal(2, HealState.HEALED))).result(10)
     found = call("GET", "/api/v1/healing", headers=call.agent).json["healing"]
     assert [(one["id"], one["state"], one["seconds"]) for one in found] == [(2, "healed", 0.0), (1, "waiting", None)]
     assert "sk-proj" not in str(found)

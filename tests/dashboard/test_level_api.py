@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from resilience.degradation import DegradationLevel
+from resilience.core.inputs import Waiting
+from resilience.degradation.levels import DegradationLevel
 from tests.dashboard.conftest import Caller
 
 
@@ -28,7 +29,7 @@ def test_the_state_tells_what_the_rules_want_what_waits_and_what_a_context_may_h
 def test_leaving_safe_mode_previews_what_will_happen(call: Caller) -> None:
     core = call.winclaw.core
     core.set_level(DegradationLevel.SAFE_MODE, actor="test", origin="here").result(10)
-    core.tell_waiting({"gmail_api": 3, "twilio_api": 1}).result(10)
+    core.tell(Waiting({"gmail_api": 3, "twilio_api": 1})).result(10)
     auto = call("POST", "/api/v1/level", {"level": "auto"}, call.operator)
     assert auto.status == 409
     assert "Messages that are sent, little by little: 4 (gmail_api 3, twilio_api 1)." in auto.json["preview"]["will"]

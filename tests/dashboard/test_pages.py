@@ -11,10 +11,10 @@ from urllib.parse import urlencode
 
 import pytest
 
-from resilience.core import Core, CoreBusyError
-from resilience.degradation import DegradationLevel
+from resilience.core.core import Core, CoreBusyError
+from resilience.degradation.levels import DegradationLevel
 from resilience.events import Cause, Heartbeat, Report
-from resilience.journal import JournalError
+from resilience.journal.journal import JournalError
 from tests.dashboard.conftest import Answer, Caller
 
 FORM = "application/x-www-form-urlencoded"

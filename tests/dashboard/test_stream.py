@@ -12,7 +12,7 @@ import pytest
 from simple_websocket import Client, ConnectionClosed
 
 from dashboard.stream import PageSocket
-from resilience.degradation import DegradationLevel
+from resilience.degradation.levels import DegradationLevel
 from resilience.events import Report
 from tests.dashboard.conftest import Caller
 

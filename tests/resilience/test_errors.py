@@ -155,7 +155,7 @@ def test_the_classifier_loads_no_network_library() -> None:
         "import sys, types\n"
         "package = sys.modules['resilience'] = types.ModuleType('resilience')\n"  # without the rest of the library
         f"package.__path__ = [{str(Path(resilience.errors.__file__).parent)!r}]\n"
-        "import resilience.errors, resilience.classification\n"
+        "import resilience.errors, resilience.classification.classifier\n"
         "heavy = {'asyncio', 'ssl', 'http', 'requests', 'httpx', 'aiohttp', 'openai', 'sqlite3', 'subprocess', 'email'}\n"
         "print(*heavy & set(sys.modules))"
     )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from resilience.degradation import DegradationLevel, Standing
-from resilience.state import Notice, State
+from resilience.core.notices import Notice
+from resilience.core.state import State
+from resilience.degradation.levels import DegradationLevel, Standing
 
 
 def a_state(level: DegradationLevel = DegradationLevel.FULL, *, pinned: bool = False, needs: int = 0, cause: str = "Because.") -> State:

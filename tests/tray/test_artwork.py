@@ -6,7 +6,7 @@ from itertools import combinations
 import pytest
 from PIL import Image, ImageChops
 
-from resilience.degradation import DegradationLevel
+from resilience.degradation.levels import DegradationLevel
 from tray.artwork import SIZES, draw, ico_bytes
 
 

@@ -24,8 +24,9 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
 
 
 def test_headless_says_so_in_one_clear_line(program: Program) -> None:
-    said = [line for line in program.said.splitlines() if "No tray icon" in line]
-    assert said == ["No tray icon (it was asked for); the way in is: winclaw open. Stop with Ctrl-C."]
+    said = "No tray icon (it was asked for); the way in is: winclaw open. Stop with Ctrl-C."
+    assert program.line("No tray icon") == said
+    assert program.said.count(said) == 1
 
 
 def test_status_in_words_and_as_json(program: Program) -> None:

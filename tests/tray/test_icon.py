@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from resilience.degradation import DegradationLevel
-from resilience.state import State
+from resilience.core.state import State
+from resilience.degradation.levels import DegradationLevel
 from tests.tray.states import a_state
 from tray import desktop
 from tray.menu import Choose, OpenDashboard, Quit

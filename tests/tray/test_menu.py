@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from resilience.degradation import DegradationLevel
+from resilience.degradation.levels import DegradationLevel
 from tests.tray.states import a_state
 from tray.menu import Choose, Item, OpenDashboard, Quit, menu_items, status_line, tooltip
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from resilience import connect
+from resilience.config.settings import Settings
 from resilience.events import EventType
 from resilience.home import CONFIG
-from resilience.settings import Settings
 from tray.app import AlreadyRunningError, running
 from tray.config_watch import ConfigWatch
 from tray.startup import LAST_GOOD, settings_at_start

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageChops
 
-from resilience.degradation import DegradationLevel
+from resilience.agent.wire import UnreachableError, Wire
+from resilience.degradation.levels import DegradationLevel
 from resilience.home import ENDPOINT, read_json
-from resilience.wire import UnreachableError, Wire
 from tray.artwork import COLOURS
 
 pytestmark = pytest.mark.windows
@@ -87,6 +87,15 @@ class App:
         except OSError:
             return False
 
+    def pid(self) -> int:
+        """The number of the WinClaw that agents are told of, not of its guardian; 0 if there is none."""
+        return int((read_json(self.home / ENDPOINT) or {"pid": 0})["pid"])
+
+    def kill(self) -> None:
+        """Ends WinClaw as the Task Manager does; its guardian is left."""
+        end = "import os, sys; os.kill(int(sys.argv[1]), 9)"
+        subprocess.run([HERE / "py", "-c", end, str(self.pid())], check=True, timeout=60)
+
     def level(self) -> str:
         try:
             status, state = Wire(self.home).ask("GET", "/api/v1/state")
@@ -138,7 +147,7 @@ def choose(icon: tuple[int, int], share: float, name: str) -> None:
 SAFE_MODE, QUIT = 0.65, 0.89  # where these entries lie in the menu of seven lines, two of them thin
 
 
-def test_safe_mode_by_mouse_from_the_tray_with_a_toast_and_quit(app: App) -> None:
+def test_safe_mode_by_mouse_from_the_tray_with_a_toast_killed_and_back_and_quit(app: App) -> None:
     until(app.answers, 90)
     icon = find_icon(DegradationLevel.FULL)
     assert app.level() == "FULL"
@@ -147,7 +156,10 @@ def test_safe_mode_by_mouse_from_the_tray_with_a_toast_and_quit(app: App) -> Non
     before = screenshot("safe-mode")
     until(lambda: toast_in(screenshot("toast")), 20)
     assert before.size == (1280, 800)
-    icon = find_icon(DegradationLevel.SAFE_MODE)
+    killed = app.pid()
+    app.kill()
+    until(lambda: app.pid() not in (0, killed) and app.answers(), 60)
+    assert app.level() == "SAFE_MODE"
     until(lambda: not toast_in(screenshot("toast-gone")), 30)
     choose(find_icon(DegradationLevel.SAFE_MODE), QUIT, "menu-safe-mode")
     assert app.process.wait(30) == 0, (app.home.parent / "output.txt").read_text()

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resilience.classification import ErrorClassifier
+from resilience.classification.classifier import ErrorClassifier
 from resilience.clock import SystemClock
+from resilience.core.intake import record_of
 from resilience.detection.reading import Finding, OutputReader, as_report
 from resilience.events import Report
-from resilience.intake import record_of
 from resilience.redaction import Redactor
 
 

@@ -10,14 +10,15 @@ import pytest
 from msgspec.structs import replace
 
 import resilience
-from resilience.client import Agent
+from resilience.agent.client import Agent
+from resilience.config.settings import Service
+from resilience.core.inputs import Configuration
 from resilience.detection.policy import Probe
 from resilience.events import Heartbeat
 from resilience.healing.actions import Actions, OwnConfig
 from resilience.healing.heals import HealingAction, HealingResult
 from resilience.healing.policy import HealingActionType, SelfHealing
 from resilience.processes.policy import Process
-from resilience.settings import Service
 from resilience.testing import FakeClock
 from tests.resilience.processes.conftest import SLEEPER, House, until
 
@@ -70,7 +71,7 @@ def test_the_folders_of_a_cache_are_emptied_and_nothing_else(house: House, actio
         assert house.folder.drive  # only Windows refuses
     (journal := tmp_path / "home" / "logs").mkdir(parents=True)
     policy = SelfHealing(cache_folders={"x": (str(cache),), "home": (str(Path.home()),), "gone": (str(tmp_path / "gone"),), "own": (str(journal),)})
-    house.core.configure(replace(house.settings, self_healing=policy), "other", None).result(10)
+    house.core.tell(Configuration(replace(house.settings, self_healing=policy), "other", None)).result(10)
     assert possible(actions, "clear_cache")
     assert not possible(actions, "clear_cache", "y")
     result = do(actions, "clear_cache")

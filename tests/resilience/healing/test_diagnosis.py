@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from resilience.config.settings import Service
 from resilience.detection.policy import Probe
 from resilience.healing.diagnosis import Diagnosis, Trouble, diagnose
-from resilience.settings import Service
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SERVICES = {

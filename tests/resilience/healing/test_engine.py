@@ -9,20 +9,20 @@ from typing import Any
 
 import pytest
 
-from resilience.classification import ErrorClassifier
+from resilience.classification.classifier import ErrorClassifier
 from resilience.clock import SystemClock
-from resilience.control import TooLateError
-from resilience.core import Core
-from resilience.degradation import DegradationLevel
+from resilience.config.settings import Service, Settings
+from resilience.core.core import Core
+from resilience.core.inputs import ProbeTold, TooLateError
+from resilience.core.services import Probed
+from resilience.degradation.levels import DegradationLevel
 from resilience.events import Report
 from resilience.healing.engine import SelfHealingEngine
 from resilience.healing.heals import Heal, HealingAction, HealingResult, HealState
 from resilience.healing.policy import HealingActionType, HealingRule, SelfHealing
-from resilience.history import History
-from resilience.journal import Journal
+from resilience.journal.history import History
+from resilience.journal.journal import Journal
 from resilience.redaction import Redactor
-from resilience.services import Probed
-from resilience.settings import Service, Settings
 
 DEADLINE_S = 20
 
@@ -76,7 +76,7 @@ class Hospital:
         self.core.report([Report(type=kind, message="it failed", component=component, operation=operation)]).result(10)
 
     def unwell(self, name: str, well: bool = False) -> None:
-        self.core.tell_probe(name, Probed(well=well, since=self.clock.now(), what="refused")).result(10)
+        self.core.tell(ProbeTold(name, Probed(well=well, since=self.clock.now(), what="refused"))).result(10)
 
     def heal(self, state: HealState, number: int = 1) -> Heal:
         """Waits until the heal ``number`` is in ``state``."""

@@ -10,20 +10,20 @@ import pytest
 from msgspec.structs import replace
 
 from resilience import FaultIsolator, IsolatedError, Resilience
-from resilience.control import HowIsolated
-from resilience.core import Core
+from resilience.config.settings import Service, Settings
+from resilience.core.core import Core
+from resilience.core.inputs import Configuration, HealTold, HowIsolated
+from resilience.core.lanes import Lanes
 from resilience.events import Heartbeat, Report
 from resilience.healing.diagnosis import Diagnosis
 from resilience.healing.heals import Heal, HealState
 from resilience.healing.policy import HealingActionType
 from resilience.isolation.isolated import members
 from resilience.isolation.policy import Zone, in_two_zones
-from resilience.lanes import Lanes
 from resilience.processes.policy import Process
-from resilience.settings import Service, Settings
 from resilience.testing import FakeClock
+from tests.resilience.core.test_core import clock, core, start  # noqa: F401 -- fixtures
 from tests.resilience.processes.conftest import SLEEPER, House
-from tests.resilience.test_core import clock, core, start  # noqa: F401 -- fixtures
 
 SETTINGS = Settings(
     services={**Settings().services, "vector_store": Service(process="chroma")},
@@ -92,9 +92,9 @@ def test_a_verified_heal_ends_an_isolation_that_waits_for_one(core: Core, clock:
             id=1, rule="r", action=HealingActionType.RESET_CONNECTIONS, target=target, state=HealState.FAILED, trigger="",
             at=clock.now(), diagnosis=Diagnosis(pattern="r", component=target, root_cause=target),
         )  # fmt: skip
-        core.tell_heal(heal).result(10)
+        core.tell(HealTold(heal)).result(10)
         assert circuits(core)["gmail_api"] == ("ISOLATED" if target == "gmail_api" else "HALF_OPEN")
-        core.tell_heal(replace(heal, state=HealState.HEALED)).result(10)
+        core.tell(HealTold(replace(heal, state=HealState.HEALED))).result(10)
     assert circuits(core) == {"gmail_api": "HALF_OPEN", "twilio_api": "ISOLATED"}
 
 
@@ -125,7 +125,7 @@ def test_isolations_survive_a_restart(start: Callable[[], Core]) -> None:  # noq
 def test_the_processes_of_what_is_isolated_are_stopped_if_asked_and_come_back(tmp_path: Path) -> None:
     house = House(tmp_path, {"chroma": Process(command=SLEEPER, stop_timeout_s=1)})
     house.settings = Settings(processes=house.settings.processes, services=SETTINGS.services)
-    house.core.configure(house.settings, "other", None).result(10)
+    house.core.tell(Configuration(house.settings, "other", None)).result(10)
     try:
         house.start()
         first = house.becomes("chroma", "running")

@@ -15,20 +15,21 @@ import psutil
 import pytest
 from msgspec.structs import replace
 
-from resilience.classification import ErrorClassifier
+from resilience.classification.classifier import ErrorClassifier
 from resilience.clock import SystemClock
-from resilience.core import Core
+from resilience.config.settings import Settings
+from resilience.core.core import Core
+from resilience.core.inputs import Configuration
+from resilience.core.state import State
 from resilience.detection.prober import Prober
-from resilience.history import History
-from resilience.journal import Journal
+from resilience.journal.history import History
+from resilience.journal.journal import Journal
 from resilience.processes.identity import carriers
 from resilience.processes.policy import Process
 from resilience.processes.records import owner_of
 from resilience.processes.status import ProcessStatus
 from resilience.processes.supervisor import Supervisor
 from resilience.redaction import Redactor
-from resilience.settings import Settings
-from resilience.state import State
 
 DEADLINE_S = 30
 
@@ -88,7 +89,7 @@ class House:
         raise AssertionError(f"{name} is not {state}: {self.core.state.processes.get(name)}")
 
     def configure(self, **processes: Process) -> None:
-        self.core.configure(replace(self.settings, processes=processes), "other", None).result(10)
+        self.core.tell(Configuration(replace(self.settings, processes=processes), "other", None)).result(10)
 
     def ask(self, name: str, command: Any) -> None:
         self.supervisor.command(name, command, actor="test", origin="here").result(10)

@@ -9,7 +9,7 @@ import pytest
 
 from resilience.detection.flood import Collapser
 from resilience.detection.reading import Finding
-from resilience.history import ErrorFilter
+from resilience.journal.history import ErrorFilter
 from resilience.processes.following import Follower, OutputWatch
 from resilience.processes.output import OUTPUT, rotate, tail_of
 from tests.resilience.processes.conftest import House, process, python, until

@@ -14,9 +14,9 @@ from typing import Any
 import psutil
 import pytest
 
-from resilience.degradation import DegradationLevel
+from resilience.degradation.levels import DegradationLevel
 from resilience.detection.policy import Probe
-from resilience.history import ErrorFilter
+from resilience.journal.history import ErrorFilter
 from resilience.processes.identity import TOKEN, Identity, carriers
 from resilience.processes.meter import Meter
 from resilience.processes.output import OUTPUT

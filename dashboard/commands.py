@@ -1,0 +1,135 @@
+"""Commands of people, from the API and from the pages alike: checked, handed over, and on disk when they return."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from flask import g, request
+
+from dashboard.access import Access
+from dashboard.present.leaving import leaving_preview
+from dashboard.problems import Problem
+from resilience.core.core import Core
+from resilience.core.inputs import ConfirmationNeededError, HowIsolated, TooLateError
+from resilience.degradation.levels import DegradationLevel
+from resilience.healing.heals import Heal, HealState
+from resilience.processes.supervisor import Supervisor
+
+_COMMIT_S: Final = 10.0
+
+
+class Commands:
+    """What the current request's sender has done; who that is, and from where, goes into the audit log."""
+
+    def __init__(self, core: Core, access: Access, supervisor: Supervisor) -> None:
+        self._core, self._access, self._supervisor = core, access, supervisor
+
+    def level(self, word: str, confirm: str | None = None) -> None:
+        """Pins the level that ``word`` names, or hands the choice back to the rules (``auto``).
+
+        Raises:
+            Problem: 422, there is no such level; 409, leaving Safe Mode takes a confirmation and there is none, which is
+                then in the answer, with what leaving will do.
+        """
+        try:
+            chosen = None if word.lower() == "auto" else DegradationLevel.named(word)
+        except ValueError as error:
+            raise Problem(422, "No such level", f"{error}; or auto.", field="level") from error
+        now = self._core.state
+        confirmed = self._access.confirmed(now.standing.since, confirm)
+        try:
+            self._core.set_level(chosen, actor=_actor(), origin=_origin(), confirmed=confirmed).result(_COMMIT_S)
+        except ConfirmationNeededError:
+            raise Problem(
+                409, "Confirm first", "Leaving Safe Mode takes a confirmation: send it again with this token.",
+                preview=leaving_preview(now, chosen), confirm=self._access.confirmation(now.standing.since),
+            ) from None  # fmt: skip
+
+    def circuit(self, service: str, command: str, how: HowIsolated | None = None) -> None:
+        """Isolates, releases or resets a circuit; what is isolated may be a zone or a process, too.
+
+        Raises:
+            Problem: 404, there is no such circuit; 422, there is no such command.
+        """
+        match command:
+            case "isolate" | "release" | "reset":
+                done = self._core.switch_circuit(service[:200], command, actor=_actor(), origin=_origin(), how=how)
+            case _:
+                raise Problem(422, "No such command", "It is isolate, release or reset.", field="command")
+        try:
+            done.result(_COMMIT_S)
+        except KeyError as error:
+            raise Problem(404, "No such circuit", f"No agent has told of a service {service!r}.", field="service") from error
+
+    def process(self, name: str, command: str) -> None:
+        """Starts, stops or restarts a process.
+
+        Raises:
+            Problem: 404, there is no such process; 422, there is no such command.
+        """
+        match command:
+            case "start" | "stop" | "restart":
+                try:
+                    done = self._supervisor.command(name, command, actor=_actor(), origin=_origin())
+                except KeyError:
+                    raise _no_process(name) from None
+                done.result(_COMMIT_S)
+            case _:
+                raise Problem(422, "No such command", "It is start, stop or restart.", field="command")
+
+    def output(self, name: str) -> str:
+        """The last of a process's output, as text.
+
+        Raises:
+            Problem: 404, there is no such process.
+        """
+        try:
+            return self._supervisor.output(name)
+        except KeyError:
+            raise _no_process(name) from None
+
+    def heal(self, number: int) -> Heal:
+        """The heal of that number.
+
+        Raises:
+            Problem: 404, there is none, or it is too old to be kept.
+        """
+        heal = self._core.state.heals.get(number)
+        if heal is None:
+            raise Problem(404, "No such heal", f"There is no heal {number}, or it is too old to be kept.", field="id")
+        return heal
+
+    def decide(self, number: int, decision: str, confirm: str | None) -> None:
+        """Approves, rejects or dismisses a heal.
+
+        Raises:
+            Problem: 404, there is no such heal; 409, it does not wait for that, or approving takes a confirmation and there
+                is none, which is then in the answer; 422, there is no such decision.
+        """
+        heal = self.heal(number)
+        match decision:
+            case "approve" if heal.state is HealState.WAITING and not self._access.confirmed(heal.at, confirm):
+                raise Problem(
+                    409, "Confirm first", "Approving a heal takes a confirmation: send it again with this token.",
+                    preview=heal.view(), confirm=self._access.confirmation(heal.at),
+                )  # fmt: skip
+            case "approve" | "reject" | "dismiss":
+                done = self._core.decide_heal(number, decision, actor=_actor(), origin=_origin())
+            case _:
+                raise Problem(422, "No such decision", "It is approve, reject or dismiss.", field="decision")
+        try:
+            done.result(_COMMIT_S)
+        except TooLateError as error:
+            raise Problem(409, "Too late", f"{error}.", field="id") from error
+
+
+def _actor() -> str:
+    return "command line" if g.identity == "operator" else "dashboard"
+
+
+def _origin() -> str:
+    return request.remote_addr or ""
+
+
+def _no_process(name: str) -> Problem:
+    return Problem(404, "No such process", f"No process {name[:200]!r} is configured.", field="name")

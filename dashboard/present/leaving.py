@@ -1,0 +1,48 @@
+"""What leaving Safe Mode will do, said before it is done. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from resilience.core.state import State
+from resilience.degradation.levels import DegradationLevel, choose
+from resilience.degradation.loops import view as view_of_loops
+
+
+def leaving_preview(state: State, chosen: DegradationLevel | None) -> dict[str, Any]:
+    """What leaving Safe Mode for ``chosen`` (None: as the rules say) will do, in sentences."""
+    after = chosen or choose(state.standing, None, actor="preview", now=state.standing.since).wanted.level
+    alive = [agent.name for agent in state.agents.values() if agent.alive]
+    by = " by the rules" if chosen is None else ", pinned"
+    will = [f"The level becomes {after.title}{by}: {allowed_words(after)}."]
+    if chosen is None:
+        will += [f"No longer held: {one.cause}" for one in state.standing.wanted.latches]
+    views = view_of_loops(state.settings.loops, state.loops, after)
+    loops = [one["name"] for one in views if one["allowed"]]
+    paused = [one["name"] for one in views if one["allowed"] and one["state"] == "paused"]
+    will.append(f"Loops that may run: {_all_of(loops)}{f'; {_all_of(paused)} waited for it' if paused else ''}.")
+    waiting = dict(state.waiting)
+    if waiting and after.value < DegradationLevel.LIMITED_EXTERNAL.value:
+        by_channel = ", ".join(f"{channel} {count}" for channel, count in sorted(waiting.items()))
+        will.append(f"Messages that are sent, little by little: {sum(waiting.values())} ({by_channel}).")
+    elif waiting:
+        will.append(f"Messages that go on waiting: {sum(waiting.values())}.")
+    else:
+        will.append("No message waits to be sent.")
+    will.append(f"Agents that are told at once: {', '.join(alive)}." if alive else "No agent is connected just now.")
+    return {"level": after.name, "will": will, "agents": alive, "loops": loops, "waiting": waiting}
+
+
+def _all_of(names: list[str]) -> str:
+    return "none" if not names else f"all {len(names)}" if len(names) > 10 else ", ".join(names)
+
+
+def allowed_words(level: DegradationLevel) -> str:
+    """What ``level`` lets agents do, in a few words."""
+    return {
+        DegradationLevel.FULL: "agents may call every service, run code and write again",
+        DegradationLevel.DEGRADED_LLM: "everything but GPT-5.2 is allowed again",
+        DegradationLevel.LIMITED_EXTERNAL: "local work, code and shell are allowed again; no network, no mail, no browser",
+        DegradationLevel.MINIMAL: "only the core loop and the shell are allowed",
+        DegradationLevel.SAFE_MODE: "only reading is allowed",
+    }[level]

@@ -1,0 +1,52 @@
+"""Words, colours and shapes that all pages share. A shape tells the same as its colour, without it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Final
+
+from resilience.degradation.levels import DegradationLevel
+
+# (tone, shape): a tone is a colour, and the shape tells the same without it.
+LEVELS: Final = {1: ("ok", "dot"), 2: ("warn", "tri"), 3: ("warn", "diamond"), 4: ("bad", "sq"), 5: ("safe", "shield")}
+SEVERITIES: Final = {
+    "DEBUG": ("off", "dash"), "INFO": ("info", "ring"), "WARNING": ("warn", "tri"), "ERROR": ("bad", "sq"),
+    "CRITICAL": ("bad", "oct"), "FATAL": ("bad", "cross"),
+}  # fmt: skip
+SHAPES: Final = {"ok": "dot", "warn": "tri", "bad": "sq", "safe": "shield", "info": "ring", "off": "dash"}
+"""The shape of each tone; severities and levels tell more apart."""
+LEVEL_WORDS: Final = {
+    DegradationLevel.FULL: "Everything is allowed.",
+    DegradationLevel.DEGRADED_LLM: "Without GPT-5.2; the local model and the core loops go on.",
+    DegradationLevel.LIMITED_EXTERNAL: "Local work only: no mail, no phone, no browser.",
+    DegradationLevel.MINIMAL: "Only the core loop and the shell.",
+    DegradationLevel.SAFE_MODE: "Only reading.",
+}
+"""What each level means, in a line."""
+
+
+def when(at: str, now: datetime) -> str:
+    """An ISO 8601 moment in UTC, for pages without scripts: ``14:07:31 UTC``, with the date if it is not today's."""
+    today = at[:10] == f"{now.astimezone(UTC):%Y-%m-%d}"
+    return f"{at[11:19]} UTC" if today else f"{at[:10]} {at[11:16]} UTC"
+
+
+def level_title(name: str) -> str:
+    """``DEGRADED_LLM`` as people read it; a name that is no level stays."""
+    return DegradationLevel[name].title if name in DegradationLevel.__members__ else name.title()
+
+
+def mark(tone: str) -> tuple[str, str]:
+    """A tone with its shape."""
+    return tone, SHAPES[tone]
+
+
+def first_line(message: str, limit: int = 160) -> str:
+    """The first line of a text, cut with an ellipsis."""
+    first = message.strip().partition("\n")[0]
+    return first if len(first) <= limit else f"{first[: limit - 1]}…"
+
+
+def messages(count: int) -> str:
+    """How many messages wait, in words."""
+    return "1 message waits" if count == 1 else f"{count} messages wait"

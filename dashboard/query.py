@@ -1,0 +1,43 @@
+"""What a request's query asks for: filters and numbers, checked."""
+
+from __future__ import annotations
+
+from flask import request
+
+from dashboard.problems import Problem
+from resilience.context import ErrorSeverity
+from resilience.journal.history import ErrorFilter
+
+
+def error_filter() -> ErrorFilter:
+    """The filter in the current request's query.
+
+    Raises:
+        Problem: 422, with the parameter's name.
+    """
+    severity = request.args.get("severity") or None
+    if severity is not None and severity not in ErrorSeverity.__members__:
+        raise Problem(422, "No such severity", f"It is one of {', '.join(ErrorSeverity.__members__)}.", field="severity")
+    return ErrorFilter(
+        kind=request.args.get("kind") or None,
+        component=request.args.get("component") or None,
+        fingerprint=request.args.get("fingerprint") or None,
+        severity=ErrorSeverity[severity] if severity else None,
+        text=request.args.get("text") or None,
+        before=whole_number("before", 0) or None,
+    )
+
+
+def whole_number(name: str, default: int, *, least: int = 0, most: int = 2**62) -> int:
+    """The whole number in the query under ``name``.
+
+    Raises:
+        Problem: 422, with the parameter's name and its range.
+    """
+    text = request.args.get(name)
+    if text is None or text == "":
+        return default
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 20 else -1
+    if not least <= number <= most:
+        raise Problem(422, "Wrong number", f"{name} is a whole number from {least} to {most}.", field=name)
+    return number

@@ -1,0 +1,180 @@
+"""The wire between an agent and the tray: reports and heartbeats go up, the state comes down. Standard library only.
+
+Two daemon threads of the agent's process; nothing here is ever waited for by a call, and a tray that is not there is
+no error: reports stay in the spool, the last state known stays in force.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+from resilience import home
+from resilience.agent.spool import Spool, keep_refused
+from resilience.agent.wire import UnreachableError, Wire
+from resilience.clock import Clock
+
+_PAUSE_S: Final = (0.25, 0.5, 1.0, 2.0)
+_WAIT_S: Final = 25
+_log = logging.getLogger("winclaw.agent")
+
+
+class Link:
+    """One agent's connection to the tray of this machine.
+
+    Args:
+        agent: the agent's name. folder: WINCLAW_HOME. heartbeat_s: seconds between two signs of life.
+        on_state: called with each answer that brings a new state, on a thread of the link.
+        news: what a heartbeat tells beside being one. untold: given that back, where nobody took it.
+        look: called now and then; it gives the seconds after which it wants to be called again, at the latest.
+    """
+
+    def __init__(
+        self,
+        agent: str,
+        folder: Path,
+        spool: Spool,
+        clock: Clock,
+        on_state: Callable[[dict[str, Any]], None],
+        news: Callable[[], dict[str, Any]],
+        untold: Callable[[dict[str, Any]], None],
+        look: Callable[[], float | None],
+        heartbeat_s: float = 5.0,
+    ) -> None:
+        self._agent, self._folder, self._spool, self._clock = agent, folder, spool, clock
+        self._on_state, self._news, self._untold, self._look = on_state, news, untold, look
+        self._heartbeat_s = heartbeat_s
+        self._settings_id = ""
+        self.is_connected = False
+        """Whether WinClaw answered when it was asked last."""
+        self._beat_soon = False
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._delivered = threading.Condition()
+        self._up = Wire(folder)
+        self._down = Wire(folder)
+        self._threads = [
+            threading.Thread(target=target, name=f"winclaw-{what}", daemon=True)
+            for what, target in (("report", self._send_up), ("state", self._listen))
+        ]
+
+    def start(self) -> None:
+        """Starts both threads."""
+        for thread in self._threads:
+            thread.start()
+
+    def wake(self) -> None:
+        """Says that something waits in the spool."""
+        self._wake.set()
+
+    def beat_soon(self) -> None:
+        """Says that there is news for a heartbeat."""
+        self._beat_soon = True
+        self._wake.set()
+
+    def flush(self, timeout_s: float) -> bool:
+        """Waits until the spool is empty, at most ``timeout_s``; returns whether it is."""
+        self._wake.set()
+        with self._delivered:
+            return self._delivered.wait_for(lambda: not self._spool.waiting, timeout_s)
+
+    def stop(self) -> None:
+        """Says goodbye if the tray is there, and ends the threads."""
+        self._stopping.set()
+        self._wake.set()
+        self._down.end()
+        for thread in self._threads:
+            thread.join(2)
+
+    def _send_up(self) -> None:
+        failures, beat_s = 0, -self._heartbeat_s
+        while not self._stopping.is_set():
+            look_s = self._heartbeat_s
+            try:
+                if (soon_s := self._look()) is not None:
+                    look_s = max(soon_s, 0.05)
+                if self._beat_soon or self._clock.monotonic() - beat_s >= self._heartbeat_s:
+                    self._beat_soon = False
+                    self._beat(leaving=False)
+                    beat_s = self._clock.monotonic()
+                    self._spool.adopt()
+                self._deliver()
+                failures, pause_s = 0, min(self._heartbeat_s, look_s)
+            except UnreachableError:
+                self._beat_soon = True  # the first thing that a WinClaw that comes back is to hear
+                pause_s = _PAUSE_S[min(failures, len(_PAUSE_S) - 1)]
+                failures += 1
+            except Exception:  # a defect of ours must not end reporting
+                _log.exception("an unexpected fault while reporting to WinClaw")
+                pause_s = _PAUSE_S[-1]
+            if failures:
+                self._stopping.wait(min(pause_s, look_s))
+            else:
+                self._wake.wait(pause_s)
+                self._wake.clear()
+        with contextlib.suppress(UnreachableError):
+            self._deliver()
+            self._beat(leaving=True)
+        self._up.close()
+
+    def _beat(self, *, leaving: bool) -> None:
+        news, taken = self._news(), False
+        try:
+            beat = {"agent": self._agent, "pid": os.getpid(), "leaving": leaving, **news}
+            status, answer = self._up.ask("POST", "/api/v1/heartbeats", beat)
+            taken = status == 200
+            if not taken:
+                _log.warning("WinClaw refused a heartbeat: %s", answer.get("detail"))
+        finally:
+            if not taken:
+                self._untold(news)
+
+    def _deliver(self) -> None:
+        while lines := self._spool.peek():
+            self._deliver_one_batch(lines)
+            self._spool.acknowledge(lines)
+        with self._delivered:
+            self._delivered.notify_all()
+
+    def _deliver_one_batch(self, lines: list[bytes]) -> None:
+        status, answer = self._up.ask("POST", "/api/v1/errors", b"[" + b",".join(lines) + b"]")
+        if status in (400, 413, 422):  # one of them is bad: find it, deliver the others
+            if len(lines) > 1:
+                middle = len(lines) // 2
+                self._deliver_one_batch(lines[:middle])
+                self._deliver_one_batch(lines[middle:])
+            else:
+                _log.warning("WinClaw refused a report, kept in refused.jsonl: %s", answer.get("detail"))
+                keep_refused(self._folder / home.SPOOL, lines[0])
+        elif status != 200:
+            raise UnreachableError(f"HTTP status {status}")
+
+    def _listen(self) -> None:
+        failures, version = 0, -1
+        path = f"/api/v1/agents/{quote(self._agent, safe='')}/orders"
+        while not self._stopping.is_set():
+            try:
+                known = f"settings={self._settings_id}&version={version}"
+                status, answer = self._down.ask("GET", f"{path}?wait={_WAIT_S}&{known}", timeout_s=_WAIT_S + 10)
+                if status != 200:
+                    raise UnreachableError(f"HTTP status {status}")
+                failures, self.is_connected = 0, True
+                self._heartbeat_s = float(answer["policy"]["heartbeat_s"])
+                if answer["state"]["version"] != version:
+                    version = answer["state"]["version"]
+                    self._on_state(answer)
+                    self._settings_id = str(answer["policy"].get("settings_id", ""))
+            except UnreachableError:
+                self.is_connected = False
+                self._stopping.wait(_PAUSE_S[min(failures, len(_PAUSE_S) - 1)])
+                failures += 1
+            except Exception:
+                _log.exception("an unexpected fault while listening to WinClaw")
+                self._stopping.wait(_PAUSE_S[-1])
+        self._down.close()

@@ -1,0 +1,110 @@
+"""What an agent can do to heal (§6), and how it obeys WinClaw's orders: on a thread of its own, one after the other."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from resilience.core.orders import ANY
+from resilience.healing.memory import give_back
+from resilience.healing.policy import HealingActionType
+
+_MOST_KNOWN: Final = 1000
+_log = logging.getLogger("winclaw.agent")
+
+Healer = Callable[[], object]
+
+
+class AgentOrders:
+    """The healers of one process.
+
+    Args:
+        scale: multiplies how many calls to a service run at once for so many seconds, and says what it did.
+        news: called when there is something to tell: another healer, or an answer.
+    """
+
+    def __init__(self, scale: Callable[[str, float, float], str], news: Callable[[], None]) -> None:
+        self._scale, self._news = scale, news
+        self._healers: dict[tuple[str, str], list[Healer]] = {}
+        self._seen: dict[str, None] = {}
+        self._answers: list[dict[str, Any]] = []
+        self._changing = threading.Lock()
+        self._waiting: queue.SimpleQueue[Mapping[str, Any]] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def register(self, action: str, component: str, healer: Healer) -> None:
+        """Has ``healer()`` called when ``action`` is ordered for ``component``; several are called in order.
+
+        Raises:
+            ValueError: there is no such action, it is not one for agents, or the component has no fitting name.
+        """
+        possible = {"clear_cache", "reset_connections", "garbage_collect", "rollback_version", "reload_config", "restart_service"}
+        if action not in possible:
+            raise ValueError(f"{action!r} is no healing action that an agent can do; there are {', '.join(sorted(possible))}")
+        if not 0 < len(component) <= 150:
+            raise ValueError("a component's name has between 1 and 150 characters")
+        with self._changing:
+            self._healers.setdefault((action, component), []).append(healer)
+        self._news()
+
+    def reports(self) -> list[str]:
+        """What this process can do, as ``events.Heartbeat`` has it."""
+        with self._changing:
+            own = [f"{action}:{component}" for action, component in self._healers]
+        return [f"{HealingActionType.GARBAGE_COLLECT}:{ANY}", f"{HealingActionType.SCALE_RESOURCES}:{ANY}", *own][:200]
+
+    def take_answers(self) -> list[dict[str, Any]]:
+        """What became of orders since this was asked last."""
+        with self._changing:
+            answers, self._answers = self._answers[:200], self._answers[200:]
+        return answers
+
+    def give_back(self, answers: Sequence[dict[str, Any]]) -> None:
+        """Puts back what could not be told."""
+        with self._changing:
+            self._answers[:0] = answers
+
+    def take(self, orders: Sequence[Mapping[str, Any]]) -> None:
+        """Obeys those that are new; never waits."""
+        for order in orders:
+            if order["id"] in self._seen:
+                continue
+            self._seen[order["id"]] = None
+            while len(self._seen) > _MOST_KNOWN:
+                del self._seen[next(iter(self._seen))]
+            self._waiting.put(order)
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._obey_forever, name="winclaw-orders", daemon=True)
+                self._thread.start()
+
+    def _obey_forever(self) -> None:
+        while True:
+            order = self._waiting.get()
+            try:
+                what, done = self._obey(str(order["action"]), str(order["component"]), order["parameters"]), True
+            except Exception as error:  # a healer that fails is an answer like any other
+                _log.warning("the order %s for %s failed: %s", order["action"], order["component"], error, exc_info=True)
+                what, done = f"{type(error).__name__}: {error}", False
+            with self._changing:
+                self._answers.append({"id": order["id"], "done": done, "what": what[:1000]})
+            self._news()
+
+    def _obey(self, action: str, component: str, parameters: Mapping[str, Any]) -> str:
+        if action == HealingActionType.SCALE_RESOURCES:
+            return self._scale(component, float(parameters["scale"]), float(parameters["for_s"]))
+        with self._changing:
+            found = [
+                healer
+                for (one, of), healers in self._healers.items()
+                if one == action and (of in (component, ANY) or component == ANY)
+                for healer in healers
+            ]
+        said = [str(result) for healer in found if (result := healer()) is not None]
+        if action == HealingActionType.GARBAGE_COLLECT:
+            said.append(f"{give_back()} objects collected")
+        elif not found:
+            raise LookupError(f"nothing here can do {action} for {component}")
+        return "; ".join(said) or f"{len(found)} done"

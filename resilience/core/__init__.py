@@ -1,0 +1,1 @@
+"""The control plane's one owner: inputs are decided on, committed to the journal, then told."""

@@ -1,0 +1,91 @@
+"""Brings in what agents left on disk: reports of those that died, and how many messages wait in outboxes."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from resilience.agent.spool import Spool, keep_refused
+from resilience.core.core import Core, CoreBusyError
+from resilience.core.inputs import Waiting
+from resilience.core.intake import UnfitReportError, check
+from resilience.events import Report
+from resilience.journal.journal import JournalError
+from resilience.outbox.store import waiting_in
+from resilience.repeating import Repeating
+
+_EVERY_S: Final = 1.0
+_log = logging.getLogger("winclaw.collector")
+
+
+class Collector:
+    """Looks at start and every second: reports what is in abandoned spool files, and counts the messages that wait.
+
+    Args:
+        folder: where agents keep their spools. outboxes: where they keep their messages.
+    """
+
+    def __init__(self, folder: Path, outboxes: Path, core: Core) -> None:
+        self._folder, self._outboxes, self._core = folder, outboxes, core
+        self._seen: object = None
+        self._spool = Spool(folder)
+        self._decode = msgspec.json.Decoder(Report).decode
+        self._repeating = Repeating("collector", _EVERY_S, self._look)
+        self.start = self._repeating.start
+
+    def stop(self) -> None:
+        """Ends; what could not be brought in stays on disk."""
+        self._repeating.stop()
+        self._spool.close()
+
+    def _look(self) -> None:
+        try:
+            self.count_waiting()
+            self.collect()
+        except (CoreBusyError, JournalError, TimeoutError) as error:
+            _log.warning("abandoned reports have to wait: %s", error)
+
+    def count_waiting(self) -> None:
+        """Tells the core how many messages wait in outboxes, if their files have changed since the last look.
+
+        Raises:
+            CoreBusyError, JournalError: the core takes no more just now.
+        """
+        seen = []
+        for path in self._outboxes.glob("*.db*"):
+            with contextlib.suppress(OSError):  # it has just gone
+                stat = path.stat()
+                seen.append((path.name, stat.st_mtime_ns, stat.st_size))
+        seen.sort()
+        if seen != self._seen:
+            self._core.tell(Waiting(waiting_in(self._outboxes))).result(10)
+            self._seen = seen
+
+    def collect(self) -> int:
+        """Brings in everything that is abandoned now; returns how many reports.
+
+        Raises:
+            CoreBusyError, JournalError: the core takes no more just now; nothing is lost.
+        """
+        self._spool.adopt()
+        count = 0
+        while lines := self._spool.peek():
+            reports = [report for line in lines if (report := self._fit(line)) is not None]
+            self._core.report(reports).result(10)
+            self._spool.acknowledge(lines)
+            count += len(reports)
+        return count
+
+    def _fit(self, line: bytes) -> Report | None:
+        try:
+            report = self._decode(line)
+            check(report, self._core.clock.now(), self._core.max_age)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, UnfitReportError) as error:
+            _log.warning("an abandoned report is unfit, kept in refused.jsonl: %s", error)
+            keep_refused(self._folder, line)
+            return None
+        return report

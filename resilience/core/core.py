@@ -1,0 +1,413 @@
+"""The control plane: one thread owns the state, decides, commits, and only then tells the world.
+
+Everything that happens is an input; the inputs that are waiting are taken together, decided on in order, and written
+in one transaction. When it stands on disk the new state is shown, the events are published, and whoever waits is
+answered. One group is being written while the next one gathers, so throughput costs no durability.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any, Final
+
+import msgspec
+from msgspec.structs import replace
+
+from resilience.classification.classifier import ErrorClassifier
+from resilience.clock import Clock
+from resilience.config.settings import Settings
+from resilience.core.decisions import Decisions
+from resilience.core.inputs import (
+    Announcement,
+    Choice,
+    Configuration,
+    Errors,
+    HealDecision,
+    HealingDecision,
+    HowIsolated,
+    Input,
+    Look,
+    Switch,
+    Told,
+)
+from resilience.core.keeping import at_start, changed, everything, lives_so_far
+from resilience.core.lanes import Lanes
+from resilience.core.lives import begun, ended
+from resilience.core.notices import Notice, of_damage
+from resilience.core.services import CircuitCommand
+from resilience.core.state import State
+from resilience.degradation.levels import DegradationLevel
+from resilience.events import Event, EventType, Heartbeat, Report
+from resilience.isolation.policy import OTHERS, zone_by_component
+from resilience.journal.history import History, error_event
+from resilience.journal.journal import ErrorRecord, EventRecord, Journal, JournalError, Record, is_damage
+from resilience.redaction import Redactor
+
+MAX_WAITING: Final = 10_000
+"""Inputs of one zone that may wait for the journal; further ones are refused, so that a slow disk cannot fill the memory."""
+_GROUP: Final = 500
+_TICK_S: Final = 1.0
+_FORGET_EVERY_S: Final = 600.0
+
+_log = logging.getLogger("winclaw.core")
+
+
+class CoreBusyError(Exception):
+    """Too much is waiting for the journal already; nothing was taken. Try again after ``retry_after_s``."""
+
+    retry_after_s: Final = 1.0
+
+
+Subscriber = Callable[[tuple[Event, ...], State], None]
+
+
+class Core:
+    """The control plane's one owner. Its methods may be called from any thread and never wait, unless they say so.
+
+    Args:
+        journal: where things are committed; from now on the core's alone.
+        settings: what is in force at start; see ``configure``.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        history: History,
+        classifier: ErrorClassifier,
+        redactor: Redactor,
+        clock: Clock,
+        *,
+        settings: Settings | None = None,
+        settings_id: str = "",
+        notices: Sequence[Notice] = (),
+    ) -> None:
+        self.history, self.clock = history, clock
+        self._journal, self._decisions = journal, Decisions(classifier, redactor, clock)
+        before = lives_so_far(journal)
+        self.crashed_before = before.running
+        """Whether the WinClaw before this one ended without a goodbye."""
+        self._lives = begun(before, clock.now())
+        self._state = at_start(
+            journal, history, self._lives, clock, settings=settings or Settings(), settings_id=settings_id, notices=notices
+        )
+        self._notices = self._state.notices
+        self._unsaved = True  # whether the journal has yet to learn of the standing
+        self._waiting: Lanes[tuple[Input, Future[Any]]] = Lanes()
+        self._zones: Mapping[str, str] = zone_by_component(self._state.settings.zones)
+        self._subscribers: tuple[Subscriber, ...] = ()
+        self._submitting = threading.Lock()
+        self._changed = threading.Condition()
+        self._stopping = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._wake: asyncio.Event | None = None
+        self._thread = threading.Thread(target=self._main, name="core", daemon=True)
+        self._started = threading.Event()
+
+    # Asked from other threads.
+
+    @property
+    def max_age(self) -> timedelta:
+        """How long errors and events are kept."""
+        return timedelta(days=self._state.settings.retention.max_age_days)
+
+    @property
+    def state(self) -> State:
+        """The state as committed last."""
+        return self._state
+
+    def view(self) -> dict[str, Any]:
+        """The state as the API gives it now."""
+        return self._state.view(self.clock.now())
+
+    def report(self, reports: Sequence[Report]) -> Future[list[int]]:
+        """Stores errors; the future has their ids, in order, once they are on disk.
+
+        Raises:
+            CoreBusyError: too many inputs are waiting. The future raises JournalError if the disk refuses.
+        """
+        return self._submit(Errors(tuple(reports)))
+
+    def beat(self, heartbeat: Heartbeat) -> Future[None]:
+        """Takes a heartbeat; it is not journalled, unless the agent arrives or leaves."""
+        return self._submit(heartbeat)
+
+    def set_level(
+        self, level: DegradationLevel | None, *, actor: str, origin: str, confirmed: bool = False
+    ) -> Future[list[int]]:
+        """Pins ``level``, or hands the choice back to the rules (None); one road for tray, page, command line, API.
+
+        Args:
+            actor: who, for the audit log. origin: from where, e.g. an address.
+            confirmed: that a person has seen what leaving Safe Mode will do. The future raises
+                ConfirmationNeededError where this is needed and missing.
+        """
+        return self._submit(Choice(level, actor, origin, confirmed))
+
+    def switch_circuit(
+        self, service: str, command: CircuitCommand, *, actor: str, origin: str, how: HowIsolated | None = None
+    ) -> Future[list[int]]:
+        """Isolates, releases or closes a service's circuit, for all agents of this machine; isolates a zone or a process.
+
+        Args:
+            actor, origin: as for ``set_level``. The future raises KeyError if no agent has such a service.
+            how: for how long something is isolated, and what goes with it.
+        """
+        return self._submit(Switch(service, command, actor, origin, how or HowIsolated()))
+
+    def decide_heal(self, number: int, decision: HealingDecision, *, actor: str, origin: str) -> Future[list[int]]:
+        """Approves, rejects or dismisses a heal for a person.
+
+        Args:
+            actor, origin: as for ``set_level``. The future raises KeyError if there is no such heal, and TooLateError if
+                it does not wait for that.
+        """
+        return self._submit(HealDecision(number, decision, actor, origin))
+
+    def tell(self, an_input: Told) -> Future[list[int]]:
+        """Takes in what another part of WinClaw has to say: see ``inputs``."""
+        return self._submit(an_input)
+
+    def announce(self, type: EventType, component: str, **body: Any) -> Future[list[int]]:  # noqa: A002 -- the field's name
+        """Journals and publishes an event of the program's own life."""
+        return self._submit(Announcement(type, component, body))
+
+    def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
+        """Has ``subscriber(events, state)`` called on the core's thread after each commit; it must not block.
+
+        Returns a function that ends it. One that raises is logged, and called again next time.
+        """
+        self._subscribers = (*self._subscribers, subscriber)
+
+        def unsubscribe() -> None:
+            self._subscribers = tuple(one for one in self._subscribers if one is not subscriber)
+
+        return unsubscribe
+
+    def wait_for_change(self, version: int, timeout_s: float) -> State:
+        """Waits until the state is another than ``version``, or the time is up, or the core stops."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopping or self._state.version != version, timeout_s)
+            return self._state
+
+    def answers(self, within_s: float) -> bool:
+        """Whether the core's thread turns; waits up to ``within_s`` for it. What the disk does is not asked."""
+        turned = threading.Event()
+        if self._loop is None or self._loop.is_closed():
+            return False
+        self._loop.call_soon_threadsafe(turned.set)
+        return turned.wait(within_s)
+
+    def start(self) -> None:
+        """Starts the thread; returns when inputs are taken."""
+        self._thread.start()
+        self._started.wait()
+
+    def stop(self, timeout_s: float = 10.0) -> None:
+        """Writes what is waiting, closes the journal, ends the thread; waits up to ``timeout_s`` for it."""
+        if self._loop is not None and self._thread.is_alive():
+            with self._submitting:
+                self._stopping = True
+            self._loop.call_soon_threadsafe(self._awake)
+            self._thread.join(timeout_s)
+
+    def _submit(self, an_input: Input) -> Future[Any]:
+        future: Future[Any] = Future()
+        with self._submitting:  # so that nothing slips in behind the last look at what is waiting
+            if self._stopping or self._loop is None:
+                raise CoreBusyError("WinClaw is not running")
+            if not self._waiting.put(self._lane(an_input), (an_input, future), MAX_WAITING):
+                raise CoreBusyError(f"{MAX_WAITING} inputs are waiting for the journal already")
+        self._loop.call_soon_threadsafe(self._awake)
+        return future
+
+    def _lane(self, an_input: Input) -> str:
+        """Where an input waits: commands by themselves, heartbeats too, and errors by zone (§7.1)."""
+        match an_input:
+            case Errors(reports) if reports:
+                return f"zone:{self._zones.get(reports[0].component, OTHERS)}"
+            case Heartbeat():
+                return "heartbeats"
+            case _:
+                return ""
+
+    # From here on: the core's thread.
+
+    def _main(self) -> None:
+        asyncio.run(self._run())
+
+    def _awake(self) -> None:
+        assert self._wake is not None
+        self._wake.set()
+
+    async def _run(self) -> None:
+        self._loop, self._wake = asyncio.get_running_loop(), asyncio.Event()
+        self._started.set()
+        with ThreadPoolExecutor(1, thread_name_prefix="journal") as disk:
+            ticking = asyncio.create_task(self._tick(disk))
+            while self._waiting or not self._stopping:
+                if not self._waiting:
+                    self._wake.clear()
+                    if not self._waiting and not self._stopping:
+                        await self._wake.wait()
+                group = self._waiting.take(_GROUP)
+                try:
+                    await self._take(group, disk)
+                except Exception as error:  # a defect of ours: this group is answered, the core goes on
+                    _log.exception("the core could not take a group of inputs")
+                    for _, future in group:
+                        if not future.done():
+                            future.set_exception(error)
+            ticking.cancel()
+            await asyncio.gather(ticking, return_exceptions=True)
+            with self._changed:
+                self._changed.notify_all()
+            await self._loop.run_in_executor(disk, self._say_goodbye)
+
+    async def _tick(self, disk: ThreadPoolExecutor) -> None:
+        assert self._loop is not None
+        forgotten_s = self.clock.monotonic()
+        while True:
+            await asyncio.sleep(_TICK_S)
+            if not self._waiting:
+                self._waiting.put("", (Look(), Future()), MAX_WAITING)
+                self._awake()
+            if self.clock.monotonic() - forgotten_s >= _FORGET_EVERY_S:
+                before = self.clock.now() - self.max_age
+                try:
+                    max_mb = self._state.settings.retention.max_size_mb
+                    more = await self._loop.run_in_executor(disk, self._journal.forget, before, max_mb)
+                except Exception:
+                    _log.exception("old errors could not be deleted; trying again later")
+                    more = False
+                forgotten_s = forgotten_s if more else self.clock.monotonic()
+
+    def _say_goodbye(self) -> None:
+        try:
+            self._journal.commit([], {"lives": msgspec.to_builtins(ended(self._lives))})
+        except JournalError:
+            _log.exception("the journal could not be told that WinClaw ends as it should")
+        self._journal.close()
+
+    async def _take(self, group: list[tuple[Input, Future[Any]]], disk: ThreadPoolExecutor) -> None:
+        """One turn: decide, commit, publish, answer."""
+        state = self._state
+        records: list[Record] = []
+        answers: list[tuple[Future[Any], Exception | slice]] = []
+        for an_input, future in group:
+            try:
+                state, new = self._decided(state, an_input)
+            except Exception as error:  # this input's own fault: the others of the group go on
+                answers.append((future, error))
+                continue
+            answers.append((future, slice(len(records), len(records) + len(new))))
+            records.extend(new)
+        state, moved = self._decisions.judge(state)
+        records.extend(moved)
+        try:
+            ids, events = await self._commit(records, state, disk)
+        except JournalError as error:
+            self._refused(state, error)
+            for future, _ in answers:
+                future.set_exception(error)
+            return
+        self._publish(state, events)
+        for future, answer in answers:
+            if isinstance(answer, Exception):
+                future.set_exception(answer)
+            else:
+                future.set_result(ids[answer])
+
+    def _decided(self, state: State, an_input: Input) -> tuple[State, list[Record]]:
+        after, records = self._decisions.decide(state, an_input)
+        if isinstance(an_input, Configuration):
+            others = tuple(one for one in self._notices if one.name != "config")
+            self._notices = (*others, an_input.notice) if an_input.notice is not None else others
+        return after, records
+
+    async def _commit(
+        self, records: list[Record], state: State, disk: ThreadPoolExecutor
+    ) -> tuple[list[int], tuple[Event, ...]]:
+        assert self._loop is not None
+        self._unsaved |= state.standing is not self._state.standing
+        to_keep = changed(self._state, state)
+        if self._unsaved:
+            to_keep = {**to_keep, **everything(state, self._lives)}
+        if not records and not to_keep:
+            return [], ()
+        try:
+            written = await self._loop.run_in_executor(disk, self._journal.commit, records, to_keep)
+        except JournalError as error:
+            if not is_damage(error.__cause__):
+                raise
+            records = [*records, await self._set_aside(disk, error)]
+            to_keep = everything(state, self._lives)
+            written = await self._loop.run_in_executor(disk, self._journal.commit, records, to_keep)
+        self._unsaved = False
+        events = tuple(
+            error_event({"id": entry.id, **record._asdict()}) if isinstance(record, ErrorRecord)
+            else Event(entry.id, record.at, record.type, record.component, msgspec.json.decode(record.body))
+            for entry, record in zip(written, records, strict=True)
+            if entry.new
+        )  # fmt: skip
+        return [entry.id for entry in written], events
+
+    async def _set_aside(self, disk: ThreadPoolExecutor, error: JournalError) -> EventRecord:
+        """The journal proved damaged in use: puts it aside, begins a new one, and says so."""
+        assert self._loop is not None
+        self.history.close()  # on Windows a file that is open cannot be renamed
+        await self._loop.run_in_executor(disk, self._journal.start_anew, self.clock.now())
+        assert self._journal.set_aside is not None
+        notice = of_damage(self._journal.path.name, self._journal.set_aside.name)
+        self._notices = (*self._notices, notice)
+        _log.error("%s %s", notice.what, error)
+        file = str(self._journal.set_aside)
+        return self._decisions.records.event(EventType.JOURNAL_SET_ASIDE, "journal", message=notice.what, file=file)
+
+    def _refused(self, state: State, error: JournalError) -> None:
+        """The disk refuses. Nothing is acknowledged, but Safe Mode holds all the same, if only in memory."""
+        _log.error("%s", error)
+        standing = self._state.standing
+        if state.standing.level is DegradationLevel.SAFE_MODE:
+            standing = state.standing
+        notice = Notice(
+            name="journal",
+            what="WinClaw cannot write to its journal.",
+            cause=str(error),
+            action="Free some disk space or mend the folder's rights. Errors wait with the agents until then"
+            + ("; Safe Mode is on, but would not survive a restart." if self._unsaved else "."),
+        )
+        self._notices = (*(one for one in self._notices if one.name != notice.name), notice)
+        self._publish(replace(self._state, standing=standing), ())
+
+    def _publish(self, state: State, events: tuple[Event, ...]) -> None:
+        if events:  # written, so whatever kept the journal from being written is over
+            self._notices = tuple(one for one in self._notices if one.name != "journal")
+        if state.settings is not self._state.settings:
+            self._zones = zone_by_component(state.settings.zones)
+        state = replace(state, notices=self._notices)
+        is_news = _shown(state) != _shown(self._state)
+        with self._changed:
+            self._state = replace(state, version=self._state.version + is_news)
+            self._changed.notify_all()
+        if not is_news and not events:
+            return
+        for subscriber in self._subscribers:
+            try:
+                subscriber(events, self._state)
+            except Exception:
+                _log.exception("a listener of the core failed: %r", subscriber)
+
+
+def _shown(state: State) -> tuple[Any, ...]:
+    """What of the state is worth telling when it changes: not every heartbeat is."""
+    circuits = [(one.name, one.state, one.version) for one in state.services.circuits.values()]
+    agents = [(agent.name, agent.alive, agent.pid) for agent in state.agents.values()]
+    running = [(key, [(one.loop, one.state, one.running) for one in said.loops]) for key, said in state.loops.items()]
+    processes = [(one.name, one.state, one.run, one.ready, one.why) for one in state.processes.values()]
+    told = state.waiting, state.services.probes, state.heals, state.orders, state.isolations
+    return state.standing, state.notices, state.settings_id, circuits, agents, running, processes, told

@@ -1,0 +1,297 @@
+"""What the control plane makes of each input: the state after it, and what the journal is to hold of it.
+
+Nothing here waits, writes or tells; ``core`` does, with what comes out. Time comes from the clock that is passed in.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from types import MappingProxyType
+from typing import Final
+
+from msgspec.structs import replace
+
+from resilience.classification.classifier import ErrorClassifier
+from resilience.clock import Clock, as_text
+from resilience.core import orders
+from resilience.core.inputs import (
+    Announcement,
+    Choice,
+    Configuration,
+    ConfirmationNeededError,
+    Errors,
+    HealDecision,
+    HealTold,
+    HowIsolated,
+    Input,
+    Look,
+    OrderGiven,
+    ProbeTold,
+    ProcessTold,
+    Switch,
+    TooLateError,
+    Waiting,
+)
+from resilience.core.intake import record_of
+from resilience.core.presence import beaten, fallen_silent
+from resilience.core.records import Records
+from resilience.core.services import (
+    MAX_SERVICES,
+    AgentKey,
+    CircuitCommand,
+    circumstances,
+    commanded,
+    counted,
+    heard,
+    left_open,
+    probed,
+)
+from resilience.core.state import State, with_settings
+from resilience.degradation import loops
+from resilience.degradation.health import Count
+from resilience.degradation.levels import DegradationLevel, LevelPolicy, Standing, choose, followed
+from resilience.degradation.rules import demands
+from resilience.errors import is_below
+from resilience.events import EventType, Heartbeat
+from resilience.healing.heals import Heal, HealState, with_heal
+from resilience.isolation.isolated import BY_ITSELF, Isolated, members, without
+from resilience.journal.journal import ErrorRecord, Record
+from resilience.processes.status import ProcessStatus
+from resilience.redaction import Redactor
+
+_DECIDED: Final = {
+    "approve": (HealState.WAITING, HealState.APPROVED), "reject": (HealState.WAITING, HealState.REJECTED),
+    "dismiss": (HealState.ESCALATED, HealState.DISMISSED),
+}  # fmt: skip
+
+
+class Decisions:
+    """The decisions on inputs.
+
+    Args:
+        classifier: how reported errors are judged. redactor: takes secrets out of all that is kept.
+    """
+
+    def __init__(self, classifier: ErrorClassifier, redactor: Redactor, clock: Clock) -> None:
+        self._classifier, self._redactor, self._clock = classifier, redactor, clock
+        self.records = Records(redactor, clock)
+
+    def decide(self, state: State, an_input: Input) -> tuple[State, list[Record]]:
+        """The state after ``an_input``, and the records that it makes.
+
+        Raises:
+            ConfirmationNeededError: Safe Mode would be left without one. KeyError: there is no such circuit, or heal.
+            TooLateError: that heal does not wait for such a decision.
+        """
+        now = self._clock.now()
+        match an_input:
+            case Errors(reports):
+                records = [record_of(report, self._classifier, self._redactor, now) for report in reports]
+                state, changes = self._cut_off(self._tallied(state, records), records)
+                return state, [*records, *changes]
+            case Heartbeat():
+                return self._beat(state, an_input)
+            case Switch():
+                return self._switched(state, an_input)
+            case Choice():
+                return self._chosen(state, an_input)
+            case Configuration(settings, settings_id, _):
+                state = replace(state, settings_id=settings_id)
+                return state if settings is None else with_settings(state, settings), []
+            case Announcement(kind, component, body):
+                return state, [self.records.event(kind, component, **body)]
+            case Waiting(channels):
+                return replace(state, waiting=channels), []
+            case ProcessTold(name, status):
+                return replace(state, processes=MappingProxyType(self._processes(state, name, status))), []
+            case ProbeTold():
+                return self._probed(state, an_input)
+            case HealTold(heal):
+                return self._heal(state, heal)
+            case HealDecision():
+                return self._heal_decided(state, an_input)
+            case OrderGiven(key, order):
+                left = {name: one for name, one in state.orders.items() if name != key}
+                return replace(state, orders=MappingProxyType(left if order is None else {**left, key: order})), []
+            case Look():
+                return self._looked(state)
+
+    def judge(self, state: State) -> tuple[State, list[Record]]:
+        """The state after a look at the rules for the level (§5.2)."""
+        return self._moved(state, self._ruled(state, state.standing))
+
+    def _switched(self, state: State, asked: Switch) -> tuple[State, list[Record]]:
+        service, command, actor = asked.service, asked.command, asked.actor
+        said = self.records.event(EventType.COMMAND, service, asked=command, actor=actor, origin=asked.origin)
+        if command == "isolate":
+            state, changes = self._isolated(state, service, actor, asked.isolation)
+        elif service in state.isolations and (command == "release" or service in state.services.circuits):
+            state, changes = self._released(state, service, command, actor)
+        else:
+            state, changes = self._commanded(state, (service,), command, actor)
+        return state, [said, *changes]
+
+    def _chosen(self, state: State, asked: Choice) -> tuple[State, list[Record]]:
+        level, actor = asked.level, asked.actor
+        if state.standing.level is DegradationLevel.SAFE_MODE is not level and not asked.confirmed:
+            raise ConfirmationNeededError
+        word = level.name if level else "AUTO"
+        said = self.records.event(EventType.COMMAND, "level", asked=word, actor=actor, origin=asked.origin)
+        chosen = choose(state.standing, level, actor=actor, now=self._clock.now())
+        if chosen.wanted.counts_since != state.standing.wanted.counts_since:  # released: counts begin anew
+            state = replace(state, tally=state.tally._replace(buckets={}))
+        state, changes = self._moved(state, self._ruled(state, chosen))
+        return state, [said, *changes]
+
+    def _probed(self, state: State, told: ProbeTold) -> tuple[State, list[Record]]:
+        service, found = told.service, told.found
+        if found is not None:
+            found = replace(found, what=self._redactor.text(found.what))
+        services, changed = probed(
+            state.services, service, found, _alive(state), self._clock.now(), has_circuit=service in state.settings.services
+        )
+        return replace(state, services=services), [self.records.of_circuit(changed)] if changed is not None else []
+
+    def _heal_decided(self, state: State, asked: HealDecision) -> tuple[State, list[Record]]:
+        heal, (needed, becomes) = state.heals[asked.id], _DECIDED[asked.decision]
+        if heal.state is not needed:
+            raise TooLateError(f"heal {heal.id} is {heal.state.value}; there is nothing to {asked.decision}")
+        word = f"{asked.decision} heal {heal.id}"
+        said = self.records.event(EventType.COMMAND, heal.target, asked=word, actor=asked.actor, origin=asked.origin)
+        decided = replace(heal, state=becomes, actor=asked.actor)
+        if not decided.is_open:
+            decided = replace(decided, ended=decided.ended or self._clock.now())
+        state, changes = self._heal(state, decided)
+        return state, [said, *changes]
+
+    def _looked(self, state: State) -> tuple[State, list[Record]]:
+        """What time alone brings about: agents are lost, isolations end, circuits that nobody probes any more close."""
+        now, said = self._clock.now(), list[Record]()
+        agents, lost = fallen_silent(state.agents, self._clock.monotonic(), now, state.settings.agents.lost_after_s)
+        state = replace(state, agents=agents) if lost else state
+        for name in [name for name, one in state.isolations.items() if one.until is not None and one.until <= now]:
+            state, changes = self._released(state, name, "release", "WinClaw, for its time is over")
+            said += changes
+        services, closed = left_open(state.services, _alive(state), now)
+        state = replace(state, services=services)
+        said += [self.records.of_circuit(circuit) for circuit in closed]
+        for agent in lost:
+            state = replace(state, loops=loops.without(state.loops, agent.name))
+            said.append(self.records.event(EventType.AGENT_LOST, agent.name, pid=agent.pid, last_beat=as_text(agent.beat_at)))
+        return state, said
+
+    def _heal(self, state: State, heal: Heal) -> tuple[State, list[Record]]:
+        clean = self._redactor.text
+        heal = replace(heal, trigger=clean(heal.trigger), result=clean(heal.result), verification=clean(heal.verification))
+        state = replace(state, heals=with_heal(state.heals, heal))
+        said: list[Record] = list(self.records.of_heal(heal))
+        for name in {heal.target, heal.diagnosis.component} if heal.state is HealState.HEALED else ():
+            if name in state.isolations and state.isolations[name].until_healed:
+                state, changes = self._released(state, name, "release", f"heal {heal.id}")
+                said += changes
+        return state, said
+
+    def _isolated(self, state: State, component: str, actor: str, how: HowIsolated) -> tuple[State, list[Record]]:
+        now = self._clock.now()
+        services, processes = members(state.settings, component)
+        one = Isolated(
+            component=component, reason=self._redactor.text(how.reason or f"isolated by {actor}"), actor=actor, since=now,
+            until=now + timedelta(seconds=how.for_s) if how.for_s is not None else None, until_healed=how.until_healed,
+            services=services, processes=processes if how.stop_processes else (),
+        )  # fmt: skip
+        if len(state.isolations) < MAX_SERVICES or component in state.isolations:
+            state = replace(state, isolations=MappingProxyType({**state.isolations, component: one}))
+        return self._commanded(state, services, "isolate", actor, self._redactor.text(how.reason))
+
+    def _released(self, state: State, component: str, command: CircuitCommand, actor: str) -> tuple[State, list[Record]]:
+        left, services = without(state.isolations, component)
+        return self._commanded(replace(state, isolations=left), services, command, actor)
+
+    def _commanded(
+        self, state: State, services: Iterable[str], command: CircuitCommand, actor: str, reason: str = ""
+    ) -> tuple[State, list[Record]]:
+        said: list[Record] = []
+        for service in services:
+            after = commanded(state.services, service, command, actor, self._clock.now(), reason=reason)
+            if after is not None:
+                state = replace(state, services=after)
+                said.append(self.records.of_circuit(after.circuits[service]))
+        return state, said
+
+    def _cut_off(self, state: State, records: Sequence[ErrorRecord]) -> tuple[State, list[Record]]:
+        """Isolates what has an error of a kind that asks for it, if that is a service or a process."""
+        said: list[Record] = []
+        policy = state.settings.isolation
+        for one in records:
+            if not is_below(one.kind, policy.kinds) or one.component in state.isolations:
+                continue
+            if one.component in state.settings.services or one.component in state.settings.processes:
+                how = HowIsolated(
+                    f"{one.kind}: {one.message[:200]}", policy.release_after_s, stop_processes=policy.stop_processes
+                )
+                state, changes = self._isolated(state, one.component, BY_ITSELF, how)
+                said += changes
+        return state, said
+
+    def _processes(self, state: State, name: str, status: ProcessStatus | None) -> dict[str, ProcessStatus]:
+        if status is None:
+            return {other: known for other, known in state.processes.items() if other != name}
+        clean = self._redactor.text
+        shown = replace(
+            status, why=clean(status.why), needs_you=clean(status.needs_you), command=tuple(map(clean, status.command))
+        )
+        return {**state.processes, name: shown}
+
+    def _ruled(self, state: State, standing: Standing) -> Standing:
+        now, now_s = self._clock.now(), self._clock.monotonic()
+        found = circumstances(state.services, state.tally, now, now_s)
+        found.level_age_s = max((now - standing.since).total_seconds(), 0.0)
+        chosen = state.settings.degradation
+        policy = LevelPolicy(chosen.auto_degrade, chosen.auto_recover, chosen.recover_after_s)
+        return followed(standing, demands(state.rules, found), policy, now, now_s)
+
+    def _moved(self, state: State, standing: Standing) -> tuple[State, list[Record]]:
+        """The state with another standing; another level is an event."""
+        before = state.standing
+        if standing is before:
+            return state, []
+        state = replace(state, standing=standing)
+        if standing.level is before.level:
+            return state, []
+        by = "person" if standing.pinned else "rules"
+        change = {"from": before.level.name, "to": standing.level.name, "cause": standing.cause, "by": by}
+        return state, [self.records.event(EventType.LEVEL_CHANGED, "level", **change, latched=standing.latched)]
+
+    def _tallied(self, state: State, records: list[ErrorRecord]) -> State:
+        counts = Counter(name for one in records for name in {one.component, one.kind.partition(".")[0]} & state.counted)
+        if not counts:
+            return state
+        new = [(name, Count(errors=number)) for name, number in counts.items()]
+        return replace(state, tally=state.tally.with_counts(new, self._clock.monotonic()))
+
+    def _beat(self, state: State, beat: Heartbeat) -> tuple[State, list[Record]]:
+        now, now_s = self._clock.now(), self._clock.monotonic()
+        agents, news = beaten(state.agents, beat, now, now_s)
+        said: list[Record] = [self.records.event(news, beat.agent, pid=beat.pid)] if news else []
+        told = tuple(replace(one, because=self._redactor.text(one.because)) for one in beat.circuits)
+        services, changed = heard(state.services, replace(beat, circuits=told), now)
+        said += [self.records.of_circuit(circuit) for circuit in changed]
+        said += [
+            self.records.event(
+                EventType.AUDIT, one.service, agent=beat.agent, operation=one.operation, allowed=one.allowed, refused=one.refused
+            )
+            for one in beat.audit
+        ]
+        counts = [(name, count) for name, count in counted(state.services, services) if name in state.counted]
+        tally = state.tally.with_counts(counts, now_s) if counts else state.tally
+        doing = tuple(replace(one, because=self._redactor.text(one.because)) for one in beat.loops)
+        running = loops.heard(state.loops, replace(beat, loops=doing), now)
+        answered = tuple(replace(one, what=self._redactor.text(one.what)) for one in beat.orders)
+        given = orders.heard(state.orders, replace(beat, orders=answered)) if answered else state.orders
+        return replace(state, agents=agents, services=services, tally=tally, loops=running, orders=given), said
+
+
+def _alive(state: State) -> set[AgentKey]:
+    return {(agent.name, agent.pid) for agent in state.agents.values() if agent.alive}

@@ -1,0 +1,127 @@
+"""What reaches the control plane: everything that happens, and everything that somebody commands, is one of these."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from resilience.config.settings import Settings
+from resilience.core.notices import Notice
+from resilience.core.orders import Order
+from resilience.core.services import CircuitCommand, Probed
+from resilience.degradation.levels import DegradationLevel
+from resilience.events import EventType, Heartbeat, Report
+from resilience.healing.heals import Heal
+from resilience.processes.status import ProcessStatus
+
+HealingDecision = Literal["approve", "reject", "dismiss"]
+
+
+class TooLateError(Exception):
+    """What was to be decided is decided already; the message says how."""
+
+
+class ConfirmationNeededError(Exception):
+    """Leaving Safe Mode takes a confirmation, and there was none; nothing has changed."""
+
+
+class Errors(Struct, frozen=True):
+    """Errors that were reported."""
+
+    reports: tuple[Report, ...]
+
+
+class Choice(Struct, frozen=True):
+    """A person chooses a level, or *Auto* (None)."""
+
+    level: DegradationLevel | None
+    actor: str
+    origin: str
+    confirmed: bool
+
+
+class HowIsolated(Struct, frozen=True):
+    """How something is isolated: why, for how many seconds (None: not by time), until a verified heal, with its processes."""
+
+    reason: str = ""
+    for_s: float | None = None
+    until_healed: bool = False
+    stop_processes: bool = False
+
+
+class Switch(Struct, frozen=True):
+    """A person commands a circuit, or isolates and releases a component; ``isolation`` says how."""
+
+    service: str
+    command: CircuitCommand
+    actor: str
+    origin: str
+    isolation: HowIsolated = HowIsolated()
+
+
+class Configuration(Struct, frozen=True):
+    """Other settings are in force; or (None) those of the file are not, and ``notice`` says why."""
+
+    settings: Settings | None
+    settings_id: str
+    notice: Notice | None
+
+
+class Announcement(Struct, frozen=True):
+    """Something happened in the program's own life."""
+
+    type: EventType
+    component: str
+    body: dict[str, Any]
+
+
+class Waiting(Struct, frozen=True):
+    """So many messages wait in the agents' outboxes, by channel."""
+
+    channels: dict[str, int]
+
+
+class ProcessTold(Struct, frozen=True):
+    """Where a supervised process stands now; None: it is no longer configured."""
+
+    name: str
+    status: ProcessStatus | None
+
+
+class ProbeTold(Struct, frozen=True):
+    """What WinClaw's own probe of a service finds now; None: it has none any more."""
+
+    service: str
+    found: Probed | None
+
+
+class HealTold(Struct, frozen=True):
+    """Where a heal stands now."""
+
+    heal: Heal
+
+
+class HealDecision(Struct, frozen=True):
+    """A person approves or rejects a heal that waits for it, or dismisses one that was left to people."""
+
+    id: int
+    decision: HealingDecision
+    actor: str
+    origin: str
+
+
+class OrderGiven(Struct, frozen=True):
+    """Agents are asked to do something; None: nobody waits for the answers to ``id`` any more."""
+
+    id: str
+    order: Order | None
+
+
+class Look(Struct, frozen=True):
+    """A look at the clock."""
+
+
+Told = Configuration | Waiting | ProcessTold | ProbeTold | HealTold | OrderGiven
+"""What the parts of WinClaw tell the core of their own accord."""
+Input = Told | Errors | Heartbeat | Choice | Switch | HealDecision | Announcement | Look

@@ -1,0 +1,119 @@
+"""From a report to a record: checked, redacted, classified, fingerprinted, ready for the journal. Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import msgspec
+
+from resilience.classification.classifier import ErrorClassifier
+from resilience.clock import as_text
+from resilience.context import ErrorSeverity, fingerprint
+from resilience.events import Cause, Report
+from resilience.journal.journal import ErrorRecord
+from resilience.redaction import MAX_DEPTH, Redactor
+
+CLOCK_TOLERANCE: Final = timedelta(hours=1)
+MAX_METADATA_BYTES: Final = 64_000
+MAX_CAUSES: Final = 20
+
+
+class UnfitReportError(ValueError):
+    """A report of the right shape that cannot be taken all the same; ``field`` is the culprit."""
+
+    def __init__(self, field: str, what: str) -> None:
+        super().__init__(what)
+        self.field = field
+
+
+def check(report: Report, now: datetime, max_age: timedelta) -> None:
+    """What a shape cannot say of a report: its time is plausible, its metadata and causes have bounds.
+
+    Args:
+        max_age: how long errors are kept; an older one would be deleted at once.
+
+    Raises:
+        UnfitReportError: with the field.
+    """
+    if report.at is not None and report.at > now + CLOCK_TOLERANCE:
+        raise UnfitReportError("at", f"{report.at.isoformat()} is in the future; the time here is {now.isoformat()}.")
+    if report.at is not None and report.at < now - max_age:
+        what = f"{report.at.isoformat()} is longer ago than errors are kept ({max_age.days} days)."
+        raise UnfitReportError("at", what)
+    link: Report | Cause | None = report
+    place = ""
+    for _ in range(MAX_CAUSES):
+        if link is None:
+            return
+        if link.metadata:
+            _check_metadata(link.metadata, f"{place}metadata")
+        link, place = link.cause, f"{place}cause."
+    if link is not None:
+        raise UnfitReportError(place[:-1], f"A chain of causes has at most {MAX_CAUSES} links.")
+
+
+def _check_metadata(metadata: dict[str, Any], field: str) -> None:
+    if _depth(metadata) > MAX_DEPTH:
+        raise UnfitReportError(field, f"Metadata nests at most {MAX_DEPTH} levels.")
+    encoded = msgspec.json.encode(metadata)
+    if len(encoded) > MAX_METADATA_BYTES:
+        raise UnfitReportError(field, f"Metadata has at most {MAX_METADATA_BYTES} bytes.")
+    if b"\\u0000" in encoded:
+        raise UnfitReportError(field, "Metadata holds a NUL character.")
+
+
+def _depth(value: Any) -> int:
+    depth, level = 0, [value]
+    while level and depth <= MAX_DEPTH:
+        depth += 1
+        level = [
+            inner
+            for item in level
+            if isinstance(item, (dict, list))
+            for inner in (item.values() if isinstance(item, dict) else item)
+        ]
+    return depth
+
+
+def record_of(report: Report, classifier: ErrorClassifier, redactor: Redactor, now: datetime) -> ErrorRecord:
+    """What is stored of ``report``, which arrived at ``now``."""
+    verdict = classifier.classify_report(msgspec.to_builtins(report))
+    message = redactor.text(report.message)
+    error_type = verdict.error_class.__name__
+    component, operation = redactor.text(report.component), redactor.text(report.operation)
+    return ErrorRecord(
+        at=as_text(report.at or now),
+        received_at=as_text(now),
+        kind=verdict.error_class.kind,
+        type=error_type,
+        severity=(ErrorSeverity[report.severity] if report.severity else verdict.severity).value,
+        impact=verdict.impact.name,
+        component=component,
+        operation=operation,
+        agent=redactor.text(report.agent or ""),
+        fingerprint=fingerprint(verdict.error_class.kind, component, operation, error_type, message),
+        message=message,
+        is_transient=verdict.is_transient,
+        recovery_strategy=str(verdict.recovery_strategy),
+        reason=redactor.text(verdict.reason),
+        key=report.key,
+        detail=msgspec.json.encode(_detail(report, redactor)),
+    )
+
+
+def _detail(report: Report | Cause, redactor: Redactor) -> dict[str, Any]:
+    """The stack, the causes and the metadata; a cause repeats the shape, under its own type and message."""
+    detail: dict[str, Any] = {}
+    if report.stack:
+        detail["stack"] = redactor.text(report.stack)
+    if report.metadata:
+        detail["metadata"] = redactor.value(report.metadata)
+    if report.cause is not None:
+        cause = report.cause
+        detail["cause"] = {
+            "type": redactor.text(cause.type),
+            "message": redactor.text(cause.message),
+            **_detail(cause, redactor),
+        }
+    return detail

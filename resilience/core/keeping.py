@@ -1,0 +1,109 @@
+"""What of the state the journal keeps, and the state that a WinClaw begins with because an earlier one has kept it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from operator import attrgetter
+from types import MappingProxyType
+from typing import Any, Final
+
+import msgspec
+from msgspec.structs import replace
+
+from resilience.clock import Clock, as_text
+from resilience.config.settings import Settings
+from resilience.core.lives import CRASHES, WITHIN, Lives, is_crash_loop
+from resilience.core.notices import Notice
+from resilience.core.services import ServiceCircuit, Services
+from resilience.core.state import State, with_settings
+from resilience.degradation.health import Count
+from resilience.degradation.levels import DegradationLevel, Latch, Standing, at_first, held
+from resilience.healing.heals import Heal
+from resilience.isolation.isolated import Isolated
+from resilience.journal.history import History
+from resilience.journal.journal import Journal
+
+
+def _unwell(circuits: Mapping[str, ServiceCircuit]) -> Any:
+    return msgspec.to_builtins([one for one in circuits.values() if one.state != "CLOSED"])
+
+
+def _values(parts: Mapping[Any, Any]) -> Any:
+    return msgspec.to_builtins(list(parts.values()))
+
+
+# Each part by the name under which it is kept: where it stands in the state, and how it is written.
+_PARTS: Final[dict[str, tuple[Callable[[State], Any], Callable[[Any], Any]]]] = {
+    "standing": (attrgetter("standing"), msgspec.to_builtins), "circuits": (attrgetter("services.circuits"), _unwell),
+    "isolations": (attrgetter("isolations"), _values), "heals": (attrgetter("heals"), _values),
+}  # fmt: skip
+
+
+def changed(before: State, after: State) -> dict[str, Any]:
+    """Those parts that are others than before, as the journal keeps them."""
+    return {name: write(part(after)) for name, (part, write) in _PARTS.items() if part(after) is not part(before)}
+
+
+def everything(state: State, lives: Lives) -> dict[str, Any]:
+    """All that is kept."""
+    return {"lives": msgspec.to_builtins(lives), **{name: write(part(state)) for name, (part, write) in _PARTS.items()}}
+
+
+def lives_so_far(journal: Journal) -> Lives:
+    """How the WinClaws before this one have ended."""
+    return msgspec.convert(journal.state("lives") or {}, Lives)
+
+
+def at_start(
+    journal: Journal,
+    history: History,
+    lives: Lives,
+    clock: Clock,
+    *,
+    settings: Settings,
+    settings_id: str,
+    notices: Sequence[Notice],
+) -> State:
+    """The state to begin with: what the journal has kept, under these settings, with the errors of the window counted."""
+    circuits = msgspec.convert(journal.state("circuits") or [], list[ServiceCircuit])
+    isolations = msgspec.convert(journal.state("isolations") or [], list[Isolated])
+    heals = msgspec.convert(journal.state("heals") or [], list[Heal])
+    begin = State(
+        standing=_standing(journal, lives, clock),
+        services=Services(MappingProxyType({one.name: one for one in circuits})),
+        isolations=MappingProxyType({one.component: one for one in isolations}),
+        heals=MappingProxyType({one.id: one for one in heals}),
+        notices=tuple(notices), settings_id=settings_id,
+        # It begins at the time of day, so that an agent does not take a restart for what it knows already.
+        version=int(clock.now().timestamp() * 1000),
+    )  # fmt: skip
+    return _recounted(with_settings(begin, settings), history, clock)
+
+
+def _standing(journal: Journal, lives: Lives, clock: Clock) -> Standing:
+    """The standing that the journal knows; Safe Mode where a damaged one does not tell, or WinClaw keeps crashing."""
+    now = clock.now()
+    known = journal.state("standing")
+    if known is None and journal.set_aside is not None:
+        known = (journal.salvaged or {}).get("standing")
+        if known is None:
+            cause = "The journal was damaged, and with it the record of whether Safe Mode was on."
+            return held(at_first(now), Latch("journal_damage", DegradationLevel.SAFE_MODE, cause, now), now)
+    standing = at_first(now) if known is None else msgspec.convert(known, Standing)
+    quiet = dataclasses.replace(standing.wanted, quiet_since_s=None, rises_at=None)  # another life, another monotonic clock
+    standing = dataclasses.replace(standing, wanted=quiet)
+    if is_crash_loop(lives, standing.wanted.counts_since):
+        cause = f"WinClaw crashed {CRASHES} times in {WITHIN.seconds // 60} minutes."
+        standing = held(standing, Latch("crash_loop", DegradationLevel.SAFE_MODE, cause, now), now)
+    return standing
+
+
+def _recounted(state: State, history: History, clock: Clock) -> State:
+    """The state with the errors counted that the window holds already, so that a restart forgets none."""
+    now, window = clock.now(), timedelta(seconds=state.tally.window_s)
+    since = max(now - window, state.standing.wanted.counts_since or now - window)
+    counts = history.counts_since(as_text(since), state.counted)
+    new = [(name, Count(errors=number)) for name, number in counts.items()]
+    return replace(state, tally=state.tally.with_counts(new, clock.monotonic()))

@@ -1,0 +1,64 @@
+"""What waits for the user: what is wrong, why, and what to do. Pure."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from resilience.core.services import Probed
+from resilience.healing.heals import Heal, HealState
+from resilience.isolation.isolated import Isolated
+from resilience.processes.status import ProcessStatus
+from resilience.processes.supervision import ProcessState
+
+
+class Notice(Struct, frozen=True, kw_only=True):
+    """Something that is wrong with WinClaw itself and waits for its user: what, why, and what to do."""
+
+    name: str
+    what: str
+    cause: str
+    action: str
+
+
+def of_process(process: ProcessStatus) -> Notice:
+    """What is said of a process that only a person can help."""
+    if process.state is ProcessState.FAILED:
+        what, action = f"The process {process.name} has failed.", "Mend the cause, then start it again on the page Processes."
+    else:
+        what, action = f"The process {process.name} cannot start.", "End the other program, or give one of them another port."
+    cause = f"{process.needs_you[:1].upper()}{process.needs_you[1:]}."
+    return Notice(name=f"process:{process.name}", what=what, cause=cause, action=action)
+
+
+def of_isolation(one: Isolated) -> Notice:
+    """What is said of something that WinClaw has isolated by itself."""
+    by_itself = f" It ends by itself at {one.until:%H:%M} UTC." if one.until is not None else ""
+    return Notice(
+        name=f"isolated:{one.component}", what=f"{one.component} was isolated.", cause=f"{one.reason}.",
+        action=f"Look at it, then release it on the page Circuits.{by_itself}",
+    )  # fmt: skip
+
+
+def of_heal(heal: Heal) -> Notice:
+    """What is said of a heal that waits for a person."""
+    if heal.state is HealState.WAITING:
+        what = f"A heal of {heal.target} waits for your approval: {heal.action.value.replace('_', ' ')}."
+        return Notice(name=f"heal:{heal.id}", what=what, cause=heal.trigger, action="Approve or reject it on the page Healing.")
+    what, cause = f"{heal.target} could not be healed.", f"{heal.trigger} {heal.verification}"
+    return Notice(name=f"heal:{heal.id}", what=what, cause=cause, action="Mend it, then dismiss this on the page Healing.")
+
+
+def of_probe(name: str, probe: Probed) -> Notice:
+    """What is said of a probe that fails and belongs to no service."""
+    cause = f"{probe.what[:1].upper()}{probe.what[1:]}."
+    return Notice(name=f"probe:{name}", what=f"{name} is not well.", cause=cause, action="Mend the cause; this goes by itself.")
+
+
+def of_damage(file: str, kept_as: str) -> Notice:
+    """What is said of a journal that was set aside; both are names of files."""
+    return Notice(
+        name="journal_set_aside",
+        what="The journal was damaged. It was set aside, and a new one begun.",
+        cause=f"{file} could not be read any more; it is kept as {kept_as}.",
+        action="Check the disk. What agents have not had acknowledged, they send again.",
+    )

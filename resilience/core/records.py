@@ -1,0 +1,55 @@
+"""What the journal is to hold of what happens: events, without secrets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import msgspec
+
+from resilience.clock import Clock, as_text
+from resilience.core.services import ServiceCircuit
+from resilience.events import EventType
+from resilience.healing.heals import Heal, HealState
+from resilience.journal.journal import EventRecord
+from resilience.redaction import Redactor
+
+_OF_CIRCUITS: Final = {
+    "OPEN": EventType.CIRCUIT_OPENED, "HALF_OPEN": EventType.CIRCUIT_HALF_OPEN, "CLOSED": EventType.CIRCUIT_CLOSED,
+    "ISOLATED": EventType.CIRCUIT_ISOLATED,
+}  # fmt: skip
+_TOLD_OF_CIRCUITS: Final = ("because", "agent", "retry_after_s", "counts")
+_OF_HEALS: Final = {
+    HealState.WAITING: EventType.HEAL_WAITING, HealState.RUNNING: EventType.HEAL_STARTED,
+    HealState.ESCALATED: EventType.HEAL_ESCALATED,
+    **dict.fromkeys(
+        (HealState.HEALED, HealState.FAILED, HealState.REJECTED, HealState.EXPIRED, HealState.INTERRUPTED), EventType.HEAL_ENDED
+    ),
+}  # fmt: skip
+_TOLD_OF_HEALS: Final = (
+    "rule", "action", "attempt", "trigger", "diagnosis", "result", "verification", "side_effects", "seconds", "actor",
+)  # fmt: skip
+
+
+class Records:
+    """Makes the records of events."""
+
+    def __init__(self, redactor: Redactor, clock: Clock) -> None:
+        self._redactor, self._clock = redactor, clock
+
+    def event(self, kind: EventType, component: str, **body: Any) -> EventRecord:
+        """The record of an event that happens now."""
+        said = self._redactor.value(body)
+        return EventRecord(as_text(self._clock.now()), kind.value, self._redactor.text(component), msgspec.json.encode(said))
+
+    def of_circuit(self, circuit: ServiceCircuit) -> EventRecord:
+        """The record of a circuit that has changed."""
+        said = circuit.view(self._clock.now())
+        return self.event(_OF_CIRCUITS[circuit.state], circuit.name, **{name: said[name] for name in _TOLD_OF_CIRCUITS})
+
+    def of_heal(self, heal: Heal) -> Iterator[EventRecord]:
+        """The record of where a heal stands, where that is an event."""
+        if heal.state in _OF_HEALS:
+            said = heal.view()
+            told = {name: said[name] for name in _TOLD_OF_HEALS}
+            yield self.event(_OF_HEALS[heal.state], heal.target, heal=heal.id, outcome=heal.state.value, **told)

@@ -1,0 +1,278 @@
+"""The circuits of a machine, put together from what its agents report (§3). Pure: time comes in as an argument.
+
+An agent tells with each heartbeat what its circuits are, and how many changes each has seen by itself. A change that is
+new holds for all agents: they follow it, and what they follow they do not report as their own. Changes are taken in the
+order in which they arrive; the latest wins, but for an isolation, which only a person ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import datetime, timedelta
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from resilience.degradation.health import Circumstances, Count, ServiceHealth, Tally
+from resilience.events import CircuitReport, Heartbeat
+
+MAX_SERVICES = 500
+
+CircuitName = Literal["CLOSED", "OPEN", "HALF_OPEN", "ISOLATED"]
+CircuitCommand = Literal["reset", "isolate", "release"]
+AgentKey = tuple[str, int | None]
+"""An agent's name and the number of its process."""
+
+
+class Seen(Struct, frozen=True):
+    """What one agent said last of its circuit: how many changes, and its numbers."""
+
+    change: int
+    numbers: Mapping[str, float]
+
+
+class ServiceCircuit(Struct, frozen=True, kw_only=True):
+    """One service's circuit, as it holds for the machine.
+
+    ``agent`` opened or closed it, or nobody did (empty); ``until`` is when it may be probed. ``version`` grows with each
+    change, so that an agent knows what it has followed already. ``counts`` is what its window held then. ``unwell_since``
+    is when it left CLOSED.
+    """
+
+    name: str
+    state: CircuitName
+    since: datetime
+    because: str
+    agent: str = ""
+    pid: int | None = None
+    until: datetime | None = None
+    version: int = 0
+    counts: Mapping[str, int] = {}
+    unwell_since: datetime | None = None
+
+    def view(self, now: datetime) -> dict[str, Any]:
+        """The circuit as the API gives it; one whose time is up is being probed."""
+        left_s = max((self.until - now).total_seconds(), 0.0) if self.until is not None else None
+        return {
+            "name": self.name,
+            "healthy": self.state == "CLOSED",
+            "circuit": "HALF_OPEN" if self.state == "OPEN" and left_s == 0 else self.state,
+            "since": self.since.isoformat(),
+            "because": self.because,
+            "agent": self.agent,
+            "pid": self.pid,
+            "retry_after_s": left_s,
+            "counts": dict(self.counts),
+            "version": self.version,
+        }
+
+
+class Probed(Struct, frozen=True, kw_only=True):
+    """What WinClaw's own probe finds: ``since`` when it is so, and ``what``, for people."""
+
+    well: bool
+    since: datetime
+    what: str
+
+    def view(self) -> dict[str, Any]:
+        """The probe as the API gives it."""
+        return {"well": self.well, "since": self.since.isoformat(), "what": self.what}
+
+
+class Services(NamedTuple):
+    """Every circuit of the machine, what each agent said last of its own, by (agent, pid, service), and every probe."""
+
+    circuits: Mapping[str, ServiceCircuit] = MappingProxyType({})
+    seen: Mapping[tuple[str, int | None, str], Seen] = MappingProxyType({})
+    probes: Mapping[str, Probed] = MappingProxyType({})
+
+    def view(self, now: datetime) -> list[dict[str, Any]]:
+        """The services as the API gives them, with what the agents count: those that are unwell first."""
+        counted: dict[str, list[Mapping[str, float]]] = {}
+        for (_, _, service), one in self.seen.items():
+            counted.setdefault(service, []).append(one.numbers)
+        views = []
+        for circuit in self.circuits.values():
+            numbers = counted.get(circuit.name, [])
+            sums = {key: sum(one[key] for one in numbers) for key in ("calls", "failures", "rejected")}
+            worst = max((one["p95_ms"] for one in numbers if "p95_ms" in one), default=None)
+            probe = self.probes.get(circuit.name)
+            views.append({**circuit.view(now), **sums, "p95_ms": worst, "probe": probe.view() if probe is not None else None})
+        return sorted(views, key=lambda view: (view["healthy"], view["name"]))
+
+
+def heard(services: Services, beat: Heartbeat, now: datetime) -> tuple[Services, list[ServiceCircuit]]:
+    """The services after ``beat``, and the circuits that changed with it."""
+    if beat.leaving:
+        kept = {key: one for key, one in services.seen.items() if key[:2] != (beat.agent, beat.pid)}
+        return services._replace(seen=MappingProxyType(kept)), []
+    if not beat.circuits:
+        return services, []
+    circuits, seen = dict(services.circuits), dict(services.seen)
+    changed: list[ServiceCircuit] = []
+    for report in beat.circuits:
+        key = (beat.agent, beat.pid, report.service)
+        before = seen.get(key)
+        seen[key] = Seen(report.change, _numbers(report))
+        circuit = circuits.get(report.service)
+        if circuit is None:
+            if len(circuits) >= MAX_SERVICES:
+                continue
+            circuit = circuits[report.service] = _new(report.service, now)
+        if report.change > (before.change if before is not None else 0):
+            after = _followed(circuit, report, beat, now)
+            if after is not circuit:
+                circuits[report.service] = after
+                changed.append(after)
+    while len(seen) > 10 * MAX_SERVICES:
+        del seen[next(iter(seen))]
+    if changed or len(circuits) != len(services.circuits):  # else the very same, so that nobody stores it again
+        services = services._replace(circuits=MappingProxyType(circuits))
+    return services._replace(seen=MappingProxyType(seen)), changed
+
+
+def commanded(
+    services: Services, name: str, command: CircuitCommand, actor: str, now: datetime, *, reason: str = ""
+) -> Services | None:
+    """The services after a person's ``command``; None where it changes nothing.
+
+    Raises:
+        KeyError: no agent has reported such a service, and it is not to be isolated.
+    """
+    circuit = services.circuits.get(name)
+    if circuit is None:
+        if command != "isolate":
+            raise KeyError(name)
+        circuit = _new(name, now)
+    match command:
+        case "isolate":
+            after = _changed(circuit, "ISOLATED", f"isolated by {actor}{': ' if reason else ''}{reason}", now)
+        case "release":
+            after = _changed(circuit, "HALF_OPEN", f"released by {actor}", now) if circuit.state == "ISOLATED" else circuit
+        case "reset":
+            after = _changed(circuit, "CLOSED", f"closed by {actor}", now)
+    if after is circuit or (after.state, circuit.state) == ("CLOSED", "CLOSED"):
+        return None
+    return services._replace(circuits=MappingProxyType({**services.circuits, name: after}))
+
+
+def probed(
+    services: Services,
+    name: str,
+    found: Probed | None,
+    agents: Collection[AgentKey],
+    now: datetime,
+    *,
+    has_circuit: bool = True,
+) -> tuple[Services, ServiceCircuit | None]:
+    """The services after what the probe of ``name`` found, and its circuit if that changed with it.
+
+    A probe that fails opens a circuit. One that is well again lets agents try, who close it; where no agent is there that
+    would, it is closed. None: there is no such probe any more.
+
+    Args:
+        agents: those that are alive. has_circuit: whether it is a service, which has one.
+    """
+    if found is None:
+        return services._replace(probes=MappingProxyType({key: one for key, one in services.probes.items() if key != name})), None
+    before = services.probes.get(name)
+    since = before.since if before is not None and before.well is found.well else found.since
+    services = services._replace(probes=MappingProxyType({**services.probes, name: replace(found, since=since)}))
+    circuit = services.circuits.get(name)
+    if circuit is None:
+        if found.well or not has_circuit or len(services.circuits) >= MAX_SERVICES:
+            return services, None
+        circuit = _new(name, now)
+    after = circuit
+    if not found.well and circuit.state in ("CLOSED", "HALF_OPEN"):
+        after = _changed(circuit, "OPEN", f"its probe: {found.what}", now)
+    elif found.well and circuit.state == "OPEN" and _is_used(services, name, agents):
+        after = _changed(circuit, "HALF_OPEN", f"its probe: {found.what}", now)
+    elif found.well and circuit.state in ("OPEN", "HALF_OPEN") and not _is_used(services, name, agents):
+        after = _changed(circuit, "CLOSED", f"its probe: {found.what}", now)
+    if after is circuit:
+        return services, None
+    return services._replace(circuits=MappingProxyType({**services.circuits, name: after})), after
+
+
+def left_open(services: Services, agents: Collection[AgentKey], now: datetime) -> tuple[Services, list[ServiceCircuit]]:
+    """The services after closing each circuit that nobody is left to probe, though WinClaw's own probe is well."""
+    changed = [
+        _changed(circuit, "CLOSED", f"its probe: {probe.what}; no agent that uses it is left", now)
+        for name, probe in services.probes.items()
+        if probe.well and (circuit := services.circuits.get(name)) is not None and circuit.state in ("OPEN", "HALF_OPEN")
+        and not (circuit.until is not None and circuit.until > now) and not _is_used(services, name, agents)
+    ]  # fmt: skip
+    if not changed:
+        return services, []
+    circuits = {**services.circuits, **{circuit.name: circuit for circuit in changed}}
+    return services._replace(circuits=MappingProxyType(circuits)), changed
+
+
+def _is_used(services: Services, name: str, agents: Collection[AgentKey]) -> bool:
+    return any(service == name and (agent, pid) in agents for agent, pid, service in services.seen)
+
+
+def counted(before: Services, after: Services) -> list[tuple[str, Count]]:
+    """What agents have counted between two of their heartbeats: calls and failures by service."""
+    found = []
+    for key, seen in after.seen.items():
+        known = before.seen.get(key)
+        if known is seen:
+            continue
+        old = known.numbers if known is not None and known.numbers["calls"] <= seen.numbers["calls"] else {}
+        calls, failures = (int(seen.numbers[name] - old.get(name, 0)) for name in ("calls", "failures"))
+        if calls:
+            found.append((key[2], Count(calls=calls, failures=max(failures, 0))))
+    return found
+
+
+def circumstances(services: Services, tally: Tally, now: datetime, now_s: float) -> Circumstances:
+    """How the services are at ``now``, for the rules of the level; ``now_s`` is the monotonic time."""
+    found = Circumstances()
+    for view in services.view(now):
+        circuit = services.circuits[view["name"]]
+        count = tally.within_window(circuit.name, now_s)
+        unwell_s = (now - circuit.unwell_since).total_seconds() if circuit.unwell_since is not None else 0.0
+        found[circuit.name] = ServiceHealth(
+            circuit.name, view["healthy"], now, count.errors, view["p95_ms"] or 0.0, view["circuit"],
+            error_rate=count.failures / count.calls if count.calls else 0.0,
+            unhealthy_for_s=max(unwell_s, 0.0), because="" if view["healthy"] else circuit.because,
+        )  # fmt: skip
+    for name in tally.buckets:
+        if name not in found:
+            found[name] = ServiceHealth(name, True, now, tally.within_window(name, now_s).errors)
+    return found
+
+
+def _new(name: str, now: datetime) -> ServiceCircuit:
+    return ServiceCircuit(name=name, state="CLOSED", since=now, because="it has not opened yet")
+
+
+def _followed(circuit: ServiceCircuit, report: CircuitReport, beat: Heartbeat, now: datetime) -> ServiceCircuit:
+    if circuit.state == "ISOLATED" or report.state == "ISOLATED" or report.state == "DISABLED":
+        return circuit  # only a person ends an isolation, and what a program isolates, it isolates for itself
+    if report.state == circuit.state == "CLOSED":
+        return circuit
+    until = now + timedelta(seconds=report.retry_after_s) if report.retry_after_s is not None else None
+    after = _changed(circuit, report.state, report.because, now)
+    return replace(
+        after, agent=beat.agent, pid=beat.pid, until=until if report.state == "OPEN" else None, counts=report.counts
+    )
+
+
+def _changed(circuit: ServiceCircuit, state: CircuitName, because: str, now: datetime) -> ServiceCircuit:
+    # By the time of day, so that after a restart nobody takes a change for one that was followed already.
+    version = max(circuit.version + 1, int(now.timestamp() * 1000))
+    unwell_since = None if state == "CLOSED" else circuit.unwell_since or now
+    return ServiceCircuit(
+        name=circuit.name, state=state, since=now, because=because, version=version, unwell_since=unwell_since
+    )
+
+
+def _numbers(report: CircuitReport) -> dict[str, float]:
+    numbers = {"calls": report.calls, "failures": report.failures, "rejected": report.rejected, "p95_ms": report.p95_ms}
+    return {name: value for name, value in numbers.items() if value is not None}
+

@@ -1,0 +1,78 @@
+"""The loops in which agents work (§5.1): which may run at which level, and what their agents tell of them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from types import MappingProxyType
+from typing import Any, Final
+
+from msgspec import Struct
+
+from resilience.config.settings import Loop
+from resilience.degradation.levels import FEATURES, DegradationLevel
+from resilience.events import Heartbeat, LoopReport
+
+MAX_AGENTS: Final = 1000
+TIER_FEATURES: Final[Mapping[str, str]] = MappingProxyType(
+    {"basic": "enable_basic_loop", "core": "enable_core_loops", "all": "enable_all_loops"}
+)
+"""The flag (§5.2) that a loop of each tier needs."""
+UNKNOWN: Final = Loop(description="Not in the configuration, so it runs at FULL only")
+"""What holds for a loop that the configuration does not know."""
+_WORST: Final = ("stuck", "late", "paused", "running", "idle")
+
+
+class LoopsHeard(Struct, frozen=True):
+    """What one process of an agent said last of its loops, and when."""
+
+    at: datetime
+    loops: tuple[LoopReport, ...]
+
+
+Heard = Mapping[tuple[str, int | None], LoopsHeard]
+
+
+def heard(before: Heard, beat: Heartbeat, now: datetime) -> Heard:
+    """What is known after ``beat``; an agent that leaves takes its loops with it."""
+    key = (beat.agent, beat.pid)
+    if beat.leaving or not beat.loops:
+        return MappingProxyType({one: said for one, said in before.items() if one != key}) if key in before else before
+    after = {**before, key: LoopsHeard(now, beat.loops)}
+    while len(after) > MAX_AGENTS:
+        del after[min(after, key=lambda one: after[one].at)]
+    return MappingProxyType(after)
+
+
+def without(before: Heard, agent: str) -> Heard:
+    """What is known after ``agent`` was lost."""
+    return MappingProxyType({key: said for key, said in before.items() if key[0] != agent})
+
+
+def view(known: Mapping[str, Loop], said: Heard, level: DegradationLevel) -> list[dict[str, Any]]:
+    """The loops as the API gives them: those of the configuration in its order, then those that agents brought."""
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in known}
+    for (agent, pid), one in said.items():
+        for report in one.loops:
+            beat_at = None if report.beat_age_s is None else one.at - timedelta(seconds=report.beat_age_s)
+            rows.setdefault(report.loop, []).append(
+                {
+                    "agent": agent, "pid": pid, "state": report.state, "running": report.running, "runs": report.runs,
+                    "beats": report.beats, "beat_at": beat_at.isoformat() if beat_at else None, "because": report.because,
+                }
+            )  # fmt: skip
+    return [_row(name, known.get(name, UNKNOWN), agents, level) for name, agents in rows.items()]
+
+
+def _row(name: str, loop: Loop, agents: list[dict[str, Any]], level: DegradationLevel) -> dict[str, Any]:
+    feature = TIER_FEATURES[loop.tier]
+    states = [one["state"] for one in agents]
+    return {
+        "name": name, "tier": loop.tier, "description": loop.description, "feature": feature,
+        "allowed": FEATURES[level][feature],
+        "state": next((state for state in _WORST if state in states), "unused"),
+        "running": sum(one["running"] for one in agents), "runs": sum(one["runs"] for one in agents),
+        "beats": sum(one["beats"] for one in agents),
+        "beat_at": max((one["beat_at"] for one in agents if one["beat_at"]), default=None),
+        "stuck_after_s": loop.stuck_after_s, "max_run_s": loop.max_run_s, "max_depth": loop.max_depth, "agents": agents,
+    }  # fmt: skip

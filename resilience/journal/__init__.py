@@ -1,0 +1,1 @@
+"""Everything that matters, on disk: one writer, and readers beside it."""

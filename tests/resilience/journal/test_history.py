@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from resilience.clock import as_text
+from resilience.context import ErrorSeverity
+from resilience.journal.history import ErrorFilter, History
+from resilience.journal.journal import Journal
+from tests.resilience.records import NOW, an_error, an_event
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    opened = Journal(tmp_path / "journal.db", NOW)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def history(journal: Journal) -> Iterator[History]:
+    opened = History(journal.path)
+    yield opened
+    opened.close()
+
+
+def test_events_since_an_id_come_in_order_whatever_they_are(journal: Journal, history: History) -> None:
+    journal.commit([an_error(), an_event(), an_error(), an_event()])
+    assert [(event.id, event.type) for event in history.events(1)] == [(2, "level.changed"), (3, "error"), (4, "level.changed")]
+    assert [event.id for event in history.events(0, limit=2)] == [1, 2]
+    assert [event.id for event in history.events(0, limit=2, newest=True)] == [3, 4]
+
+
+def test_an_events_view_is_one_flat_object(journal: Journal, history: History) -> None:
+    journal.commit([an_event(body=b'{"from": "FULL", "id": "forged"}')])
+    view = history.events(0)[0].view()
+    assert view["from"] == "FULL"
+    assert view["id"] == 1  # the body cannot pose as another event
+
+
+def test_pages_of_errors_join_without_gap_or_double(journal: Journal, history: History) -> None:
+    journal.commit([an_error() for _ in range(25)])
+    seen: list[int] = []
+    before = None
+    while page := history.errors(ErrorFilter(before=before), limit=10):
+        seen += [event.id for event in page]
+        before = page[-1].id
+    assert seen == list(range(25, 0, -1))
+
+
+def test_errors_are_filtered_by_a_whole_branch_of_the_taxonomy(journal: Journal, history: History) -> None:
+    journal.commit([an_error(kind=kind) for kind in ("transient.network", "transient.network.dns", "transient.networks", "security")])
+    assert [event.body["kind"] for event in history.errors(ErrorFilter(kind="transient.network"))] == [
+        "transient.network.dns",
+        "transient.network",
+    ]
+
+
+def test_errors_are_found_by_their_words(journal: Journal, history: History) -> None:
+    journal.commit([an_error(message="connection refused"), an_error(message="quota used up", component="gmail_api")])
+    assert [event.id for event in history.errors(ErrorFilter(text="refused"))] == [1]
+    assert [event.id for event in history.errors(ErrorFilter(text="gmail_api quota"))] == [2]
+
+
+@pytest.mark.parametrize("text", ['"', "a AND", "NEAR(", "*", "col:x", "-", "'; DROP TABLE errors; --", "(", "^", "\u0000"])
+def test_no_search_text_is_an_error(journal: Journal, history: History, text: str) -> None:
+    journal.commit([an_error()])
+    assert isinstance(history.errors(ErrorFilter(text=text)), list)
+
+
+def test_filters_narrow_together(journal: Journal, history: History) -> None:
+    journal.commit([an_error(severity=4, component="a"), an_error(severity=4, component="b"), an_error(component="a")])
+    found = history.errors(ErrorFilter(component="a", severity=ErrorSeverity.ERROR))
+    assert [event.id for event in found] == [1]
+    assert [event.id for event in history.errors(ErrorFilter(component="a", text="requests", before=3))] == [1]
+
+
+def test_one_error_has_its_stack_and_cause(journal: Journal, history: History) -> None:
+    journal.commit([an_error(detail=b'{"stack": "Traceback", "cause": {"type": "OSError"}}')])
+    found = history.error(1)
+    assert found is not None
+    assert found.body["stack"] == "Traceback"
+    assert found.body["cause"] == {"type": "OSError"}
+    assert history.error(99) is None
+
+
+def test_groups_come_last_seen_first_with_their_counts(journal: Journal, history: History) -> None:
+    journal.commit([an_error(fingerprint="a"), an_error(fingerprint="b"), an_error(fingerprint="a")])
+    assert [(group["fingerprint"], group["count"]) for group in history.groups()] == [("a", 2), ("b", 1)]
+    assert [group["fingerprint"] for group in history.groups(ErrorFilter(before=3))] == ["b"]
+    assert history.groups(since=as_text(NOW + timedelta(days=1))) == []
+
+
+def test_minutes_add_up_over_all_groups_or_one_by_one(journal: Journal, history: History) -> None:
+    journal.commit([an_error(fingerprint="a"), an_error(fingerprint="b"), an_error(fingerprint="a")])
+    since = as_text(NOW - timedelta(hours=1))
+    assert history.per_minute(since) == [("2026-01-01T12:00", "", 3)]
+    assert history.per_minute(since, ["a"]) == [("2026-01-01T12:00", "a", 2)]
+
+
+def test_kinds_are_counted(journal: Journal, history: History) -> None:
+    journal.commit([an_error(), an_error(fingerprint="x", kind="security")])
+    assert history.kinds() == {"security": 1, "transient.network.rate_limit": 1}
+
+
+def test_many_threads_read_while_one_writes(journal: Journal, history: History) -> None:
+    counts: list[int] = []
+    done = threading.Event()
+
+    def read() -> None:
+        while not done.is_set():
+            counts.append(len(history.errors(ErrorFilter(), limit=500)))
+
+    readers = [threading.Thread(target=read) for _ in range(6)]
+    for reader in readers:
+        reader.start()
+    for _ in range(50):
+        journal.commit([an_error() for _ in range(3)])
+    done.set()
+    for reader in readers:
+        reader.join()
+    assert all(count % 3 == 0 for count in counts)  # never half a group
+    assert len(history.errors(ErrorFilter(), limit=500)) == 150

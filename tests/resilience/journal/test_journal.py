@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from resilience.clock import as_text
+from resilience.journal import journal as journal_module
+from resilience.journal.journal import Journal, JournalError, is_damage
+from tests.resilience.records import NOW, an_error, an_event
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "journal.db"
+
+
+@pytest.fixture
+def journal(path: Path) -> Iterator[Journal]:
+    opened = Journal(path, NOW)
+    yield opened
+    opened.close()
+
+
+def rows(path: Path, sql: str) -> list[tuple[object, ...]]:
+    conn = sqlite3.connect(path)
+    try:
+        return conn.execute(sql).fetchall()
+    finally:
+        conn.close()
+
+
+def test_errors_and_events_get_ids_from_one_sequence(journal: Journal) -> None:
+    written = journal.commit([an_error(), an_event(), an_error()])
+    assert [entry.id for entry in written] == [1, 2, 3]
+
+
+def test_a_key_sent_twice_is_stored_once(journal: Journal, path: Path) -> None:
+    """Within one group as well as later: the second time it gets the id of the first."""
+    first = journal.commit([an_error(key="k"), an_error(key="k"), an_error(key="other")])
+    again = journal.commit([an_error(key="k")])
+    assert [(entry.id, entry.new) for entry in [*first, *again]] == [(1, True), (1, False), (2, True), (1, False)]
+    assert rows(path, "SELECT count(*) FROM errors") == [(2,)]
+
+
+def test_a_group_is_written_whole_or_not_at_all(journal: Journal, path: Path) -> None:
+    bad = an_error(severity=object())
+    with pytest.raises(JournalError):
+        journal.commit([an_error(), bad], {"standing": {"level": 5}})
+    assert rows(path, "SELECT (SELECT count(*) FROM errors) + (SELECT count(*) FROM groups)") == [(0,)]
+    assert journal.state("standing") is None
+    assert journal.commit([an_error()])[0].id == 1
+
+
+def test_state_is_written_with_the_records_and_read_back(path: Path) -> None:
+    journal = Journal(path, NOW)
+    journal.commit([an_event()], {"standing": {"level": "SAFE_MODE"}})
+    journal.close()
+    again = Journal(path, NOW)
+    assert again.state("standing") == {"level": "SAFE_MODE"}
+    again.close()
+
+
+def test_ids_go_on_even_when_everything_was_forgotten(path: Path) -> None:
+    journal = Journal(path, NOW)
+    journal.commit([an_error(), an_error()])
+    journal.forget(NOW + timedelta(days=1), max_mb=1000)
+    journal.close()
+    again = Journal(path, NOW)
+    assert again.commit([an_error()])[0].id == 3
+    again.close()
+
+
+def test_errors_are_rolled_up_by_fingerprint_and_minute(journal: Journal, path: Path) -> None:
+    early, late = as_text(NOW), as_text(NOW + timedelta(seconds=90))
+    journal.commit([an_error(at=early), an_error(at=late, message="newer"), an_error(fingerprint="f2")])
+    journal.commit([an_error(at=late)])
+    assert rows(path, "SELECT fingerprint, count, first_at, last_at, last_id FROM groups ORDER BY fingerprint") == [
+        ("f1", 3, early, late, 4),
+        ("f2", 1, early, early, 3),
+    ]
+    assert rows(path, "SELECT minute, count FROM minutes WHERE fingerprint = 'f1' ORDER BY minute") == [
+        ("2026-01-01T12:00", 1),
+        ("2026-01-01T12:01", 2),
+    ]
+
+
+def test_what_is_too_old_is_forgotten_everywhere(journal: Journal, path: Path) -> None:
+    old = as_text(NOW - timedelta(days=100))
+    journal.commit([an_error(at=old, fingerprint="old", message="ancient words"), an_error(fingerprint="new")])
+    while journal.forget(NOW - timedelta(days=90), max_mb=1000):
+        pass
+    assert rows(path, "SELECT fingerprint FROM errors") == [("new",)]
+    assert rows(path, "SELECT fingerprint FROM groups") == [("new",)]
+    assert rows(path, "SELECT count(*) FROM minutes WHERE minute < '2026'") == [(0,)]
+    assert rows(path, "SELECT count(*) FROM errors_fts WHERE errors_fts MATCH 'ancient'") == [(0,)]
+
+
+def test_the_oldest_go_first_when_the_file_is_too_large(journal: Journal, path: Path) -> None:
+    journal.commit([an_error(detail=b'{"stack": "' + b"x" * 5000 + b'"}') for _ in range(1000)])
+    while journal.forget(NOW - timedelta(days=90), max_mb=2, chunk=100):
+        pass
+    left = rows(path, "SELECT count(*), max(id) FROM errors")[0]
+    assert 0 < left[0] < 500  # type: ignore[operator]
+    assert left[1] == 1000
+
+
+def test_a_damaged_journal_is_set_aside_and_a_new_one_begun(path: Path) -> None:
+    path.write_bytes(b"not a database at all" * 1000)
+    journal = Journal(path, NOW)
+    assert journal.set_aside == path.with_name("journal.damaged-20260101-120000.db")
+    assert journal.set_aside.read_bytes().startswith(b"not a database")
+    assert journal.salvaged is None
+    assert journal.commit([an_error()])[0].id > 1_000_000  # beyond any id that the lost file may have given out
+    journal.close()
+
+
+def test_a_second_damaged_journal_does_not_overwrite_the_first(path: Path) -> None:
+    for content in (b"one" * 5000, b"two" * 5000):
+        path.write_bytes(content)
+        Journal(path, NOW).close()
+    kept = sorted(file.read_bytes()[:3] for file in path.parent.glob("journal.damaged-*.db"))
+    assert kept == [b"one", b"two"]
+
+
+def test_a_journal_with_a_broken_page_is_set_aside_and_its_state_saved(path: Path) -> None:
+    journal = Journal(path, NOW)
+    journal.commit([an_error(message=f"number {number}") for number in range(500)], {"standing": {"level": "SAFE_MODE"}})
+    journal.close()
+    size = path.stat().st_size
+    page = rows(path, "SELECT rootpage FROM sqlite_master WHERE name = 'errors'")[0][0]
+    with path.open("r+b") as file:
+        file.seek((int(str(page)) - 1) * 4096)
+        file.write(os.urandom(4096))
+    assert path.stat().st_size == size
+    again = Journal(path, NOW)
+    assert again.set_aside is not None
+    assert again.salvaged is not None
+    assert again.salvaged["standing"] == {"level": "SAFE_MODE"}
+    assert again.commit([an_error()])[0].id == 501  # ids go on, so that nobody who asks "since" misses anything
+    again.close()
+
+
+def test_a_journal_of_a_newer_version_is_refused_and_left_alone(path: Path) -> None:
+    conn = sqlite3.connect(path)
+    conn.execute("PRAGMA user_version = 999")
+    conn.close()
+    before = path.read_bytes()
+    with pytest.raises(JournalError, match="newer WinClaw"):
+        Journal(path, NOW)
+    assert path.read_bytes() == before
+
+
+def test_a_migration_that_fails_leaves_the_file_as_it_was(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Journal(path, NOW).close()
+
+    def half(db: journal_module.Database) -> None:
+        db.execute("CREATE TABLE half (x)")
+        db.execute("CREATE TABLE nonsense (")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(journal_module, "MIGRATIONS", (*journal_module.MIGRATIONS, half))
+        with pytest.raises(JournalError):
+            Journal(path, NOW)
+    again = Journal(path, NOW)
+    assert again.set_aside is None
+    assert rows(path, "SELECT count(*) FROM sqlite_master WHERE name = 'half'") == [(0,)]
+    again.close()
+
+
+@pytest.mark.parametrize(("code", "damage"), [(sqlite3.SQLITE_CORRUPT, True), (sqlite3.SQLITE_NOTADB, True), (sqlite3.SQLITE_BUSY, False), (sqlite3.SQLITE_FULL, False)])
+def test_only_a_broken_file_counts_as_damage(code: int, damage: bool) -> None:
+    error = sqlite3.DatabaseError("?")
+    error.sqlite_errorcode = code
+    assert is_damage(error) is damage
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from resilience.journal.journal import Journal
+from tests.resilience.records import NOW, an_error
+journal = Journal(Path(sys.argv[1]), NOW)
+number = 0
+while True:
+    journal.commit([an_error(key=str(number + one)) for one in range(7)])
+    number += 7
+    print(number, flush=True)
+"""
+
+
+@pytest.mark.parametrize("groups", [1, 5, 23])
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="kill -9 is POSIX; the Windows bench has its own")
+def test_what_was_committed_survives_kill_9(path: Path, groups: int) -> None:
+    """A writer is killed in the middle of its work: everything it announced is there, and no group is there by half."""
+    writer = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True)
+    assert writer.stdout is not None
+    announced = 0
+    for _ in range(groups):
+        announced = int(writer.stdout.readline())
+    writer.kill()
+    announced = max([announced, *(int(line) for line in writer.stdout.read().split())])
+    writer.stdout.close()
+    writer.wait()
+    Journal(path, NOW).close()
+    stored = rows(path, "SELECT count(*) FROM errors")[0][0]
+    assert isinstance(stored, int)
+    assert stored >= announced
+    assert stored % 7 == 0
+    assert rows(path, "SELECT sum(count) FROM groups") == [(stored,)]
