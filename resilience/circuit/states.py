@@ -124,7 +124,10 @@ def open_seconds(config: CircuitBreakerConfig, times: int) -> float:
     """For how long a circuit is open that opens for the ``times``-th time since it was closed (the first is 1)."""
     if config.timeout_growth == 1:
         return config.timeout_seconds
-    grown = config.timeout_seconds * config.timeout_growth ** min(times - 1, 1000)
+    try:
+        grown = config.timeout_seconds * config.timeout_growth ** (times - 1)
+    except OverflowError:  # the longest was reached hundreds of times before
+        return config.max_timeout_seconds
     return min(grown, config.max_timeout_seconds)
 
 

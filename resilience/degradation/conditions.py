@@ -265,17 +265,14 @@ def _parser() -> Lark:
 
 def _read(text: str, services: Collection[str] | None) -> _Node:
     try:
-        tree = _parser().parse(text)
-        root: _Node = _Understood(services).transform(tree)
-        return _truth(root, 1)
+        return _Understood(services).transform(_parser().parse(text))
     except UnexpectedToken as wrong:
-        column = wrong.column if isinstance(wrong.column, int) and wrong.column > 0 else len(text) + 1
         ended = wrong.token.type == "$END"
         expected = sorted({_EXPECTED[name] for name in wrong.expected if name in _EXPECTED})
         found = "it ends too early" if ended else f"{str(wrong.token)!r} cannot stand here"
         if str(wrong.token).lower() in ("and", "or", "not"):
             found = f"{found}; write it small: {str(wrong.token).lower()}"
-        raise ConditionError(len(text) + 1 if ended else column, f"{found}; possible: {', '.join(expected)}") from None
+        raise ConditionError(len(text) + 1 if ended else wrong.column, f"{found}; possible: {', '.join(expected)}") from None
     except UnexpectedCharacters as wrong:
         instead = _INSTEAD.get(wrong.char)
         hint = f"; write {instead!r}" if instead else "; a name with other characters than A-Z, 0-9, _ - . needs quotes"
@@ -343,7 +340,7 @@ class _Understood(Transformer[Token, Any]):
     def either(self, *parts: Any) -> tuple[_Node, int]:
         return _several("or", parts)
 
-    def transform(self, tree: Any) -> Any:
+    def transform(self, tree: Any) -> _Node:
         node, column = _pair(super().transform(tree))
         return _truth(node, column)
 
