@@ -12,7 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from resilience.config.settings import Settings
-from resilience.core.core import notices
+from resilience.core import notices
 from resilience.core.notices import Notice
 from resilience.core.orders import Orders
 from resilience.core.presence import NOBODY, Agents
