@@ -27,7 +27,7 @@ ROOMS: Final = {
         "classification.classifier classification.evidence classification.known_errors classification.policy "
         "config.settings "
         "core.lanes core.lives core.notices core.orders core.presence core.services core.state "
-        "degradation.conditions degradation.enforcement degradation.gate degradation.health degradation.levels degradation.loops degradation.manager degradation.policy degradation.rules "
+        "degradation.condition_parts degradation.conditions degradation.enforcement degradation.gate degradation.health degradation.levels degradation.loops degradation.manager degradation.policy degradation.rules "
         "detection.anomalies detection.flood detection.lines detection.policy detection.reading detection.standing "
         "healing.diagnosis healing.heals healing.policy healing.verification healing.waiting "
         "isolation.isolated isolation.isolator isolation.policy "

@@ -12,7 +12,7 @@ import pytest
 
 from resilience.config.sections import Section
 from resilience.config.settings import Settings
-from resilience.degradation.conditions import PROPERTIES
+from resilience.degradation.condition_parts import PROPERTIES
 from resilience.degradation.levels import FEATURES, DegradationLevel
 from resilience.errors import TAXONOMY
 from resilience.events import EventType, Report
