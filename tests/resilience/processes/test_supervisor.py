@@ -433,7 +433,7 @@ def test_a_process_that_uses_too_much_memory_is_started_again(house: Houses) -> 
     finally:
         meter.stop()
     assert "MB of 100 allowed" in failed.why
-    assert failed.why.endswith(", and was started again 1 times within 60 s")
+    assert failed.why.endswith(", and was started again once within 60 s")
     stopping = next(one for one in winclaw.core.history.events(0, 100) if one.type == "process.stopping")
     assert stopping.body["because"].startswith("it used 1")
 
