@@ -13,7 +13,7 @@ from resilience.clock import Clock, SystemClock
 from resilience.context import ErrorContext, ErrorImpact, ErrorSeverity, RecoveryStrategy, name_of
 
 if TYPE_CHECKING:
-    from resilience.config.settings import ClassificationRule
+    from resilience.classification.policy import ClassificationRule
 
 _CONTEXT_FIELDS: Final = frozenset({"component", "operation", "user_id", "session_id", "retry_count", "critical"})
 _T = TypeVar("_T")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from resilience import errors
 from resilience.classification.classifier import ErrorClassifier, Verdict
 from resilience.classification.evidence import Evidence
-from resilience.config.settings import ClassificationRule
+from resilience.classification.policy import ClassificationRule
 from resilience.context import ErrorImpact, ErrorSeverity, RecoveryStrategy
 from resilience.errors import (
     DiskFailureError,

@@ -272,6 +272,7 @@ def test_children_that_have_lost_their_head_are_ended_and_no_double_is_started(h
     left = psutil.Process(pids[1])
     (first.folder / "processes" / "agent" / OUTPUT).write_text("")
     psutil.Process(pid).kill()
+    until(lambda: not is_alive(pid))
     second = house(agent=process(TREE)).start()
     again = second.becomes("agent", "running")
     assert again.pid != pid
