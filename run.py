@@ -4,7 +4,7 @@
     python run.py [ARGUMENTS…]        makes .venv, installs WinClaw there and starts it: winclaw ARGUMENTS (default: run)
     python run.py test [ARGUMENTS…]   ruff, mypy and pytest ARGUMENTS, with coverage
     python run.py bench               the benchmarks
-    python run.py mutate [MODULE…]    whether a test notices when a pure module changes; not on Windows
+    python run.py mutate [MODULE…]    whether tests notice when a pure module (resilience/core/lives.py …) changes; not on Windows
 
 The second start installs nothing, unless what is installed has changed.
 """
