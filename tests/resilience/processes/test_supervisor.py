@@ -410,7 +410,7 @@ def test_a_process_that_answers_again_in_time_is_left_alone(house: Houses) -> No
     hang = winclaw.folder / "processes" / "web" / "work" / "hang"
     hang.touch()
     until(lambda: "process.silent" in winclaw.events("web"))
-    assert winclaw.core.view()["processes"][0]["ready"] is False
+    until(lambda: winclaw.core.view()["processes"][0]["ready"] is False)
     hang.unlink()
     until(lambda: winclaw.core.view()["processes"][0]["ready"])
     assert winclaw.becomes("web", "running").pid == first.pid
