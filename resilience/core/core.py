@@ -294,7 +294,7 @@ class Core:
 
     def _say_goodbye(self) -> None:
         try:
-            self._journal.commit([], {"lives": msgspec.to_builtins(ended(self._lives))})
+            self._journal.commit([], everything(self._state, ended(self._lives)))
         except JournalError:
             _log.exception("the journal could not be told that WinClaw ends as it should")
         self._journal.close()

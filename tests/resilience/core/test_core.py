@@ -216,6 +216,17 @@ def test_safe_mode_holds_even_if_the_disk_refuses_and_is_written_when_it_can_be(
     assert start().state.standing.level is SAFE
 
 
+def test_safe_mode_that_could_not_be_written_is_written_by_the_goodbye(core: Core, start: Callable[[], Core]) -> None:
+    """The disk has room again just before WinClaw is quit."""
+    journal_of(core).failure = OSError("full")
+    with pytest.raises(JournalError):
+        choose(core, SAFE)
+    journal_of(core).failure = None
+    core.stop()
+    core.history.close()
+    assert start().state.standing.level is SAFE
+
+
 def test_no_other_level_is_shown_without_being_on_disk(core: Core) -> None:
     journal_of(core).failure = sqlite3.OperationalError("database or disk is full")
     with pytest.raises(JournalError):
