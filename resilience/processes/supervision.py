@@ -198,13 +198,13 @@ def look(one: Supervised, now_s: float, *, forbidden: str, waits_for: str) -> Ne
 
 def with_policy(one: Supervised, policy: Process, now_s: float) -> Next:
     """What follows from another configuration: it is started anew where that is needed for it to be in force, and tried
-    again where it had failed.
+    again at once where it had failed.
     """
     changed, why = replace(one, policy=policy), "its configuration changed"
     if _born_with(policy) != _born_with(one.policy):
         if one.state in (ProcessState.STARTING, ProcessState.RUNNING):
             return _stopping(changed, "again", why, now_s)
-        if one.state is ProcessState.FAILED:
+        if one.state is ProcessState.FAILED or (one.state is ProcessState.WAITING and one.due_s is not None):
             return _to(replace(changed, past=Past()), ProcessState.WAITING, now_s, why), ()
     return changed, ()
 

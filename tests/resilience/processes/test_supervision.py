@@ -250,6 +250,12 @@ def test_a_failed_process_is_tried_again_when_its_configuration_was_mended() -> 
     assert with_policy(failed, replace(POLICY, max_log_mb=5), 5)[0].state is S.FAILED
 
 
+def test_a_mended_process_does_not_wait_out_the_pause_of_the_broken_one() -> None:
+    resting = replace(begun(), state=S.WAITING, due_s=240, past=Past((1, 2, 3), 9))
+    assert look(with_policy(resting, replace(POLICY, command=("mended",)), 5)[0], 5, forbidden="", waits_for="")[1] == (Do.START,)
+    assert with_policy(resting, replace(POLICY, max_log_mb=5), 5)[0].due_s == 240
+
+
 HAPPENINGS = st.one_of(
     st.builds(Ended, st.integers(0, 3), st.sampled_from([None, 0, 1, -9]), st.booleans()),
     st.builds(Ready, st.integers(0, 3)),
