@@ -100,9 +100,8 @@ def _root_cause(
     process = _process_of(component, services)
     if process is not None:
         same = sorted(name for name in together if _process_of(name, services) == process)
-        if process != component and (same or process in failing):
-            others = f" with {', '.join(same)}" if same else ""
-            return process, [f"{component} is the process {process}{others}, and they fail together"]
+        if process != component and same:
+            return process, [f"{component} is the process {process} with {', '.join(same)}, and they fail together"]
     host = _host_of(component, services)
     if host is not None:
         same = sorted(name for name in together if _host_of(name, services) == host)
