@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+import functools
 import socket
 from collections.abc import Mapping
 from dataclasses import replace
@@ -201,9 +203,14 @@ def test_retry_after_at_a_moment_counts_from_the_clock() -> None:
     assert found.retry_after_s == 45.0
 
 
-def test_an_error_caused_by_cancelling_is_still_a_failure() -> None:
-    import asyncio
+def test_cancelling_is_no_failure_and_nothing_is_to_be_tried() -> None:
+    found = ErrorClassifier().classify(asyncio.CancelledError())
+    assert (found.severity, found.impact, found.is_transient, found.recovery_strategy) == (
+        ErrorSeverity.INFO, ErrorImpact.NONE, False, RecoveryStrategy.ESCALATE_TO_HUMAN,
+    )  # fmt: skip
 
+
+def test_an_error_caused_by_cancelling_is_still_a_failure() -> None:
     found = ErrorClassifier().classify(caused(RuntimeError("x"), asyncio.CancelledError()))
     assert found.severity is ErrorSeverity.ERROR
 
@@ -320,6 +327,20 @@ def test_errors_of_a_critical_component_are_critical() -> None:
     assert classifier.classify(ValueError(), {"component": "AgentCores"}).severity is ErrorSeverity.WARNING
     assert classifier.classify(ValueError(), {"critical": True}).severity is ErrorSeverity.CRITICAL
     assert classifier.classify_report({"type": "ValueError", "component": "AgentCore"}).severity is ErrorSeverity.CRITICAL
+    assert classifier.classify(ExceptionGroup("one", [ValueError()]), {"component": "AgentCore"}).severity is ErrorSeverity.CRITICAL
+
+
+@pytest.mark.parametrize("component", ["AgentCore", "somewhere"])
+def test_rules_say_what_an_error_is_and_a_critical_component_still_how_bad(component: str) -> None:
+    critical, expected = frozenset({"AgentCore"}), ErrorSeverity.CRITICAL if component == "AgentCore" else RateLimitError.severity
+    in_code = ErrorClassifier(critical_components=critical)
+    in_code.add_rule(lambda evidence: RateLimitError)
+    configured = ErrorClassifier(
+        critical_components=critical, rules=[ClassificationRule(name="mine", exception="ValueError", type="RateLimitError")]
+    )
+    for classifier in (in_code, configured):
+        found = classifier.classify(ValueError(), {"component": component})
+        assert (found.error_type, found.severity) == ("RateLimitError", expected)
 
 
 def test_a_machine_that_fails_under_a_critical_component_is_fatal() -> None:
@@ -339,6 +360,11 @@ def test_what_an_error_says_of_itself_goes_before_its_class() -> None:
     assert found.error_type == "ServiceTransientError"
     assert (found.severity, found.impact) == (ErrorSeverity.DEBUG, ErrorImpact.FULL_SYSTEM)
     assert (found.is_transient, found.recovery_strategy) == (False, RecoveryStrategy.ESCALATE_TO_HUMAN)
+    Odd.recovery_strategy = RecoveryStrategy.HEAL_THEN_RETRY
+    assert ErrorClassifier().classify(Odd("x")).recovery_strategy is RecoveryStrategy.HEAL_THEN_RETRY
+    only_severity = ErrorClassifier(rules=[ClassificationRule(name="mine", exception="Odd", severity="FATAL")])
+    found = only_severity.classify(Odd("x"))
+    assert (found.severity, found.impact, found.is_transient) == (ErrorSeverity.FATAL, ErrorImpact.FULL_SYSTEM, False)
 
 
 def test_an_error_of_another_family_may_say_that_it_is_transient() -> None:
@@ -423,6 +449,17 @@ def test_a_rule_that_raises_or_answers_nonsense_is_passed_over_and_named(answer:
     found = classifier.classify(AnswerError(404))
     assert found.error_type == "NotFoundError"
     assert found.reason.startswith("it has the HTTP status 404; broken was passed over")
+
+
+@pytest.mark.parametrize("answer", [RateLimitError, ErrorClassifier().verdict(RateLimitError("x"))])
+def test_whichever_rule_says_it_then_the_one_that_was_passed_over_is_named_with_its_fault(answer: Any) -> None:
+    """Even one that has no name of its own."""
+    classifier = ErrorClassifier()
+    classifier.add_rule(functools.partial(raises))
+    classifier.add_rule(lambda evidence: answer)
+    found = classifier.classify(ValueError())
+    assert found.error_type == "RateLimitError"
+    assert found.reason.endswith("; a rule was passed over, for it raised RuntimeError")
 
 
 def one_rule(**asks: Any) -> ErrorClassifier:
