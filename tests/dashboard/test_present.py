@@ -105,7 +105,7 @@ TOLD: list[tuple[str, dict[str, Any], str, tuple[str, ...], str]] = [
     ("app.started", {"away_s": 120.0}, "ok", ("2 min",), "version 1"),
     ("app.started", {"away_s": 7199.0}, "ok", ("120 min",), "version 1"),
     ("app.started", {"away_s": 7200.0}, "ok", ("2 h",), "version 1"),
-    ("app.started", {"away_s": 360_000.0}, "ok", ("100 h",), "version 1"),
+    ("app.started", {"away_s": 36_000_000.0}, "ok", ("10000 h",), "version 1"),
     ("app.stopped", {"version": "1"}, "off", (), "version 1"),
     ("config.changed", {"changed": ["retry", "zones"]}, "info", (), "retry, zones changed"),
     ("config.changed", {"from_next_start": ["dashboard", "logs"]}, "info", (), "nothing changed; dashboard, logs from the next start on"),
@@ -121,6 +121,11 @@ def test_a_line_tells_who_what_and_why(kind: str, body: dict[str, Any], tone: st
     line = present.line(event(kind, **body))
     assert (line["tone"], line["detail"]) == (tone, detail)
     assert [part for part in parts if part not in line["text"]] == []
+
+
+def test_who_is_known_by_name_is_called_by_it() -> None:
+    assert present.line(event("command", actor="me"))["text"].startswith("me ")
+    assert not present.line(event("command", actor="tray"))["text"].startswith("tray ")
 
 
 def test_the_first_start_was_preceded_by_nothing() -> None:
