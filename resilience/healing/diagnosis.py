@@ -87,7 +87,7 @@ def _root_cause(
         deepest = [one for one in needed if not any(other in failing for other in _below(one, services))] or needed
         root = min(deepest, key=lambda name: failing[name].since)
         because = [f"{component} depends on {root}, which fails too: {failing[root].what}"]
-        if component in failing and failing[root].since <= failing[component].since:
+        if component in failing and failing[root].since < failing[component].since:
             earlier_s = (failing[component].since - failing[root].since).total_seconds()
             because.append(f"{root} began to fail {earlier_s:.0f} s before {component}")
         return root, because

@@ -45,9 +45,10 @@ def test_that_on_which_the_others_depend_is_the_root_cause() -> None:
 
 def test_what_is_deepest_goes_before_what_began_first() -> None:
     """The disk's trouble may have been noticed last; that it began earlier is said only where it is so."""
-    diagnosis = found("memory_system", trouble("memory_system", 9), trouble("vector_store", 9), trouble("disk", 3))
-    assert diagnosis.root_cause == "disk"
-    assert diagnosis.because == ("memory_system depends on disk, which fails too: it fails",)
+    for ago_s in (3, 9):
+        diagnosis = found("memory_system", trouble("memory_system", 9), trouble("vector_store", 9), trouble("disk", ago_s))
+        assert diagnosis.root_cause == "disk"
+        assert diagnosis.because == ("memory_system depends on disk, which fails too: it fails",)
 
 
 def test_a_diagnosis_says_which_rule_it_is_for_and_what_was_seen_as_plain_data() -> None:
@@ -98,6 +99,9 @@ def test_a_service_that_has_the_name_of_its_process_is_mended_as_such() -> None:
 def test_all_that_it_depends_on_is_looked_at_though_some_of_it_is_no_service() -> None:
     services = {"a": Service(depends_on=("b", "elsewhere")), "b": Service(depends_on=("c", "elsewhere"))}
     diagnosis = diagnose("rule", "a", troubles=(trouble("c", 1),), services=services, users={}, loops={}, waiting={})
+    assert diagnosis.root_cause == "c"
+    both = (trouble("b", 9), trouble("c", 3))
+    diagnosis = diagnose("rule", "a", troubles=both, services=services, users={}, loops={}, waiting={})
     assert diagnosis.root_cause == "c"
 
 
