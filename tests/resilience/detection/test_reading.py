@@ -137,7 +137,7 @@ def test_of_a_long_chain_the_twenty_nearest_causes_are_kept() -> None:
         (f"    {HEAD}    ValueError: x\n".replace("\n  File", "\n      File"), [("ValueError", "x", "ERROR")]),
         ("Traceback (most recent call last):\n\tFile 'x'\nValueError: x\n", [("ValueError", "x", "ERROR")]),
         (f"{HEAD}\n  File 'y'\nValueError: x\n", [("ValueError", "x", "ERROR")]),
-        (f"2026-11-24 agent: {HEAD}ValueError: x\n", [("ValueError", "x", "ERROR")]),
+        (f"2026-11-24 agent: {HEAD}{' ' * 18}deep()\nValueError: x\n", [("ValueError", "x", "ERROR")]),
         (f"{HEAD}!!! no end\nERROR: later\n", [("LogError", "a traceback without an end", "ERROR"), ("LogError", "later", "ERROR")]),
         (f"{HEAD}ValueError: x\nERROR: later\n", [("ValueError", "x", "ERROR"), ("LogError", "later", "ERROR")]),
         (f"{HEAD}A: x\n{DURING}{HEAD}B: y\n{HEAD}C: z\n", [("B", "y", "ERROR"), ("C", "z", "ERROR")]),
