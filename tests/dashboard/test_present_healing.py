@@ -33,7 +33,7 @@ def test_every_heal_says_where_it_stands_and_what_can_be_decided(state: HealStat
     assert (seen["state"], seen["target"]) == (state.value, "gpt_cache")
     assert seen["word"]
     assert [name for name, _, _ in seen["decisions"]] == CAN.get(state, [])
-    assert "gpt_cache" in seen["what"]
+    assert seen["what"] == present_healing.words("clear_cache", "gpt_cache")
     assert seen["impact"] == [("Services", "gmail_api, vector_store"), ("Agents", "a, b"), ("Messages", "3 wait")]
 
 
@@ -43,7 +43,7 @@ def test_every_heal_says_where_it_stands_and_what_can_be_decided(state: HealStat
 def test_only_of_what_was_done_is_it_told_how_long_it_took(state: HealState, took: str) -> None:
     """What nobody approved only waited."""
     assert shown(state, ended=AT + timedelta(seconds=1.5))["took"] == took
-    assert shown(HealState.RUNNING)["took"] == ""
+    assert shown(HealState.RUNNING)["took"] == shown(HealState.HEALED)["took"] == ""
 
 
 @pytest.mark.parametrize("action", HealingActionType)

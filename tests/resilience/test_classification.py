@@ -247,6 +247,13 @@ class Slotted(Exception):
         self.status = status
 
 
+class Loud(ServiceTransientError):
+    """An error that says of itself how bad it is."""
+
+    severity = ErrorSeverity.FATAL
+    is_transient = False
+
+
 def handling(error: Exception, other: BaseException) -> Exception:
     error.__context__ = other
     return error
@@ -258,7 +265,7 @@ SHAPES: list[BaseException] = [
     AnswerError(429), AnswerError(503), AnswerError(429, retry_after="Mon, 23 Nov 2026 18:00:30 GMT"),
     OSError(28, "full"), OSError(5, "broken"), OSError(), Slotted(), Slotted(429), Slotted(503),
     ExceptionGroup("one", [AnswerError(429)]), ExceptionGroup("another", [SecurityError()]),
-    DiskFailureError("x"), RateLimitError("x", retry_after_s=5), RateLimitError("x"),
+    DiskFailureError("x"), Loud("x"), RateLimitError("x", retry_after_s=5), RateLimitError("x"),
 ]  # fmt: skip
 
 

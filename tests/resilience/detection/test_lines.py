@@ -136,6 +136,7 @@ def test_without_a_message_the_line_itself_is_the_message() -> None:
           for key in ("stack", "stacktrace")),
         *(({key: "APIError: y\n  at XX"}, Said("APIError", "x", "ERROR", stack="APIError: y\n  at XX"))
           for key in ("stack", "stack_trace", "traceback")),
+        ({"stack": "APIError: y"}, Said("APIError", "x", "ERROR", stack="APIError: y")),
         ({"stack": "at z\nAPIError: y"}, Said("LogError", "x", "ERROR", stack="at z\nAPIError: y")),
         ({"err": {"message": "the x is broken"}, "msg": "sorry, the x is broken"}, Said("LogError", "sorry, the x is broken", "ERROR")),
         ({"err": {"message": "a\x00b"}}, Said("LogError", "x: ab", "ERROR")),

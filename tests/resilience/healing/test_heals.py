@@ -101,6 +101,12 @@ def test_a_troubles_errors_count_within_the_time_and_each_component_for_itself()
     assert triggers.last_s(rule(name="another"), "x") is None
 
 
+@pytest.mark.parametrize(("component", "operation", "told"), [("x", "ask", ["r"]), ("y", "ask", []), ("x", "probe", [])])
+def test_an_error_counts_for_the_rule_of_its_component_and_operation(component: str, operation: str, told: list[str]) -> None:
+    rules = (rule(components=("x",), operations=("ask",)),)
+    assert [one.name for one in Triggers().error(rules, error(component=component, operation=operation), 1.0)] == told
+
+
 def test_an_error_that_no_rule_is_for_is_not_remembered() -> None:
     triggers, rules = Triggers(), (rule(kinds=("persistent",)), rule(name="second"))
     assert [one.name for one in triggers.error(rules, error(), 1.0)] == ["second"]

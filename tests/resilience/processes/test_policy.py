@@ -20,7 +20,7 @@ def program(**chosen: Any) -> Process:
         ({}, []),
         ({"command": ()}, [("command", "names no program")]),
         ({"command": ("", "x")}, [("command", "names no program")]),
-        ({"environment": {"PATH": "/bin", "KEY": "env:KEY", "LITERAL": "env", "EMPTY": "", "MY_WINCLAW_NAME": "x"}}, []),
+        ({"environment": {"PATH": "/bin", "KEY": "env:KEY", "LITERAL": "env", "SHORT": "env:K", "EMPTY": "", "MY_WINCLAW_NAME": "x"}}, []),
         ({"environment": {"A=B": "x"}}, [("environment.A=B", "cannot be the name of a variable")]),
         ({"environment": {"WINCLAW_HOME": "x"}}, [("environment.WINCLAW_HOME", "is WinClaw's own")]),
         ({"environment": {"winclaw_home": "env:"}}, [("environment.winclaw_home", "is WinClaw's own")]),

@@ -196,8 +196,9 @@ def test_it_is_healthy_after_exactly_the_time_that_its_policy_says() -> None:
         return one.due_s - (1 + ran_s)
 
     assert [next_pause_s(29.9), next_pause_s(30)] == [1, 0]
-    ended, _ = after(restarted(crash(running(), 1), 1), Unwell(2, "too large", hopeless=True), 31)
-    assert crash(ended, 31).past.failures == 1
+    again = restarted(crash(running(), 1), 41)
+    for gone_s, failures in ((70.9, 2), (71, 1)):
+        assert crash(after(again, Unwell(2, "too large", hopeless=True), 60)[0], gone_s).past.failures == failures
     not_there = after(replace(begun(healthy_after_s=0.1), past=Past((), 1)), NotStarted("no such program"), 50)[0]
     assert (not_there.due_s, not_there.past) == (51, Past((50.0,), 2))
 
@@ -299,8 +300,9 @@ def test_what_follows_a_stop_was_decided_when_it_began(then: Any, state: Process
     """How it ended then says nothing: it was asked to. Why it was asked goes on being told."""
     one = standing(S.STOPPING, then=then, past=Past((1.0,), 1), started_s=8.0)
     for code in (0, -15, None):
-        ended = crash(one, 9, code)
-        assert (ended.state, ended.why, ended.past, ended.pid, ended.since_s) == (state, why, past, None, 9)
+        for restart in ("always", "on-failure"):
+            ended = crash(replace(one, policy=replace(POLICY, restart=restart)), 9, code)
+            assert (ended.state, ended.why, ended.past, ended.pid, ended.since_s) == (state, why, past, None, 9)
 
 
 COMMANDS = [
@@ -319,7 +321,7 @@ COMMANDS = [
 @pytest.mark.parametrize(("command", "state", "becomes", "do"), COMMANDS)
 def test_what_each_command_does_in_each_state(command: Any, state: ProcessState, becomes: ProcessState, do: tuple[Do, ...]) -> None:
     """Where nothing runs it follows at once and clears the past; what is so already is left as it is; who asked is told."""
-    before = standing(state, past=Past((1.0,), 1))
+    before = standing(state, past=Past((1.0,), 1), then="failure")
     one, done = after(before, Ask(command, "you"), 9)
     assert (one.state, done) == (becomes, do)
     if (command, state) in [("stop", S.STOPPED), ("start", S.STARTING), ("start", S.RUNNING)]:
@@ -361,6 +363,13 @@ def test_what_is_due_in_each_state(
     assert look(one, 5.0, forbidden=forbidden, waits_for=waits_for) == (becomes, do)
 
 
+def test_a_look_at_what_goes_on_waiting_changes_nothing_at_all() -> None:
+    """It is the very same, by which the supervisor knows that there is nothing to tell."""
+    waiting, _ = look(begun(), 0, forbidden="", waits_for="ollama")
+    assert look(waiting, 1, forbidden="", waits_for="ollama")[0] is waiting
+    assert look(waiting, 1, forbidden="", waits_for="gateway")[0] is not waiting
+
+
 @pytest.mark.parametrize("policy", [{"stop_signal": "KILL"}, {"stop_timeout_s": 0}])
 def test_without_patience_it_is_killed_at_once(policy: dict[str, Any]) -> None:
     assert after(running(**policy), Ask("stop", "you"), 0)[1] == (Do.KILL,)
@@ -398,6 +407,8 @@ def test_a_process_that_never_becomes_ready_is_a_failure() -> None:
     assert due(one, 19.9) == ()
     one, do = look(one, 20, forbidden="", waits_for="")
     assert (one.state, one.why, do) == (S.STOPPING, "it was not ready within 20 s", (Do.KILL,))
+    one = crash(one, 21, -9)
+    assert (one.state, one.past.failures, one.why) == (S.WAITING, 1, "it was not ready within 20 s")
 
 
 def test_what_is_said_of_an_earlier_run_moves_nothing() -> None:
