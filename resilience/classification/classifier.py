@@ -121,11 +121,8 @@ class ErrorClassifier:
             return self._guess(fault)
 
     def _verdict(self, error: BaseException, component: str) -> Verdict:
-        try:
-            evidence = of_exception(error, component, self._clock.now())
-            return self._judge(evidence, component in self._critical_components, error)
-        except Exception as fault:  # as in classify
-            return self._guess(fault)
+        evidence = of_exception(error, component, self._clock.now())
+        return self._judge(evidence, component in self._critical_components, error)
 
     def classify_report(self, report: Mapping[str, Any]) -> Verdict:
         """What an error is that another process reports; the shape is ``events.Report``."""

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from resilience.config.settings import Loop
 from resilience.degradation.levels import DegradationLevel
 from resilience.degradation.loops import MAX_AGENTS, UNKNOWN, Heard, LoopsHeard, heard, view, without
+from resilience.degradation.policy import Loop
 from resilience.events import Heartbeat, LoopReport
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
