@@ -4,6 +4,7 @@
     python run.py [ARGUMENTS…]        makes .venv, installs WinClaw there and starts it: winclaw ARGUMENTS (default: run)
     python run.py test [ARGUMENTS…]   ruff, mypy and pytest ARGUMENTS, with coverage
     python run.py bench               the benchmarks
+    python run.py mutate [MODULE…]    whether tests notice when a pure module (resilience/core/lives.py …) changes; not on Windows
 
 The second start installs nothing, unless what is installed has changed.
 """
@@ -51,6 +52,9 @@ def main(arguments: list[str]) -> int:
         if arguments[:1] == ["bench"]:
             install({"app", "test", "bench"})
             return call(python(), "-m", "pytest", "tests/benchmarks", "-m", "benchmark", "-s", *arguments[1:], cwd=ROOT)
+        if arguments[:1] == ["mutate"]:
+            install({"app", "test", "mutation"})
+            return call(python(), "tests/mutation.py", *arguments[1:], cwd=ROOT)
         install({"app"})
         return become(str(script("winclaw")), *(arguments or ["run"]))
     except Trouble as trouble:

@@ -185,13 +185,7 @@ def pages(
         return _choose(request.form.get("level", ""))
 
     def _choose(word: str, confirm: str | None = None) -> Response:
-        try:
-            commands.level(word, confirm)
-        except Problem as problem:
-            if "confirm" in problem.more:
-                return _see("/safe-mode?again")
-            raise
-        return _see("/")
+        return _done(lambda: commands.level(word, confirm), "/", ask="/safe-mode?again")
 
     @site.get("/loops")
     def loops() -> str:
@@ -226,13 +220,8 @@ def pages(
 
     @site.post("/healing/<int:number>/<decision>")
     def decide(number: int, decision: str) -> Response:
-        try:
-            commands.decide(number, decision, request.form.get("confirm"))
-        except Problem as problem:
-            if "confirm" in problem.more:
-                return _see(f"/healing/{number}?again")
-            raise
-        return _see("/healing")
+        confirm = request.form.get("confirm")
+        return _done(lambda: commands.decide(number, decision, confirm), "/healing", ask=f"/healing/{number}?again")
 
     @site.get("/circuits")
     def circuits() -> str:
@@ -270,6 +259,17 @@ def pages(
         return _message("Nothing here", "There is no such page.", 404)
 
     return site
+
+
+def _done(command: Callable[[], None], then: str, *, ask: str) -> Response:
+    """Carries out ``command`` and goes on to ``then``; to ``ask`` where it takes a confirmation first."""
+    try:
+        command()
+    except Problem as problem:
+        if "confirm" not in problem.more:
+            raise
+        return _see(ask)
+    return _see(then)
 
 
 def _see(path: str) -> Response:

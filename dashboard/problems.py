@@ -11,7 +11,6 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from resilience.core.core import CoreBusyError
-from resilience.core.inputs import ConfirmationNeededError
 from resilience.journal.journal import JournalError
 
 T = TypeVar("T")
@@ -71,10 +70,6 @@ def answer_problems(app: Flask) -> None:
     def _slow(_: TimeoutError) -> Response:
         detail = "The disk did not answer in time; it may or may not be stored. Send it again with the same key."
         return Problem(503, "Not stored in time", detail, headers={"Retry-After": "5"}).response()
-
-    @app.errorhandler(ConfirmationNeededError)
-    def _unconfirmed(_: ConfirmationNeededError) -> Response:
-        return Problem(409, "Confirm first", "Leaving Safe Mode takes a confirmation.").response()
 
     @app.errorhandler(HTTPException)
     def _http(error: HTTPException) -> Response | HTTPException:

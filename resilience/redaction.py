@@ -39,7 +39,9 @@ _INTRODUCED: Final = {
 }
 # name=value, name: value, "name": "value"; whether the name is a secret's is asked of each hit.
 _NAME: Final = re.compile(r"""\b([A-Za-z_][\w-]{0,80})["']?\s{0,4}[=:]\s{0,4}""")
-_VALUE: Final = re.compile(r"""(?!\[redacted\])(?:"[^"\n]{1,2000}"|'[^'\n]{1,2000}'|[^\s"',;&)\]}]{3,2000})""")
+_QUOTED: Final = r"""(?:"[^"\n]{1,2000}"|'[^'\n]{1,2000}')"""
+# A bare word, with what it introduces: ``authorization: token="…"``.
+_VALUE: Final = re.compile(rf"""(?!\[redacted\])(?:{_QUOTED}|[^\s"',;&)\]}}]{{3,2000}}(?:(?<==){_QUOTED})?)""")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 

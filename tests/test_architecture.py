@@ -22,11 +22,12 @@ ROOMS: Final = {
     ),
     "decisions": (
         "bulkhead executor hedging listeners pipeline redaction refusals timeouts wrapping "
+        "alerting.policy "
         "circuit.announcements circuit.blame circuit.breaker circuit.guarding circuit.ledger circuit.registry circuit.states circuit.window "
-        "classification.classifier classification.evidence classification.known_errors "
+        "classification.classifier classification.evidence classification.known_errors classification.policy "
         "config.settings "
         "core.lanes core.lives core.notices core.orders core.presence core.services core.state "
-        "degradation.conditions degradation.enforcement degradation.gate degradation.health degradation.levels degradation.loops degradation.manager degradation.rules "
+        "degradation.condition_parts degradation.conditions degradation.enforcement degradation.gate degradation.health degradation.levels degradation.loops degradation.manager degradation.policy degradation.rules "
         "detection.anomalies detection.flood detection.lines detection.policy detection.reading detection.standing "
         "healing.diagnosis healing.heals healing.policy healing.verification healing.waiting "
         "isolation.isolated isolation.isolator isolation.policy "
@@ -42,7 +43,7 @@ ROOMS: Final = {
         "core.decisions core.inputs core.intake core.keeping core.last_word core.records "
         "detection.metrics detection.prober detection.probes "
         "healing.memory "
-        "journal.history journal.journal "
+        "journal.history journal.journal journal.schema "
         "outbox.file outbox.store "
         "processes.identity processes.output processes.ports processes.posix processes.records processes.spawning processes.takeover processes.windows "
         "sandbox.cgroup sandbox.guard sandbox.posix sandbox.runner sandbox.sandbox sandbox.tree_watch sandbox.windows "
@@ -52,9 +53,9 @@ ROOMS: Final = {
         "agent.client agent.loops agent.orders agent.watch "
         "core.collector core.core core.sign_of_life "
         "detection.anomaly_watch detection.service_probes "
-        "healing.actions healing.engine "
+        "healing.actions healing.engine healing.troubles "
         "outbox.delivery outbox.outbox "
-        "processes.following processes.meter processes.supervisor processes.telling "
+        "processes.following processes.meter processes.runs processes.supervisor processes.telling "
     ),
 }  # fmt: skip
 ROOM_OF: Final = {name: number for number, names in enumerate(ROOMS.values()) for name in names.split()}

@@ -12,7 +12,7 @@ import pytest
 
 from resilience.config.sections import Section
 from resilience.config.settings import Settings
-from resilience.degradation.conditions import PROPERTIES
+from resilience.degradation.condition_parts import PROPERTIES
 from resilience.degradation.levels import FEATURES, DegradationLevel
 from resilience.errors import TAXONOMY
 from resilience.events import EventType, Report
@@ -111,3 +111,13 @@ def test_every_link_between_pages_leads_somewhere() -> None:
     for page in [ROOT / "README.md", *DOCS.rglob("*.md")]:
         for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text("utf-8")):
             assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_the_walks_lead_through_files_that_are_there() -> None:
+    """The page on how it hangs together names modules by package; one that was moved is moved there, too."""
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    packages = [path.name for path in (ROOT / "resilience").iterdir() if path.is_dir()]
+    named = set(re.findall(rf"`((?:{'|'.join([*packages, 'tray', 'dashboard', 'static'])})/[a-z_.]+)`", page))
+    assert len(named) > 50
+    there = {one for one in named for base in (ROOT / "resilience", ROOT) for end in ("", ".py") if (base / f"{one}{end}").exists()}
+    assert named - there == set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,24 +24,30 @@ def program(tmp_path: Path) -> Iterator[Program]:
     configure(one, counter={"command": [sys.executable, "-c", COUNTER]})
     one.start()
     yield one
-    for process in [one.process.pid, one.pid, *guardians(one)]:
-        if process is not None and psutil.pid_exists(process):
-            psutil.Process(process).kill()
+    while left := [process for process in psutil.process_iter() if belongs_to(one, process)]:
+        for process in left:  # stopped first, for each would start the other again
+            with contextlib.suppress(psutil.Error):
+                process.suspend()
+        for process in left:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        psutil.wait_procs(left, timeout=5)
     one.wait()
     for token in carriers(f"{owner_of(one.folder)}:"):
         end_carriers(token)
 
 
+def belongs_to(program: Program, process: psutil.Process, word: str = "tray") -> bool:
+    """Whether this is a guardian or a WinClaw of this home, with ``word`` on its command line."""
+    try:
+        return word in process.cmdline() and process.environ().get("WINCLAW_HOME") == str(program.folder)
+    except (psutil.Error, OSError):
+        return False
+
+
 def guardians(program: Program) -> list[int]:
     """Whoever watches over the WinClaw of this home as a later guardian."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if "--guard" in process.cmdline() and process.environ().get("WINCLAW_HOME") == str(program.folder):
-                found.append(process.pid)
-        except (psutil.Error, OSError):
-            continue
-    return found
+    return [process.pid for process in psutil.process_iter() if belongs_to(program, process, "--guard")]
 
 
 def next_one(program: Program, pid: int | None) -> int:

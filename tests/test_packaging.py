@@ -93,7 +93,7 @@ def test_an_agents_author_gets_msgspec_and_nothing_else(metadata: Message) -> No
 
 
 def test_the_rest_comes_with_extras(metadata: Message) -> None:
-    assert set(metadata.get_all("Provides-Extra", [])) == {"app", "sandbox", "test", "bench"}
+    assert set(metadata.get_all("Provides-Extra", [])) == {"app", "sandbox", "test", "bench", "mutation"}
     assert metadata["Requires-Python"] == ">=3.11"
 
 

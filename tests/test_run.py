@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any, Final
 
@@ -134,3 +135,11 @@ def test_the_programs_exit_status_and_signals_are_run_pys_own() -> None:
 def test_a_program_that_is_not_there_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(run.Trouble, match="does not start"):
         run.call(str(tmp_path / "nothing"))
+
+
+def test_every_module_that_is_to_be_mutated_is_there() -> None:
+    """mutmut passes over one that was renamed, without a word."""
+    mutated = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["mutmut"]
+    ignored = [argument.removeprefix("--ignore=") for argument in mutated["pytest_add_cli_args"]]
+    names = [*mutated["only_mutate"], *mutated["pytest_add_cli_args_test_selection"], *ignored]
+    assert [name for name in names if not (ROOT / name).exists()] == []

@@ -24,11 +24,21 @@ _NOT_RUNNING = 3
 _LEVELS = ("auto", *(level.word for level in DegradationLevel))
 
 
-@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+class _InOrder(click.Group):
+    """Lists its commands in the order in which people need them."""
+
+    def list_commands(self, _: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(cls=_InOrder, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="winclaw")
 @click.pass_context
 def cli(context: click.Context) -> None:
-    """WinClaw keeps AI agents alive. Without a command it runs."""
+    """WinClaw keeps AI agents alive: it watches, restarts, heals, and has one red button. Without a command it runs.
+
+    What it keeps alive stands in error_handling_config.yaml; `winclaw config check` says where that is.
+    """
     if context.invoked_subcommand is None:
         context.invoke(run)
 
@@ -80,7 +90,7 @@ def run(
 @cli.command("open")
 @click.option("--print", "only_print", is_flag=True, help="Print the one-time login link instead of opening it.")
 def open_(only_print: bool) -> None:
-    """Open the dashboard in the browser, by a link that works once and for a minute."""
+    """Open the dashboard in the browser. The link works once, and for a minute."""
     link = _login_link()
     if only_print or not webbrowser.open(link):
         click.echo(link)
@@ -125,7 +135,7 @@ def status(as_json: bool) -> None:
 @click.argument("wanted", type=click.Choice(_LEVELS, case_sensitive=False), required=False)
 @click.option("--yes", is_flag=True, help="Leave Safe Mode without being asked.")
 def level(wanted: str | None, yes: bool) -> None:
-    """Show the level, or pin it; auto hands the choice back to the rules."""
+    """Show the level, or pin it. auto hands the choice back to the rules."""
     if wanted is None:
         click.echo(DegradationLevel[_ask("GET", "/api/v1/state")["level"]].word)
     else:
@@ -136,7 +146,7 @@ def level(wanted: str | None, yes: bool) -> None:
 @click.argument("switch", type=click.Choice(["on", "off"]), default="on")
 @click.option("--yes", is_flag=True, help="Leave Safe Mode without being asked.")
 def safe_mode(switch: str, yes: bool) -> None:
-    """Stop everything but reading (on), or let the rules choose the level again (off)."""
+    """The red button. on stops everything but reading; off shows what will happen, and asks."""
     if switch == "off" and _ask("GET", "/api/v1/state")["level"] != DegradationLevel.SAFE_MODE.name:
         click.echo("Safe Mode is not on.")
         return
@@ -147,14 +157,14 @@ def safe_mode(switch: str, yes: bool) -> None:
 @click.argument("command", type=click.Choice(["start", "stop", "restart"]))
 @click.argument("name")
 def process(command: str, name: str) -> None:
-    """Start, stop or restart a supervised process; start clears a failure."""
+    """Start, stop or restart a process. start clears a failure."""
     _ask("POST", f"/api/v1/processes/{quote(name, safe='')}/{command}")
     click.echo(f"{name}: {command} was asked for; see winclaw status.")
 
 
 @cli.group()
 def config() -> None:
-    """The configuration file."""
+    """Look at the configuration file."""
 
 
 @config.command()

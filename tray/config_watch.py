@@ -15,9 +15,10 @@ from resilience.core.inputs import Configuration
 from resilience.core.notices import Notice
 from resilience.events import EventType
 from resilience.repeating import Repeating
-from tray.startup import Startup, settings_in
+from tray.startup import Startup, remember_good, settings_in
 
 _LOOK_S: Final = 1.0
+_COMMIT_S: Final = 10.0
 _AT_ONCE: Final = frozenset(
     {
         "circuit_breaker", "retry", "bulkhead", "services", "agents", "degradation", "loops", "outbox", "processes", "retention",
@@ -30,58 +31,75 @@ _AT_ONCE: Final = frozenset(
 class ConfigWatch:
     """Looks at the file now and then; what is good in it agents are told at once, what is bad changes nothing.
 
+    What is in force, the core's state says, and nothing else; so all that has changed has changed at the same moment.
+
     Args:
         folder: WINCLAW_HOME. startup: what the app started with.
     """
 
     def __init__(self, folder: Path, startup: Startup, core: Core) -> None:
         self._folder, self._core = folder, core
-        self._settings, self._policy = startup.settings, policy_of(startup.settings)
-        self._content = startup.content
+        self._content = self._seen = startup.content
         self._before: Settings | None = None
+        self._policy: tuple[Settings, dict[str, Any]] = (startup.settings, policy_of(startup.settings))
         self._looking = threading.Lock()
         repeating = Repeating("config", _LOOK_S, self.look)
         self.start, self.stop = repeating.start, repeating.stop
 
     def policy(self) -> Mapping[str, Any]:
         """What agents are told of the settings in force."""
-        return self._policy
+        settings = self._core.state.settings
+        if settings is not self._policy[0]:
+            self._policy = (settings, policy_of(settings))
+        return self._policy[1]
 
     def look(self) -> None:
-        """Takes over what has changed in the file since the last look; a file that is gone changes nothing."""
+        """Takes over what has changed in the file; a file that is gone, or was only half written just now, changes nothing.
+
+        Raises:
+            CoreBusyError, JournalError, TimeoutError: the core takes nothing just now; the next look tries again.
+        """
         try:
             content = read(self._folder / home.CONFIG)
         except ConfigError:
             return
         with self._looking:
-            if content != self._content:
-                self._content = content
-                try:
-                    self._take(settings_in(self._folder, content))
-                except ConfigError as refused:
-                    self._refuse(refused)
+            seen, self._seen = self._seen, content
+            if content == self._content or content != seen:  # believed when two looks see the same
+                return
+            try:
+                settings = settings_in(self._folder, content)
+            except ConfigError as refused:
+                self._refuse(refused)
+            else:
+                self._take(settings)
+                remember_good(self._folder, content)
+            self._content = content
 
     def reload(self) -> str:
         """Reads the file again, whether it has changed or not, and puts it in force; says what changed with it.
 
         Raises:
-            ConfigError: the file cannot be read or used; what was in force stays.
+            ConfigError: the file cannot be read or used; what was in force stays. Else as ``look``.
         """
         with self._looking:
             content = read(self._folder / home.CONFIG)
-            self._content = content
             try:
-                changed = self._take(settings_in(self._folder, content))
+                settings = settings_in(self._folder, content)
             except ConfigError as refused:
                 self._refuse(refused)
+                self._content = content
                 raise
+            changed = self._take(settings)
+            self._content = content
+            remember_good(self._folder, content)
         return f"the file is in force; changed with it: {', '.join(changed) or 'nothing'}"
 
     def roll_back(self) -> str:
         """Puts the settings in force that were before the present ones, until the file is saved again; it is not touched.
 
         Raises:
-            LookupError: there have been no others since WinClaw started.
+            LookupError: there have been no others since WinClaw started. Else as ``look``.
         """
         with self._looking:
             if self._before is None:
@@ -95,19 +113,19 @@ class ConfigWatch:
         return f"the settings before are in force again; changed with it: {', '.join(changed) or 'nothing'}"
 
     def _refuse(self, refused: ConfigError) -> None:
-        startup = Startup(self._settings, refused, "the one before is")
-        self._core.tell(Configuration(None, self._policy["settings_id"], startup.notice))
+        startup = Startup(self._core.state.settings, refused, "the one before is")
+        self._core.tell(Configuration(None, self.policy()["settings_id"], startup.notice)).result(_COMMIT_S)
         problems = [str(problem) for problem in refused.problems]
         self._core.announce(EventType.CONFIG_REFUSED, "config", problems=problems, instead=startup.instead)
 
     def _take(self, settings: Settings, notice: Notice | None = None) -> list[str]:
-        changed = [name for name in Settings.__struct_fields__ if getattr(settings, name) != getattr(self._settings, name)]
-        if changed:
-            self._before = self._settings
-        self._settings, self._policy = settings, policy_of(settings)
-        self._core.tell(Configuration(settings, self._policy["settings_id"], notice))
-        later = [name for name in changed if name not in _AT_ONCE]
-        self._core.announce(EventType.CONFIG_CHANGED, "config", changed=changed, from_next_start=later)
+        before = self._core.state.settings
+        changed = [name for name in Settings.__struct_fields__ if getattr(settings, name) != getattr(before, name)]
+        self._core.tell(Configuration(settings, policy_of(settings)["settings_id"], notice)).result(_COMMIT_S)
+        if changed:  # else a comment was
+            self._before = before
+            later = [name for name in changed if name not in _AT_ONCE]
+            self._core.announce(EventType.CONFIG_CHANGED, "config", changed=changed, from_next_start=later)
         return changed
 
 

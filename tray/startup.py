@@ -42,20 +42,25 @@ def settings_at_start(folder: Path) -> Startup:
     content: bytes | None = None
     try:
         content = read(folder / home.CONFIG)
-        return Startup(settings_in(folder, content), content=content)
+        settings = settings_in(folder, content)
     except ConfigError as refused:
         try:
             return Startup(load(folder / LAST_GOOD), refused, "the last good one is", content)
         except ConfigError:
             return Startup(parse(""), refused, "the defaults are", content)
+    remember_good(folder, content)
+    return Startup(settings, content=content)
 
 
 def settings_in(folder: Path, content: bytes) -> Settings:
-    """The settings in ``content`` of the file in ``folder``, remembered as the last good ones.
+    """The settings in ``content`` of the file in ``folder``.
 
     Raises:
         ConfigError: it cannot be used.
     """
-    settings = parse(content, str(folder / home.CONFIG))
+    return parse(content, str(folder / home.CONFIG))
+
+
+def remember_good(folder: Path, content: bytes) -> None:
+    """Keeps what is in force, for the day on which the user's file cannot be used."""
     home.write_private(folder / LAST_GOOD, content.decode("utf-8-sig"))
-    return settings

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from dashboard.present.words import SEVERITIES, first_line, mark
@@ -54,7 +54,7 @@ def group(row: Mapping[str, Any], counts: Sequence[int]) -> dict[str, Any]:
 
 def spark(counts: Sequence[int], width: int = 120, height: int = 22) -> str:
     """The path of a spark line (SVG) over ``counts``, oldest first; flat at the bottom when all are 0."""
-    top = max(counts, default=0) or 1
+    top = max((1, *counts))
     step = width / max(1, len(counts) - 1)
     points = (f"{number * step:.1f} {height - 2 - (height - 4) * count / top:.1f}" for number, count in enumerate(counts))
     return "M" + " L".join(points)
@@ -77,8 +77,8 @@ def per_bucket(
 def minute_series(minutes: Iterable[tuple[str, str, int]], now: datetime, length: int = 60) -> list[tuple[int, int]]:
     """(seconds since 1970, errors) for each of the last ``length`` minutes, oldest first."""
     counts = per_bucket(minutes, now, length, 1).get("", [0] * length)
-    last = now.replace(second=0, microsecond=0)
-    return [(int((last - timedelta(minutes=length - 1 - n)).timestamp()), count) for n, count in enumerate(counts)]
+    first_s = int(now.timestamp()) // 60 * 60 - 60 * (length - 1)
+    return [(first_s + 60 * number, count) for number, count in enumerate(counts)]
 
 
 def minute_text(seconds: int) -> str:

@@ -12,9 +12,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast
 
 from resilience.clock import Clock
-from resilience.config.settings import Loop, Settings
+from resilience.config.settings import Settings
 from resilience.degradation.gate import LoopPausedError
 from resilience.degradation.loops import TIER_FEATURES, UNKNOWN
+from resilience.degradation.policy import Loop
 from resilience.errors import LoopRecursionError, LoopStuckError, LoopTimeoutError
 from resilience.refusals import RefusedError
 from resilience.wrapping import is_async

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum, auto
@@ -215,8 +214,8 @@ def open_seconds(config: CircuitBreakerConfig, times: int) -> float:
         return config.timeout_seconds
     try:
         grown = config.timeout_seconds * float(config.timeout_growth) ** (times - 1)
-    except OverflowError:  # a service that was down for days: 10.0 ** 309 is no float
-        grown = math.inf
+    except OverflowError:  # the longest was reached hundreds of times before
+        return config.max_timeout_seconds
     return min(grown, config.max_timeout_seconds)
 
 

@@ -99,7 +99,7 @@ class TimeWindow:
 
     def add(self, now_s: float, *, failed: bool, slow: bool) -> Counts:
         """Counts a call that is over at ``now_s``; returns what the window holds with it."""
-        number = int(now_s // self._slice_s)
+        number = int(now_s / self._slice_s)
         if not self._slices or self._slices[-1][0] < number:
             self._slices.append([number, 0, 0, 0])
         latest = self._slices[-1]
@@ -112,7 +112,7 @@ class TimeWindow:
 
     def counts(self, now_s: float) -> Counts:
         """What the window holds at ``now_s``."""
-        oldest = int(now_s // self._slice_s) - _SLICES
+        oldest = int(now_s / self._slice_s) - _SLICES
         while self._slices and self._slices[0][0] <= oldest:
             self._slices.popleft()
         calls, failures, slow = (sum(one[at] for one in self._slices) for at in (1, 2, 3))

@@ -13,7 +13,7 @@ from resilience.clock import Clock, SystemClock
 from resilience.context import ErrorContext, ErrorImpact, ErrorSeverity, RecoveryStrategy, name_of
 
 if TYPE_CHECKING:
-    from resilience.config.settings import ClassificationRule
+    from resilience.classification.policy import ClassificationRule
 
 _CONTEXT_FIELDS: Final = frozenset({"component", "operation", "user_id", "session_id", "retry_count", "critical"})
 _T = TypeVar("_T")
@@ -121,11 +121,8 @@ class ErrorClassifier:
             return self._guess(fault)
 
     def _verdict(self, error: BaseException, component: str) -> Verdict:
-        try:
-            evidence = of_exception(error, component, self._clock.now())
-            return self._judge(evidence, component in self._critical_components, error)
-        except Exception as fault:  # as in classify
-            return self._guess(fault)
+        evidence = of_exception(error, component, self._clock.now())
+        return self._judge(evidence, component in self._critical_components, error)
 
     def classify_report(self, report: Mapping[str, Any]) -> Verdict:
         """What an error is that another process reports; the shape is ``events.Report``."""

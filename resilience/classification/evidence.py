@@ -156,7 +156,7 @@ def canonical_errno(name: str) -> str:
     """The one name of a system error that has several: ``WSAECONNRESET``, ``EWOULDBLOCK``."""
     bare = name.removeprefix("WSA")
     number = getattr(errno_names, bare, None)
-    return errno_names.errorcode.get(number, bare).removeprefix("WSA") if isinstance(number, int) else bare
+    return errno_names.errorcode[number].removeprefix("WSA") if isinstance(number, int) else bare
 
 
 def _cause(error: BaseException) -> tuple[BaseException | None, bool]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Self, get_type_hints
 
 from msgspec import Meta, Struct, ValidationError, convert
@@ -48,3 +48,10 @@ def _limited(kind: type[Section]) -> dict[str, Any]:
     """The settings of ``kind`` that stand in the configuration, with their types and limits."""
     hints = get_type_hints(kind, include_extras=True)
     return {name: hints[name] for name in kind.__struct_fields__ if hasattr(hints[name], "__metadata__")}
+
+
+def named_twice(names: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """What is wrong with rules of these names: the key to change, and why."""
+    for at, name in enumerate(names):
+        if name in names[:at]:
+            yield f"rules[{at}].name", f"there is another rule {name!r}; give each a name of its own"

@@ -6,15 +6,18 @@ Frozen shapes only: ``config`` reads them from the file and checks every limit t
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from msgspec import Meta, convert, field, json, to_builtins
+from msgspec import convert, field, json, to_builtins
 
+from resilience.alerting.policy import Alerting
+from resilience.classification.policy import Classification
 from resilience.config.sections import Section, means
 from resilience.degradation.gate import SERVICE_FEATURES
+from resilience.degradation.policy import Degradation, Loop, default_loops, not_understood
 from resilience.detection.policy import Probe
-from resilience.events import Name, SeverityName, Text
+from resilience.events import Name, Text
 from resilience.healing.policy import SelfHealing
 from resilience.isolation.policy import ZONES, Isolation, Zone, in_two_zones
 from resilience.policies import (
@@ -29,54 +32,7 @@ from resilience.policies import (
 )
 from resilience.processes.policy import Process, ProcessName, not_startable
 
-LevelName = Literal["FULL", "DEGRADED_LLM", "LIMITED_EXTERNAL", "MINIMAL", "SAFE_MODE"]
 CheckpointLevel = Literal["operation", "session", "component", "system"]
-HttpStatus = Annotated[int, Meta(ge=100, le=599)]
-Email = Annotated[str, Meta(extra={"names": "email address"})]
-Phone = Annotated[str, Meta(extra={"names": "phone number"})]
-
-
-class ClassificationRule(Section, frozen=True, kw_only=True):
-    """What an error is, where the built-in tables (§2.3) do not know. All that a rule asks for must fit."""
-
-    name: Annotated[Name, means("what you call the rule")]
-    exception: Annotated[Name | None, means("the exception's class fits, e.g. `openai.RateLimitError`")] = None
-    status: Annotated[HttpStatus | None, means("the HTTP status fits")] = None
-    code: Annotated[Name | None, means("the service's own code fits, e.g. `insufficient_quota`")] = None
-    errno: Annotated[Name | None, means("the system's error fits, e.g. `ECONNRESET`", names="system error")] = None
-    component: Annotated[Name | None, means("the component fits")] = None
-    type: Annotated[Name | None, means("the error class it then gets", names="error class")] = None
-    severity: Annotated[SeverityName | None, means("the severity it then gets")] = None
-
-    def contradictions(self) -> Iterator[tuple[str, str]]:
-        if (self.exception, self.status, self.code, self.errno, self.component) == (None,) * 5:
-            yield "", "fits every error; say which with exception, status, code, errno or component"
-        if self.type is None and self.severity is None:
-            yield "", "changes nothing; give it a type or a severity"
-
-
-class Classification(Section, frozen=True, kw_only=True):
-    """How errors are judged (§2.3)."""
-
-    default_severity: Annotated[SeverityName, means("severity where nothing else is known")] = "ERROR"
-    http_status_mapping: Annotated[
-        Mapping[HttpStatus, SeverityName], means("severity by HTTP status; yours are added to the defaults")
-    ] = field(
-        default_factory=lambda: {
-            400: "WARNING", 401: "ERROR", 403: "ERROR", 404: "WARNING", 408: "WARNING", 429: "WARNING",
-            500: "ERROR", 502: "ERROR", 503: "ERROR", 504: "WARNING",
-        }
-    )  # fmt: skip
-    critical_components: Annotated[tuple[Name, ...], means("whose errors are CRITICAL, if no status says else")] = (
-        "AgentCore", "MemorySystem", "Gateway",
-    )  # fmt: skip
-    llm_services: Annotated[tuple[Name, ...], means("language models, whose errors have classes of their own")] = (
-        "gpt-5.2", "ollama",
-    )  # fmt: skip
-    rules: Annotated[tuple[ClassificationRule, ...], means("your own rules; the first that fits wins")] = ()
-
-    def contradictions(self) -> Iterator[tuple[str, str]]:
-        yield from _named_twice([rule.name for rule in self.rules])
 
 
 class CircuitBreakers(Section, frozen=True, kw_only=True):
@@ -106,146 +62,6 @@ class Bulkheads(Section, frozen=True, kw_only=True):
         Mapping[Name, BulkheadLimits],
         means("by service, with the keys of `default`, from which a new one starts", like="default"),
     ] = field(default_factory=dict)
-
-
-class LevelRule(Section, frozen=True, kw_only=True):
-    """When the level goes down, and how far (§5.2)."""
-
-    name: Annotated[Name, means("what you call the rule")]
-    condition: Annotated[Text, means("when it holds, e.g. `gpt-5.2.unhealthy`", min_length=1)]
-    target_level: Annotated[LevelName, means("the level it asks for; the lowest of all wins")]
-    priority: Annotated[int, means("of rules for one level, the lowest names the cause", ge=0, le=1000)] = 100
-    auto_recover: Annotated[bool, means("false: once it held, only a person ends it")] = True
-
-
-class Degradation(Section, frozen=True, kw_only=True):
-    """Which level the system runs at (§5)."""
-
-    auto_degrade: Annotated[bool, means("whether rules may lower the level")] = True
-    auto_recover: Annotated[bool, means("whether it rises by itself when the cause is gone")] = True
-    recover_after_s: Annotated[
-        float, means("how long all must be well before it rises by one step", "s", ge=0, le=86_400)
-    ] = 30.0
-    window_s: Annotated[float, means("the time in which rules count errors and calls", "s", ge=10, le=86_400)] = 300.0
-    reduced_context_tokens: Annotated[
-        int, means("what agents should keep a model's context to, at every level below FULL", "tokens", ge=256, le=10_000_000)
-    ] = 4096
-    rules: Annotated[tuple[LevelRule, ...], means("the rules; your list replaces the default one")] = (
-        LevelRule(name="llm_failure", condition="gpt-5.2.unhealthy", target_level="DEGRADED_LLM", priority=1),
-        LevelRule(
-            name="multiple_external_down", target_level="LIMITED_EXTERNAL", priority=2,
-            condition="count_unhealthy([gmail_api, twilio_api, browser_control]) >= 2",
-        ),
-        LevelRule(
-            name="memory_system_failure", condition="memory_system.unhealthy", target_level="MINIMAL", priority=3
-        ),
-        LevelRule(
-            name="security_anomaly", condition="security.error_count > 10", target_level="SAFE_MODE", priority=0,
-            auto_recover=False,
-        ),
-    )  # fmt: skip
-
-    def contradictions(self) -> Iterator[tuple[str, str]]:
-        yield from _named_twice([rule.name for rule in self.rules])
-
-
-LoopTier = Literal["basic", "core", "all"]
-
-
-class Loop(Section, frozen=True, kw_only=True):
-    """One of the loops in which agents work (§5.1)."""
-
-    tier: Annotated[
-        LoopTier, means("who may go on longest: `basic` to MINIMAL, `core` to LIMITED_EXTERNAL, `all` at FULL only")
-    ] = "all"
-    stuck_after_s: Annotated[float, means("silence after which a run is stuck", "s", gt=0, le=86_400)] = 300.0
-    max_run_s: Annotated[Seconds | None, means("how long a run may take; none: as long as it likes", "s")] = None
-    max_depth: Annotated[int, means("how deep it may nest in itself", ge=1, le=1000)] = 3
-    description: Annotated[Text, means("what it does, for people")] = ""
-
-
-def _loops() -> dict[str, Loop]:
-    """The fifteen loops of §5.1: one that goes on longest, four more that are essential, and ten."""
-    described: dict[str, tuple[LoopTier, str]] = {
-        "agent_core": ("basic", "Takes what comes in and decides what is done"),
-        "planning": ("core", "Makes and mends plans"),
-        "tool_execution": ("core", "Uses tools"),
-        "memory": ("core", "Remembers and recalls"),
-        "reflection": ("core", "Looks back at what was done"),
-        "research": ("all", "Reads up on a question"),
-        "discovery": ("all", "Finds out what there is"),
-        "exploration": ("all", "Tries what it does not know yet"),
-        "learning": ("all", "Learns from what happened"),
-        "bug_finding": ("all", "Looks for faults in code"),
-        "debugging": ("all", "Finds the causes of faults"),
-        "testing": ("all", "Tests what was made"),
-        "context_engineering": ("all", "Chooses what a model gets to see"),
-        "prompt_engineering": ("all", "Improves prompts"),
-        "self_update": ("all", "Improves the agent itself"),
-    }
-    return {name: Loop(tier=tier, description=text) for name, (tier, text) in described.items()}
-
-
-Url = Annotated[str | None, means("where to: an address without secrets, `env:NAME`, `keyring:NAME`", names="address")]
-
-
-class BuiltInChannel(Section, frozen=True, kw_only=True):
-    """A way to tell that needs no address."""
-
-    enabled: Annotated[bool, means("whether it is used")] = True
-
-
-class WebhookChannel(Section, frozen=True, kw_only=True):
-    """Telling another program."""
-
-    enabled: Annotated[bool, means("whether it is used")] = False
-    url: Url = None
-
-    def contradictions(self) -> Iterator[tuple[str, str]]:
-        yield from _nobody_to_tell(self.enabled, self.url, "url")
-
-
-class EmailChannel(Section, frozen=True, kw_only=True):
-    """Telling by email."""
-
-    enabled: Annotated[bool, means("whether it is used")] = False
-    recipients: Annotated[tuple[Email, ...], means("who gets it")] = ()
-    url: Url = None
-
-    def contradictions(self) -> Iterator[tuple[str, str]]:
-        yield from _nobody_to_tell(self.enabled, self.url or self.recipients, "recipients")
-
-
-class SmsChannel(Section, frozen=True, kw_only=True):
-    """Telling by text message."""
-
-    enabled: Annotated[bool, means("whether it is used")] = False
-    phone_numbers: Annotated[tuple[Phone, ...], means("who gets it")] = ()
-    url: Url = None
-
-    def contradictions(self) -> Iterator[tuple[str, str]]:
-        yield from _nobody_to_tell(self.enabled, self.url or self.phone_numbers, "phone_numbers")
-
-
-class Channels(Section, frozen=True, kw_only=True):
-    """The ways to tell (§8.1)."""
-
-    log: Annotated[BuiltInChannel, means("the log file")] = BuiltInChannel()
-    dashboard: Annotated[BuiltInChannel, means("the dashboard")] = BuiltInChannel()
-    email: Annotated[EmailChannel, means("email")] = EmailChannel()
-    sms: Annotated[SmsChannel, means("text messages")] = SmsChannel()
-    webhook: Annotated[WebhookChannel, means("another program")] = WebhookChannel()
-
-
-class Alerting(Section, frozen=True, kw_only=True):
-    """Who is told, and how (§8)."""
-
-    enabled: Annotated[bool, means("whether anybody is told")] = True
-    rate_limit_window: Annotated[float, means("time in which alerts of a kind count", "s", ge=1, le=86_400)] = 300.0
-    max_alerts_per_window: Annotated[
-        int, means("alerts of a kind in that time; a summary of the rest follows", ge=1, le=10_000)
-    ] = 5
-    channels: Annotated[Channels, means("the ways to tell")] = Channels()
 
 
 class Checkpoint(Section, frozen=True, kw_only=True):
@@ -364,7 +180,7 @@ class Settings(Section, frozen=True, kw_only=True):
     ] = field(default_factory=_services)
     loops: Annotated[
         Mapping[Name, Loop], means("in which agents work; yours change the defaults or are added to them")
-    ] = field(default_factory=_loops)
+    ] = field(default_factory=default_loops)
     processes: Annotated[Mapping[ProcessName, Process], means("programs that WinClaw starts and watches")] = field(
         default_factory=dict
     )
@@ -398,7 +214,7 @@ class Settings(Section, frozen=True, kw_only=True):
             if name in self.services:
                 yield f"detection.probes.{name}", f"there is a service of that name; give the probe to it: services.{name}.probe"
         yield from in_two_zones(self.zones)
-        yield from _not_understood(self.degradation.rules, self.services)
+        yield from not_understood(self.degradation.rules, self.services)
         yield from not_startable(self.processes)
 
     def process_of(self, component: str) -> str:
@@ -430,22 +246,3 @@ def understood(told: Mapping[str, Any]) -> Settings:
     return convert(told, Settings)
 
 
-def _named_twice(names: Sequence[str]) -> Iterator[tuple[str, str]]:
-    for at, name in enumerate(names):
-        if name in names[:at]:
-            yield f"rules[{at}].name", f"there is another rule {name!r}; give each a name of its own"
-
-
-def _not_understood(rules: Sequence[LevelRule], services: Mapping[str, Service]) -> Iterator[tuple[str, str]]:
-    from resilience.degradation.conditions import Condition, ConditionError  # noqa: PLC0415 -- agents need no grammar
-
-    for at, rule in enumerate(rules):
-        try:
-            Condition(rule.condition, services)
-        except ConditionError as wrong:
-            yield f"degradation.rules[{at}].condition", f"{wrong.what} (column {wrong.column} of the condition)"
-
-
-def _nobody_to_tell(enabled: bool, told: object, key: str) -> Iterator[tuple[str, str]]:
-    if enabled and not told:
-        yield "enabled", f"it is on, but there is nobody to tell; give it {key}, or turn it off"

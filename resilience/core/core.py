@@ -45,7 +45,8 @@ from resilience.degradation.levels import DegradationLevel
 from resilience.events import Event, EventType, Heartbeat, Report
 from resilience.isolation.policy import OTHERS, zone_by_component
 from resilience.journal.history import History, error_event
-from resilience.journal.journal import ErrorRecord, EventRecord, Journal, JournalError, Record, is_damage
+from resilience.journal.journal import Journal, JournalError, is_damage
+from resilience.journal.schema import ErrorRecord, EventRecord, Record
 from resilience.redaction import Redactor
 
 MAX_WAITING: Final = 10_000
@@ -53,6 +54,7 @@ MAX_WAITING: Final = 10_000
 _GROUP: Final = 500
 _TICK_S: Final = 1.0
 _FORGET_EVERY_S: Final = 600.0
+_SLOW_LISTENER_S: Final = 0.1
 
 _log = logging.getLogger("winclaw.core")
 
@@ -97,6 +99,7 @@ class Core:
         )
         self._notices = self._state.notices
         self._unsaved = True  # whether the journal has yet to learn of the standing
+        self._is_refused = False  # whether it could not be written when that was tried last
         self._waiting: Lanes[tuple[Input, Future[Any]]] = Lanes()
         self._zones: Mapping[str, str] = zone_by_component(self._state.settings.zones)
         self._subscribers: tuple[Subscriber, ...] = ()
@@ -254,7 +257,7 @@ class Core:
                     self._wake.clear()
                     if not self._waiting and not self._stopping:
                         await self._wake.wait()
-                group = self._waiting.take(_GROUP)
+                group = [(one, _held(future)) for one, future in self._waiting.take(_GROUP)]
                 try:
                     await self._take(group, disk)
                 except Exception as error:  # a defect of ours: this group is answered, the core goes on
@@ -271,10 +274,13 @@ class Core:
     async def _tick(self, disk: ThreadPoolExecutor) -> None:
         assert self._loop is not None
         forgotten_s = self.clock.monotonic()
+        look: Future[Any] | None = None
         while True:
             await asyncio.sleep(_TICK_S)
-            if not self._waiting:
-                self._waiting.put("", (Look(), Future()), MAX_WAITING)
+            if look is None or look.done():  # a flood must not keep time from passing
+                look = Future()
+                if not self._waiting.put("", (Look(), look), MAX_WAITING):
+                    look = None
                 self._awake()
             if self.clock.monotonic() - forgotten_s >= _FORGET_EVERY_S:
                 before = self.clock.now() - self.max_age
@@ -288,7 +294,7 @@ class Core:
 
     def _say_goodbye(self) -> None:
         try:
-            self._journal.commit([], {"lives": msgspec.to_builtins(ended(self._lives))})
+            self._journal.commit([], everything(self._state, ended(self._lives)))
         except JournalError:
             _log.exception("the journal could not be told that WinClaw ends as it should")
         self._journal.close()
@@ -335,7 +341,7 @@ class Core:
         assert self._loop is not None
         self._unsaved |= state.standing is not self._state.standing
         to_keep = changed(self._state, state)
-        if self._unsaved:
+        if self._unsaved or self._is_refused:  # then it is tried again and again, so that the user hears when that is over
             to_keep = {**to_keep, **everything(state, self._lives)}
         if not records and not to_keep:
             return [], ()
@@ -347,7 +353,8 @@ class Core:
             records = [*records, await self._set_aside(disk, error)]
             to_keep = everything(state, self._lives)
             written = await self._loop.run_in_executor(disk, self._journal.commit, records, to_keep)
-        self._unsaved = False
+        self._unsaved = self._is_refused = False
+        self._notices = tuple(one for one in self._notices if one.name != "journal")
         events = tuple(
             error_event({"id": entry.id, **record._asdict()}) if isinstance(record, ErrorRecord)
             else Event(entry.id, record.at, record.type, record.component, msgspec.json.decode(record.body))
@@ -371,6 +378,7 @@ class Core:
     def _refused(self, state: State, error: JournalError) -> None:
         """The disk refuses. Nothing is acknowledged, but Safe Mode holds all the same, if only in memory."""
         _log.error("%s", error)
+        self._is_refused = True
         standing = self._state.standing
         if state.standing.level is DegradationLevel.SAFE_MODE:
             standing = state.standing
@@ -385,8 +393,6 @@ class Core:
         self._publish(replace(self._state, standing=standing), ())
 
     def _publish(self, state: State, events: tuple[Event, ...]) -> None:
-        if events:  # written, so whatever kept the journal from being written is over
-            self._notices = tuple(one for one in self._notices if one.name != "journal")
         if state.settings is not self._state.settings:
             self._zones = zone_by_component(state.settings.zones)
         state = replace(state, notices=self._notices)
@@ -397,10 +403,13 @@ class Core:
         if not is_news and not events:
             return
         for subscriber in self._subscribers:
+            began_s = self.clock.monotonic()
             try:
                 subscriber(events, self._state)
             except Exception:
                 _log.exception("a listener of the core failed: %r", subscriber)
+            if (took_s := self.clock.monotonic() - began_s) > _SLOW_LISTENER_S:
+                _log.warning("a listener held the core up for %.2f s: %r", took_s, subscriber)
 
 
 def _shown(state: State) -> tuple[Any, ...]:
@@ -411,3 +420,8 @@ def _shown(state: State) -> tuple[Any, ...]:
     processes = [(one.name, one.state, one.run, one.ready, one.why) for one in state.processes.values()]
     told = state.waiting, state.services.probes, state.heals, state.orders, state.isolations
     return state.standing, state.notices, state.settings_id, circuits, agents, running, processes, told
+
+
+def _held(future: Future[Any]) -> Future[Any]:
+    """``future``, which nobody can cancel any more; another one for who has cancelled already, and hears no answer."""
+    return future if future.set_running_or_notify_cancel() else Future()

@@ -57,7 +57,7 @@ from resilience.errors import is_below
 from resilience.events import EventType, Heartbeat
 from resilience.healing.heals import Heal, HealState, with_heal
 from resilience.isolation.isolated import BY_ITSELF, Isolated, members, without
-from resilience.journal.journal import ErrorRecord, Record
+from resilience.journal.schema import ErrorRecord, Record
 from resilience.processes.status import ProcessStatus
 from resilience.redaction import Redactor
 

@@ -11,7 +11,7 @@ from resilience.classification.classifier import ErrorClassifier
 from resilience.clock import as_text
 from resilience.context import ErrorSeverity, fingerprint
 from resilience.events import Cause, Report
-from resilience.journal.journal import ErrorRecord
+from resilience.journal.schema import ErrorRecord
 from resilience.redaction import MAX_DEPTH, Redactor
 
 CLOCK_TOLERANCE: Final = timedelta(hours=1)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from operator import attrgetter
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -24,6 +24,8 @@ from resilience.healing.heals import Heal
 from resilience.isolation.isolated import Isolated
 from resilience.journal.history import History
 from resilience.journal.journal import Journal
+
+T = TypeVar("T")
 
 
 def _unwell(circuits: Mapping[str, ServiceCircuit]) -> Any:
@@ -67,9 +69,9 @@ def at_start(
     notices: Sequence[Notice],
 ) -> State:
     """The state to begin with: what the journal has kept, under these settings, with the errors of the window counted."""
-    circuits = msgspec.convert(journal.state("circuits") or [], list[ServiceCircuit])
-    isolations = msgspec.convert(journal.state("isolations") or [], list[Isolated])
-    heals = msgspec.convert(journal.state("heals") or [], list[Heal])
+    circuits = _kept(journal, "circuits", ServiceCircuit)
+    isolations = _kept(journal, "isolations", Isolated)
+    heals = _kept(journal, "heals", Heal)
     begin = State(
         standing=_standing(journal, lives, clock),
         services=Services(MappingProxyType({one.name: one for one in circuits})),
@@ -80,6 +82,14 @@ def at_start(
         version=int(clock.now().timestamp() * 1000),
     )  # fmt: skip
     return _recounted(with_settings(begin, settings), history, clock)
+
+
+def _kept(journal: Journal, name: str, kind: type[T]) -> list[T]:
+    """A part as the journal kept it; of one that was damaged, what could be saved of it."""
+    stored = journal.state(name)
+    if stored is None and journal.set_aside is not None:
+        stored = (journal.salvaged or {}).get(name)
+    return msgspec.convert(stored or [], list[kind])  # type: ignore[valid-type]
 
 
 def _standing(journal: Journal, lives: Lives, clock: Clock) -> Standing:

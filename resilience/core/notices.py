@@ -12,12 +12,13 @@ from resilience.processes.supervision import ProcessState
 
 
 class Notice(Struct, frozen=True, kw_only=True):
-    """Something that is wrong with WinClaw itself and waits for its user: what, why, and what to do."""
+    """Something that waits for the user: what, why, what to do, and the page on which to do it, if there is one."""
 
     name: str
     what: str
     cause: str
     action: str
+    page: str = ""
 
 
 def of_process(process: ProcessStatus) -> Notice:
@@ -27,7 +28,7 @@ def of_process(process: ProcessStatus) -> Notice:
     else:
         what, action = f"The process {process.name} cannot start.", "End the other program, or give one of them another port."
     cause = f"{process.needs_you[:1].upper()}{process.needs_you[1:]}."
-    return Notice(name=f"process:{process.name}", what=what, cause=cause, action=action)
+    return Notice(name=f"process:{process.name}", what=what, cause=cause, action=action, page=f"/processes/{process.name}")
 
 
 def of_isolation(one: Isolated) -> Notice:
@@ -35,17 +36,19 @@ def of_isolation(one: Isolated) -> Notice:
     by_itself = f" It ends by itself at {one.until:%H:%M} UTC." if one.until is not None else ""
     return Notice(
         name=f"isolated:{one.component}", what=f"{one.component} was isolated.", cause=f"{one.reason}.",
-        action=f"Look at it, then release it on the page Circuits.{by_itself}",
+        action=f"Look at it, then release it on the page Circuits.{by_itself}", page="/circuits",
     )  # fmt: skip
 
 
 def of_heal(heal: Heal) -> Notice:
     """What is said of a heal that waits for a person."""
     if heal.state is HealState.WAITING:
-        what = f"A heal of {heal.target} waits for your approval: {heal.action.value.replace('_', ' ')}."
-        return Notice(name=f"heal:{heal.id}", what=what, cause=heal.trigger, action="Approve or reject it on the page Healing.")
-    what, cause = f"{heal.target} could not be healed.", f"{heal.trigger} {heal.verification}"
-    return Notice(name=f"heal:{heal.id}", what=what, cause=cause, action="Mend it, then dismiss this on the page Healing.")
+        what, cause = f"A heal of {heal.target} waits for your approval: {heal.action.value.replace('_', ' ')}.", heal.trigger
+        action = "Approve or reject it on the page Healing."
+    else:
+        what, cause = f"{heal.target} could not be healed.", f"{heal.trigger} {heal.verification}"
+        action = "Mend it, then dismiss this on the page Healing."
+    return Notice(name=f"heal:{heal.id}", what=what, cause=cause, action=action, page=f"/healing/{heal.id}")
 
 
 def of_probe(name: str, probe: Probed) -> Notice:

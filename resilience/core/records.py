@@ -11,7 +11,7 @@ from resilience.clock import Clock, as_text
 from resilience.core.services import ServiceCircuit
 from resilience.events import EventType
 from resilience.healing.heals import Heal, HealState
-from resilience.journal.journal import EventRecord
+from resilience.journal.schema import EventRecord
 from resilience.redaction import Redactor
 
 _OF_CIRCUITS: Final = {

@@ -96,7 +96,7 @@ class Services(NamedTuple):
         views = []
         for circuit in self.circuits.values():
             numbers = counted.get(circuit.name, [])
-            sums = {key: sum(one.get(key, 0) for one in numbers) for key in ("calls", "failures", "rejected")}
+            sums = {key: sum(one[key] for one in numbers) for key in ("calls", "failures", "rejected")}
             worst = max((one["p95_ms"] for one in numbers if "p95_ms" in one), default=None)
             probe = self.probes.get(circuit.name)
             views.append({**circuit.view(now), **sums, "p95_ms": worst, "probe": probe.view() if probe is not None else None})
@@ -120,9 +120,7 @@ def heard(services: Services, beat: Heartbeat, now: datetime) -> tuple[Services,
         if circuit is None:
             if len(circuits) >= MAX_SERVICES:
                 continue
-            circuit = circuits[report.service] = ServiceCircuit(
-                name=report.service, state="CLOSED", since=now, because="it has not opened yet"
-            )
+            circuit = circuits[report.service] = _new(report.service, now)
         if report.change > (before.change if before is not None else 0):
             after = _followed(circuit, report, beat, now)
             if after is not circuit:
@@ -147,7 +145,7 @@ def commanded(
     if circuit is None:
         if command != "isolate":
             raise KeyError(name)
-        circuit = ServiceCircuit(name=name, state="CLOSED", since=now, because="")
+        circuit = _new(name, now)
     match command:
         case "isolate":
             after = _changed(circuit, "ISOLATED", f"isolated by {actor}{': ' if reason else ''}{reason}", now)
@@ -186,10 +184,10 @@ def probed(
     if circuit is None:
         if found.well or not has_circuit or len(services.circuits) >= MAX_SERVICES:
             return services, None
-        circuit = ServiceCircuit(name=name, state="CLOSED", since=now, because="")
+        circuit = _new(name, now)
     after = circuit
     if not found.well and circuit.state in ("CLOSED", "HALF_OPEN"):
-        after = replace(_changed(circuit, "OPEN", f"its probe: {found.what}", now), unwell_since=circuit.unwell_since or now)
+        after = _changed(circuit, "OPEN", f"its probe: {found.what}", now)
     elif found.well and circuit.state == "OPEN" and _is_used(services, name, agents):
         after = _changed(circuit, "HALF_OPEN", f"its probe: {found.what}", now)
     elif found.well and circuit.state in ("OPEN", "HALF_OPEN") and not _is_used(services, name, agents):
@@ -247,6 +245,10 @@ def circumstances(services: Services, tally: Tally, now: datetime, now_s: float)
         if name not in found:
             found[name] = ServiceHealth(name, True, now, tally.within_window(name, now_s).errors)
     return found
+
+
+def _new(name: str, now: datetime) -> ServiceCircuit:
+    return ServiceCircuit(name=name, state="CLOSED", since=now, because="it has not opened yet")
 
 
 def _followed(circuit: ServiceCircuit, report: CircuitReport, beat: Heartbeat, now: datetime) -> ServiceCircuit:

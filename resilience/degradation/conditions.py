@@ -6,9 +6,7 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 from functools import cache
 from typing import Any, Final, Literal, NoReturn
@@ -16,7 +14,20 @@ from typing import Any, Final, Literal, NoReturn
 from lark import Lark, Token, Transformer, UnexpectedCharacters, UnexpectedToken, v_args
 from lark.exceptions import VisitError
 
-from resilience.degradation.health import BRANCHES, Circumstances, ServiceHealth
+from resilience.degradation.condition_parts import (
+    CIRCUIT_STATES,
+    PROPERTIES,
+    Age,
+    Asked,
+    Comparison,
+    Count,
+    Negation,
+    Node,
+    Number,
+    Several,
+    StateName,
+)
+from resilience.degradation.health import BRANCHES, Circumstances
 
 MAX_LENGTH: Final = 1000
 _GRAMMAR: Final = r"""
@@ -44,31 +55,8 @@ _EXPECTED: Final = {
     "RSQB": "]", "COMMA": "a comma", "AND": "and", "OR": "or", "NOT": "not", "$END": "the end",
 }  # fmt: skip
 _INSTEAD: Final = {"&": "and", "|": "or", "!": "not", "=": "==", "≥": ">=", "≤": "<=", "≠": "!=", "{": "[", "}": "]"}
-_OPERATORS: Final[dict[str, Callable[[Any, Any], bool]]] = {
-    ">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le, "==": operator.eq, "!=": operator.ne,
-}  # fmt: skip
-
-Kind = Literal["truth", "number", "state"]
-CIRCUIT_STATES: Final = ("closed", "open", "half_open", "isolated")
 
 
-@dataclass(frozen=True, slots=True)
-class _Property:
-    kind: Kind
-    of: Callable[[ServiceHealth], Any]
-    words: str
-
-
-PROPERTIES: Final = {
-    "unhealthy": _Property("truth", lambda one: not one.is_healthy, "{0} is not answering"),
-    "healthy": _Property("truth", lambda one: one.is_healthy, "{0} is answering"),
-    "error_count": _Property("number", lambda one: one.error_count, "{0} has {1} errors"),
-    "error_rate": _Property("number", lambda one: one.error_rate, "{0} fails {1:.0%} of its calls"),
-    "response_time_ms": _Property("number", lambda one: one.response_time_ms, "{0} takes {1:.0f} ms"),
-    "unhealthy_for_s": _Property("number", lambda one: one.unhealthy_for_s, "{0} has not answered for {1:.0f} s"),
-    "circuit": _Property("state", lambda one: (one.circuit_state or "closed").lower(), "the circuit of {0} is {1}"),
-}
-"""What can be asked of a service, after its name and a dot."""
 _AGE: Final = "level.age_s"
 
 
@@ -115,146 +103,6 @@ class Condition:
         return frozenset(name for name in self.names if not circumstances.of(name).is_healthy)
 
 
-# What a condition is made of. Each has a kind, a value, its value in words, and the names it asks for.
-
-
-@dataclass(frozen=True, slots=True)
-class _Number:
-    number: float
-    kind: Kind = "number"
-
-    def value(self, _: Circumstances) -> Any:
-        return self.number
-
-    def said(self, _: Circumstances) -> str:
-        return f"{self.number:g}"
-
-    def names(self) -> Iterable[str]:
-        return ()
-
-
-@dataclass(frozen=True, slots=True)
-class _State:
-    state: str
-    kind: Kind = "state"
-
-    def value(self, _: Circumstances) -> Any:
-        return self.state
-
-    def said(self, _: Circumstances) -> str:
-        return self.state.replace("_", "-")
-
-    def names(self) -> Iterable[str]:
-        return ()
-
-
-@dataclass(frozen=True, slots=True)
-class _Age:
-    kind: Kind = "number"
-
-    def value(self, circumstances: Circumstances) -> Any:
-        return circumstances.level_age_s
-
-    def said(self, circumstances: Circumstances) -> str:
-        return f"the level is {circumstances.level_age_s:.0f} s old"
-
-    def names(self) -> Iterable[str]:
-        return ()
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    service: str
-    asked: _Property
-
-    @property
-    def kind(self) -> Kind:
-        return self.asked.kind
-
-    def value(self, circumstances: Circumstances) -> Any:
-        return self.asked.of(circumstances.of(self.service))
-
-    def said(self, circumstances: Circumstances) -> str:
-        health = circumstances.of(self.service)
-        why = f" ({health.because})" if self.kind == "truth" and health.because and not health.is_healthy else ""
-        return self.asked.words.format(self.service, self.value(circumstances)) + why
-
-    def names(self) -> Iterable[str]:
-        return (self.service,)
-
-
-@dataclass(frozen=True, slots=True)
-class _Count:
-    services: tuple[str, ...]
-    kind: Kind = "number"
-
-    def _unwell(self, circumstances: Circumstances) -> list[str]:
-        return [name for name in self.services if not circumstances.of(name).is_healthy]
-
-    def value(self, circumstances: Circumstances) -> Any:
-        return len(self._unwell(circumstances))
-
-    def said(self, circumstances: Circumstances) -> str:
-        unwell = self._unwell(circumstances)
-        named = f" ({', '.join(unwell)})" if unwell else ""
-        return f"{len(unwell)} of {len(self.services)} services are not answering{named}"
-
-    def names(self) -> Iterable[str]:
-        return self.services
-
-
-@dataclass(frozen=True, slots=True)
-class _Comparison:
-    left: _Node
-    operator: str
-    right: _Node
-    kind: Kind = "truth"
-
-    def value(self, circumstances: Circumstances) -> Any:
-        return _OPERATORS[self.operator](self.left.value(circumstances), self.right.value(circumstances))
-
-    def said(self, circumstances: Circumstances) -> str:
-        return f"{self.left.said(circumstances)} ({self.operator} {self.right.said(circumstances)})"
-
-    def names(self) -> Iterable[str]:
-        return (*self.left.names(), *self.right.names())
-
-
-@dataclass(frozen=True, slots=True)
-class _Several:
-    word: Literal["and", "or"]
-    parts: tuple[_Node, ...]
-    kind: Kind = "truth"
-
-    def value(self, circumstances: Circumstances) -> Any:
-        return (all if self.word == "and" else any)(part.value(circumstances) for part in self.parts)
-
-    def said(self, circumstances: Circumstances) -> str:
-        wanted = self.value(circumstances)
-        return f" {self.word} ".join(part.said(circumstances) for part in self.parts if bool(part.value(circumstances)) == wanted)
-
-    def names(self) -> Iterable[str]:
-        return [name for part in self.parts for name in part.names()]
-
-
-@dataclass(frozen=True, slots=True)
-class _Negation:
-    part: _Node
-    kind: Kind = "truth"
-
-    def value(self, circumstances: Circumstances) -> Any:
-        return not self.part.value(circumstances)
-
-    def said(self, circumstances: Circumstances) -> str:
-        return f"not so: {self.part.said(circumstances)}"
-
-    def names(self) -> Iterable[str]:
-        return self.part.names()
-
-
-_Node = _Number | _State | _Age | _Asked | _Count | _Comparison | _Several | _Negation
-
-
 # Reading.
 
 
@@ -263,19 +111,16 @@ def _parser() -> Lark:
     return Lark(_GRAMMAR, parser="lalr", maybe_placeholders=False)
 
 
-def _read(text: str, services: Collection[str] | None) -> _Node:
+def _read(text: str, services: Collection[str] | None) -> Node:
     try:
-        tree = _parser().parse(text)
-        root: _Node = _Understood(services).transform(tree)
-        return _truth(root, 1)
+        return _Understood(services).transform(_parser().parse(text))
     except UnexpectedToken as wrong:
-        column = wrong.column if isinstance(wrong.column, int) and wrong.column > 0 else len(text) + 1
         ended = wrong.token.type == "$END"
         expected = sorted({_EXPECTED[name] for name in wrong.expected if name in _EXPECTED})
         found = "it ends too early" if ended else f"{str(wrong.token)!r} cannot stand here"
         if str(wrong.token).lower() in ("and", "or", "not"):
             found = f"{found}; write it small: {str(wrong.token).lower()}"
-        raise ConditionError(len(text) + 1 if ended else column, f"{found}; possible: {', '.join(expected)}") from None
+        raise ConditionError(len(text) + 1 if ended else wrong.column, f"{found}; possible: {', '.join(expected)}") from None
     except UnexpectedCharacters as wrong:
         instead = _INSTEAD.get(wrong.char)
         hint = f"; write {instead!r}" if instead else "; a name with other characters than A-Z, 0-9, _ - . needs quotes"
@@ -286,7 +131,7 @@ def _read(text: str, services: Collection[str] | None) -> _Node:
         raise ConditionError(1, "it nests too deep; make it two rules") from None
 
 
-def _truth(node: _Node, column: int) -> _Node:
+def _truth(node: Node, column: int) -> Node:
     """``node``, which must be true or false by itself."""
     if node.kind == "number":
         raise ConditionError(column, "that is a number; compare it, for example with: > 10")
@@ -304,23 +149,23 @@ class _Understood(Transformer[Token, Any]):
     def name(self, token: Token) -> Token:
         return token
 
-    def number(self, token: Token) -> tuple[_Node, int]:
-        return _Number(float(token)), _column(token)
+    def number(self, token: Token) -> tuple[Node, int]:
+        return Number(float(token)), _column(token)
 
-    def inner(self, found: Any) -> tuple[_Node, int]:
+    def inner(self, found: Any) -> tuple[Node, int]:
         return _pair(found)
 
-    def word(self, token: Token) -> tuple[_Node, int]:
+    def word(self, token: Token) -> tuple[Node, int]:
         return self._word(token), _column(token)
 
-    def count(self, function: Token, *names: Token) -> tuple[_Node, int]:
+    def count(self, function: Token, *names: Token) -> tuple[Node, int]:
         if function != "count_unhealthy":
             _refuse(function, f"there is no {str(function)!r}; there is count_unhealthy([service, service])")
         if not names:
             _refuse(function, "count_unhealthy counts services; name them: count_unhealthy([gmail_api, twilio_api])")
-        return _Count(tuple(self._service(name, _unquoted(name)) for name in names)), _column(function)
+        return Count(tuple(self._service(name, _unquoted(name)) for name in names)), _column(function)
 
-    def comparison(self, left: Any, compared: Token | None = None, right: Any = None) -> tuple[_Node, int]:
+    def comparison(self, left: Any, compared: Token | None = None, right: Any = None) -> tuple[Node, int]:
         (one, column), other = _pair(left), right
         if compared is None:
             return one, column
@@ -331,27 +176,27 @@ class _Understood(Transformer[Token, Any]):
             raise ConditionError(second, f"a {one.kind} cannot be compared with a {two.kind}")
         if one.kind == "state" and compared not in ("==", "!="):
             _refuse(compared, "a circuit's state is compared with == or !=")
-        return _Comparison(one, str(compared), two), column
+        return Comparison(one, str(compared), two), column
 
-    def negation(self, _: Token, found: Any) -> tuple[_Node, int]:
+    def negation(self, _: Token, found: Any) -> tuple[Node, int]:
         node, column = _pair(found)
-        return _Negation(_truth(node, column)), column
+        return Negation(_truth(node, column)), column
 
-    def both(self, *parts: Any) -> tuple[_Node, int]:
+    def both(self, *parts: Any) -> tuple[Node, int]:
         return _several("and", parts)
 
-    def either(self, *parts: Any) -> tuple[_Node, int]:
+    def either(self, *parts: Any) -> tuple[Node, int]:
         return _several("or", parts)
 
-    def transform(self, tree: Any) -> Any:
+    def transform(self, tree: Any) -> Node:
         node, column = _pair(super().transform(tree))
         return _truth(node, column)
 
-    def _word(self, token: Token) -> _Node:
+    def _word(self, token: Token) -> Node:
         if token in CIRCUIT_STATES:
-            return _State(str(token))
+            return StateName(str(token))
         if token == _AGE:
-            return _Age()
+            return Age()
         name, dot, asked = _split(token)
         if self._services is not None and _unquoted(token) in self._services:
             _refuse(token, f"say what of it is meant: {token}.unhealthy, for example")
@@ -365,7 +210,7 @@ class _Understood(Transformer[Token, Any]):
         service = self._service(token, name)
         if service in BRANCHES and service not in (self._services or ()) and asked != "error_count":
             _refuse(token, f"{service} is a branch of errors; its error_count can be asked, nothing else")
-        return _Asked(service, PROPERTIES[asked])
+        return Asked(service, PROPERTIES[asked])
 
     def _service(self, token: Token, name: str) -> str:
         if self._services is not None and name not in self._services and name not in BRANCHES:
@@ -374,14 +219,14 @@ class _Understood(Transformer[Token, Any]):
         return name
 
 
-def _pair(found: Any) -> tuple[_Node, int]:
+def _pair(found: Any) -> tuple[Node, int]:
     node, column = found
     return node, column
 
 
-def _several(word: Literal["and", "or"], parts: Iterable[Any]) -> tuple[_Node, int]:
+def _several(word: Literal["and", "or"], parts: Iterable[Any]) -> tuple[Node, int]:
     found = [_pair(part) for part in parts if not isinstance(part, Token)]
-    return _Several(word, tuple(_truth(node, column) for node, column in found)), found[0][1]
+    return Several(word, tuple(_truth(node, column) for node, column in found)), found[0][1]
 
 
 def _split(token: Token) -> tuple[str, str, str]:

@@ -97,9 +97,9 @@ def blocking_feature(
         probing: services that the level is due to. Their circuits decide, and let a few calls through to find out
             whether they answer again.
     """
-    if features.get("read_only_mode", False) and not read_only:
+    if features.get("read_only_mode") and not read_only:
         return "read_only_mode"
     feature = gates.get(service)
-    if feature is None or features.get(feature, False) or service in probing:
+    if feature is None or features.get(feature) or service in probing:
         return None
     return feature

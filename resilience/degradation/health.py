@@ -69,15 +69,18 @@ class Tally(NamedTuple):
         place, after = self._place(now_s), dict(self.buckets)
         for name, new in counts:
             kept = {at: one for at, one in after.get(name, {}).items() if at > place - _BUCKETS}
-            kept[place] = Count(*map(sum, zip(kept.get(place, Count()), new, strict=True)))
+            kept[place] = _summed(kept.get(place, Count()), new)
             after[name] = kept
         return self._replace(buckets=MappingProxyType(after))
 
     def within_window(self, name: str, now_s: float) -> Count:
         """What the window holds for ``name``."""
         place = self._place(now_s)
-        kept = [one for at, one in self.buckets.get(name, {}).items() if at > place - _BUCKETS]
-        return Count(*map(sum, zip(*kept, strict=True))) if kept else Count()
+        return _summed(*(one for at, one in self.buckets.get(name, {}).items() if at > place - _BUCKETS))
 
     def _place(self, now_s: float) -> int:
         return int(now_s / self.window_s * _BUCKETS)
+
+
+def _summed(*counts: Count) -> Count:
+    return Count(*map(sum, zip(*counts, strict=True)))

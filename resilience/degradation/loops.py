@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from resilience.config.settings import Loop
 from resilience.degradation.levels import FEATURES, DegradationLevel
+from resilience.degradation.policy import Loop
 from resilience.events import Heartbeat, LoopReport
 
 MAX_AGENTS: Final = 1000

@@ -22,7 +22,7 @@ class AnomalyPolicy(Struct, frozen=True, kw_only=True):
 
     Attributes:
         window: how many values are remembered. least: how many are needed before anything is said.
-        distance: how many spreads from the median are usual. floor: the smallest spread, as a part of the median.
+        distance: how many spreads from the median are usual. floor: what is usual at least, as a part of the median.
         step: and in the measurement's own unit, for what is usually constant.
         in_a_row: so many values must agree, to begin an anomaly and to end it.
         adopt_after: after so many unusual values in a row they are what is usual.
@@ -84,5 +84,5 @@ def usual_range(baseline: Baseline, policy: AnomalyPolicy) -> tuple[float, float
     """From where to where values are usual."""
     middle = median(baseline.usual)
     spread = _TO_SIGMA * median(abs(one - middle) for one in baseline.usual)
-    reach = policy.distance * max(spread, abs(middle) * policy.floor / policy.distance, policy.step / policy.distance)
+    reach = max(policy.distance * spread, policy.floor * abs(middle), policy.step)
     return middle - reach, middle + reach

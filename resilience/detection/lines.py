@@ -117,7 +117,7 @@ def _json(line: str) -> Said | bool | None:
             facts[name] = value
     name = _text(error, "type", "name") or _text(said, "error_type", "exc_type", "exception_class")
     stack = _text(error, "stack", "stacktrace") or _text(said, "stack", "stack_trace", "traceback", "exc_info", "exception")
-    named = named_error(inner) if isinstance(inner, str) else named_error(stack.partition("\n")[0]) if stack else None
+    named = named_error(inner if isinstance(inner, str) else stack.partition("\n")[0])
     kind = name or (named.type if named else "LogError")
     why = _text(error, "message") or (named.message if named and isinstance(inner, str) else "")
     full = f"{message}: {why}" if why and why not in message else message

@@ -71,6 +71,6 @@ def host_and_port(text: str) -> tuple[str, int] | None:
     """``127.0.0.1:80`` or ``[::1]:80`` in its parts; None if it is neither."""
     host, _, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    if not host or not port.isascii() or not port.isdigit() or not 1 <= int(port[:6]) <= 65_535:
+    if not host or not port.isascii() or not port.isdigit() or len(port) > 5 or not 1 <= int(port) <= 65_535:
         return None
     return host, int(port)

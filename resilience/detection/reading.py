@@ -126,7 +126,7 @@ class _Python:
         self.offset = offset
         at = first.index(_TRACEBACK)
         self._is_group = "Exception Group" in first
-        self._prefix = 0 if self._is_group or not first[:at].isspace() else at
+        self._prefix = at if first[:at].isspace() else 0
         self._intro = intro
         self._lines = [first]
         self._links: list[tuple[str, str]] = []

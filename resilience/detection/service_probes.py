@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any, Final
 
 from resilience.clock import Clock
@@ -79,9 +80,10 @@ class _Teller:
     def __call__(self, standing: Standing) -> None:
         if standing.well is None or standing.well is self._told or (not standing.well and self._is_starting()):
             return
-        now = self._clock.now()
+        now, self._told = self._clock.now(), standing.well
         try:
-            self._core.tell(ProbeTold(self._name, Probed(well=standing.well, since=now, what=standing.what)))
+            told = self._core.tell(ProbeTold(self._name, Probed(well=standing.well, since=now, what=standing.what)))
+            told.add_done_callback(self._answered)
             if not standing.well:
                 kind = _TYPES.get(self._probe.kind, "ServiceUnavailableError")
                 seen = {"probe": self._probe.kind, "target": self._probe.target[:200]}
@@ -89,8 +91,11 @@ class _Teller:
                 self._core.report([Report(type=kind, message=message, component=self._name, operation="probe", metadata=seen)])
         except CoreBusyError as error:
             _log.warning("what the probe of %s found could not be told: %s", self._name, error)
-            return
-        self._told = standing.well
+            self._told = None
+
+    def _answered(self, told: Future[list[int]]) -> None:
+        if told.exception() is not None:
+            self._told = None
 
     def _is_starting(self) -> bool:
         """Whether it is a supervised process that is only just being started: its silence is no trouble yet."""

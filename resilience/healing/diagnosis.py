@@ -87,7 +87,7 @@ def _root_cause(
         deepest = [one for one in needed if not any(other in failing for other in _below(one, services))] or needed
         root = min(deepest, key=lambda name: failing[name].since)
         because = [f"{component} depends on {root}, which fails too: {failing[root].what}"]
-        if component in failing and failing[root].since <= failing[component].since:
+        if component in failing and failing[root].since < failing[component].since:
             earlier_s = (failing[component].since - failing[root].since).total_seconds()
             because.append(f"{root} began to fail {earlier_s:.0f} s before {component}")
         return root, because
@@ -100,9 +100,8 @@ def _root_cause(
     process = _process_of(component, services)
     if process is not None:
         same = sorted(name for name in together if _process_of(name, services) == process)
-        if process != component and (same or process in failing):
-            others = f" with {', '.join(same)}" if same else ""
-            return process, [f"{component} is the process {process}{others}, and they fail together"]
+        if process != component and same:
+            return process, [f"{component} is the process {process} with {', '.join(same)}, and they fail together"]
     host = _host_of(component, services)
     if host is not None:
         same = sorted(name for name in together if _host_of(name, services) == host)

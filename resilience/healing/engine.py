@@ -11,45 +11,37 @@ import itertools
 import logging
 import queue
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Protocol
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from resilience.clock import Clock
 from resilience.core.inputs import HealTold
 from resilience.degradation.levels import DegradationLevel
 from resilience.events import Event, EventType
-from resilience.healing.diagnosis import Diagnosis, Trouble, diagnose
+from resilience.healing.diagnosis import Diagnosis
 from resilience.healing.heals import (
     Heal,
     HealingAction,
     HealingResult,
     HealState,
-    Seen,
     Tries,
-    Triggers,
     may_try,
 )
-from resilience.healing.policy import HealingActionType, HealingRule
+from resilience.healing.policy import HealingActionType
+from resilience.healing.troubles import Case, Troubles, Values, diagnosed
 from resilience.healing.verification import what_is_wrong
-from resilience.processes.supervision import ProcessState
 
 if TYPE_CHECKING:  # the library alone can import this; only an app has a core
     from resilience.core.core import Core
-    from resilience.core.state import State
 
 _MOST_WAITING: Final = 5000
 _MOST_AT_ONCE: Final = 20
 _LOOK_S: Final = 5.0
 _COMMIT_S: Final = 10.0
 _log = logging.getLogger("winclaw.healing")
-
-PROBE: Final = "probe"
-"""The operation of errors that WinClaw's own probes report."""
-Values = Mapping[tuple[str, str], float]
 
 
 class Actor(Protocol):
@@ -60,14 +52,6 @@ class Actor(Protocol):
 
     def do(self, action: HealingAction) -> HealingResult:
         """Does it, or raises."""
-
-
-class _Case(Struct, frozen=True):
-    """Trouble that a rule is for: the rule, what it was seen at, and what was seen."""
-
-    rule: HealingRule
-    component: str
-    trigger: str
 
 
 class SelfHealingEngine:
@@ -83,7 +67,7 @@ class SelfHealingEngine:
     ) -> None:
         self._core, self._actor, self._measure, self._clock, self._look_s = core, actor, measure, clock, look_s
         self._numbers = itertools.count(max(core.state.heals, default=0) + 1)
-        self._triggers, self._tries = Triggers(), Tries()
+        self._troubles, self._tries = Troubles(core, measure, clock), Tries()
         self._deciding = threading.Lock()
         self._healing: set[str] = set()
         self._escalated: dict[str, float] = {}
@@ -124,39 +108,15 @@ class SelfHealingEngine:
                     event = self._seen.get(timeout=self._look_s)
                 except queue.Empty:
                     event = None
-                cases = list(self._cases_of(event)) if event is not None else []
+                cases = list(self._troubles.of_error(event)) if event is not None else []
                 if self._clock.monotonic() - looked_s >= self._look_s:
                     looked_s = self._clock.monotonic()
-                    cases += [*self._measured_cases(), *self._unwell_cases()]
+                    cases += [*self._troubles.measured(), *self._troubles.unwell()]
                     self._look_at_escalated()
                 for case in cases:
                     self._take(case)
             except Exception:  # a defect of ours must not end the healing of everything else
                 _log.exception("the healing failed in one turn")
-
-    def _cases_of(self, event: Event) -> Iterator[_Case]:
-        body = event.body
-        seen = Seen(str(body["kind"]), event.component, str(body["operation"]), str(body["message"]))
-        with self._deciding:
-            rules = self._core.state.settings.self_healing.rules
-            for rule in self._triggers.error(rules, seen, self._clock.monotonic()):
-                times = f"{rule.at_least} errors within {rule.within_s:g} s, the last one: " if rule.at_least > 1 else ""
-                yield _Case(rule, event.component, f"{times}{seen.kind} in {seen.operation}: {seen.message[:300]}.")
-
-    def _measured_cases(self) -> Iterator[_Case]:
-        rules = self._core.state.settings.self_healing.rules
-        for rule, component, value in self._triggers.measured(rules, self._measure()):
-            yield _Case(rule, component, f"{rule.measurement} is {value:.1f}, above {rule.above:g}.")
-
-    def _unwell_cases(self) -> Iterator[_Case]:
-        """Probes that are still unwell: they were an error once, and are trouble until they are well."""
-        state = self._core.state
-        for name, probe in state.services.probes.items():
-            if not probe.well:
-                rules = state.settings.self_healing.rules
-                fitting = (one for one in rules if PROBE in one.operations and (not one.components or name in one.components))
-                if (rule := next(fitting, None)) is not None:
-                    yield _Case(rule, name, f"the probe still fails: {probe.what}.")
 
     def _look_at_escalated(self) -> None:
         """Takes back what was left to a person, where it is seen to be well again; without a probe nobody sees that."""
@@ -167,7 +127,7 @@ class SelfHealingEngine:
             if heal.state is HealState.ESCALATED and is_seen and not what_is_wrong(state, None, component, heal.target):
                 self._tell(replace(heal, state=HealState.DISMISSED, actor="WinClaw, for it is well again"))
 
-    def _take(self, case: _Case) -> None:
+    def _take(self, case: Case) -> None:
         """Begins to heal, unless that is off, or everything is, or it is being healed already."""
         state = self._core.state
         if not state.settings.self_healing.enabled or state.standing.level is DegradationLevel.SAFE_MODE:
@@ -182,7 +142,7 @@ class SelfHealingEngine:
 
     # A heal's own thread.
 
-    def _heal(self, case: _Case, diagnosis: Diagnosis, target: str) -> None:
+    def _heal(self, case: Case, diagnosis: Diagnosis, target: str) -> None:
         try:
             self._climb(case, diagnosis, target)
         except Exception:  # what cannot be written down is not done
@@ -192,7 +152,7 @@ class SelfHealingEngine:
             with self._deciding:
                 self._healing.discard(target)
 
-    def _climb(self, case: _Case, diagnosis: Diagnosis, target: str) -> None:
+    def _climb(self, case: Case, diagnosis: Diagnosis, target: str) -> None:
         """Tries one action after the other until one has helped; what none could heal is left to a person."""
         tried, why = False, "everything that may be tried has been tried"
         for name in case.rule.actions:
@@ -217,7 +177,7 @@ class SelfHealingEngine:
         if tried:
             self._escalate(case, diagnosis, target, why)
 
-    def _try(self, case: _Case, diagnosis: Diagnosis, kind: HealingActionType, target: str) -> Heal:
+    def _try(self, case: Case, diagnosis: Diagnosis, kind: HealingActionType, target: str) -> Heal:
         policy, rule, now = self._core.state.settings.self_healing, case.rule, self._clock.now()
         until = now + timedelta(seconds=policy.approve_within_s) if rule.confirm else None
         heal = Heal(
@@ -267,7 +227,7 @@ class SelfHealingEngine:
             self._core.wait_for_change(state.version, min(left_s, 1.0))
         return self._tell(_ended(heal, HealState.INTERRUPTED, "WinClaw was quit", self._clock))
 
-    def _verified(self, case: _Case, target: str, runs_before: int | None, done_s: float) -> tuple[HealState, str]:
+    def _verified(self, case: Case, target: str, runs_before: int | None, done_s: float) -> tuple[HealState, str]:
         """Waits until the target is well and stays so for a while, or the time for that is over."""
         rule, end_s = case.rule, done_s + case.rule.verify_s
         well_s: float | None = None
@@ -277,8 +237,7 @@ class SelfHealingEngine:
             wrong = what_is_wrong(state, rule, case.component, target, runs_before, values)
             well_s = None if wrong else well_s if well_s is not None else now_s
             if well_s is not None:
-                with self._deciding:
-                    again_s = self._triggers.last_s(rule, case.component)
+                again_s = self._troubles.last_s(rule, case.component)
                 if again_s is not None and again_s > well_s:
                     wrong, well_s = "the same error came again", None
                 elif now_s - well_s >= rule.settle_s:
@@ -290,7 +249,7 @@ class SelfHealingEngine:
             self._core.wait_for_change(state.version, min(max(due_s - now_s, 0.01), 0.5))
         return HealState.INTERRUPTED, "WinClaw was quit before it could be seen whether it has helped"
 
-    def _escalate(self, case: _Case, diagnosis: Diagnosis, target: str, why: str) -> None:
+    def _escalate(self, case: Case, diagnosis: Diagnosis, target: str, why: str) -> None:
         """Leaves it to a person; once, until it has been quiet for a while or that person has dismissed it."""
         state, now_s = self._core.state, self._clock.monotonic()
         if any(one.target == target and one.state is HealState.ESCALATED for one in state.heals.values()):
@@ -319,36 +278,6 @@ class SelfHealingEngine:
     def _tell(self, heal: Heal) -> Heal:
         self._core.tell(HealTold(heal)).result(_COMMIT_S)
         return heal
-
-
-def diagnosed(state: State, pattern: str, component: str) -> Diagnosis:
-    """The diagnosis of trouble of ``component``, from all that is known."""
-    users: dict[str, set[str]] = {}
-    alive = {(agent.name, agent.pid) for agent in state.agents.values() if agent.alive}
-    for agent, pid, service in state.services.seen:
-        if (agent, pid) in alive:
-            users.setdefault(service, set()).add(agent)
-    loops: dict[str, set[str]] = {}
-    for (agent, _), heard in state.loops.items():
-        loops.setdefault(agent, set()).update(one.loop for one in heard.loops if one.running)
-    return diagnose(
-        pattern, component, troubles=troubles(state), services=state.settings.services, users=users, loops=loops,
-        waiting=state.waiting,
-    )  # fmt: skip
-
-
-def troubles(state: State) -> Iterator[Trouble]:
-    """Everything that is known to be unwell now."""
-    for circuit in state.services.circuits.values():
-        if circuit.state in ("OPEN", "HALF_OPEN"):
-            yield Trouble(circuit.name, circuit.unwell_since or circuit.since, f"its circuit is open, because {circuit.because}")
-    for name, probe in state.services.probes.items():
-        if not probe.well and name not in state.services.circuits:
-            yield Trouble(name, probe.since, f"its probe: {probe.what}")
-    for process in state.processes.values():
-        unready = process.state is ProcessState.RUNNING and not process.ready
-        if unready or process.state in (ProcessState.FAILED, ProcessState.WAITING):
-            yield Trouble(process.name, process.since, f"the process is {process.state.value}: {process.why}")
 
 
 def _ended(heal: Heal, outcome: HealState, seen: str, clock: Clock) -> Heal:

@@ -121,8 +121,10 @@ class Tries(Struct):
 
     def before(self, action: HealingActionType, target: str, quiet_s: float, now_s: float) -> tuple[int, float | None]:
         """The tries that still count, and how many seconds ago the last one was."""
-        count, last_s = self.made.get((action, target), (0, now_s - quiet_s))
-        return (count, now_s - last_s) if now_s - last_s < quiet_s else (0, None)
+        known = self.made.get((action, target))
+        if known is None or now_s - known[1] >= quiet_s:
+            return 0, None
+        return known[0], now_s - known[1]
 
     def make(self, action: HealingActionType, target: str, quiet_s: float, now_s: float) -> int:
         """Counts one more; returns its number."""

@@ -9,49 +9,17 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 from sqlite_utils import Database
 
 from resilience.clock import as_text
-
-
-class ErrorRecord(NamedTuple):
-    """One error, ready to be stored; the fields are the columns of the table ``errors`` after ``id``."""
-
-    at: str
-    received_at: str
-    kind: str
-    type: str
-    severity: int
-    impact: str
-    component: str
-    operation: str
-    agent: str
-    fingerprint: str
-    message: str
-    is_transient: bool
-    recovery_strategy: str
-    reason: str
-    key: str | None
-    detail: bytes
-
-
-class EventRecord(NamedTuple):
-    """Anything else that happened; the columns of the table ``events`` after ``id``."""
-
-    at: str
-    type: str
-    component: str
-    body: bytes
-
-
-Record = ErrorRecord | EventRecord
+from resilience.journal.schema import MIGRATIONS, ErrorRecord, EventRecord, Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,39 +34,6 @@ class JournalError(Exception):
     """A group could not be written; nothing of it is stored."""
 
 
-def _create(db: Database) -> None:
-    db.executescript(
-        """
-        CREATE TABLE errors (
-            id INTEGER PRIMARY KEY, at TEXT NOT NULL, received_at TEXT NOT NULL, kind TEXT NOT NULL, type TEXT NOT NULL,
-            severity INTEGER NOT NULL, impact TEXT NOT NULL, component TEXT NOT NULL, operation TEXT NOT NULL,
-            agent TEXT NOT NULL, fingerprint TEXT NOT NULL, message TEXT NOT NULL, is_transient INTEGER NOT NULL,
-            recovery_strategy TEXT NOT NULL, reason TEXT NOT NULL, key TEXT, detail TEXT NOT NULL);
-        CREATE UNIQUE INDEX errors_key ON errors (key) WHERE key IS NOT NULL;
-        CREATE INDEX errors_fingerprint ON errors (fingerprint, id);
-        CREATE INDEX errors_component ON errors (component, id);
-        CREATE TABLE events (
-            id INTEGER PRIMARY KEY, at TEXT NOT NULL, type TEXT NOT NULL, component TEXT NOT NULL, body TEXT NOT NULL);
-        CREATE INDEX events_type ON events (type, id);
-        -- One row a fingerprint and one a fingerprint and minute, so that no page has to count a million rows.
-        CREATE TABLE groups (
-            fingerprint TEXT PRIMARY KEY, kind TEXT NOT NULL, type TEXT NOT NULL, severity INTEGER NOT NULL,
-            component TEXT NOT NULL, operation TEXT NOT NULL, message TEXT NOT NULL, count INTEGER NOT NULL,
-            first_at TEXT NOT NULL, last_at TEXT NOT NULL, last_id INTEGER NOT NULL) WITHOUT ROWID;
-        CREATE INDEX groups_last ON groups (last_id);
-        CREATE TABLE minutes (
-            minute TEXT NOT NULL, fingerprint TEXT NOT NULL, count INTEGER NOT NULL,
-            PRIMARY KEY (minute, fingerprint)) WITHOUT ROWID;
-        CREATE INDEX minutes_fingerprint ON minutes (fingerprint, minute);
-        CREATE TABLE state (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-        """
-    )
-    db.table("errors").enable_fts(["message", "type", "component", "operation"], fts_version="FTS5")
-
-
-MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (_create,)
-"""Each takes the database from version n to n + 1 (``PRAGMA user_version``); never edited once released."""
-
 # A file up to this size is checked whole at start (some 0.1 s); damage in a larger one shows when it is touched.
 _CHECKED_WHOLE_BYTES: Final = 50_000_000
 
@@ -108,6 +43,11 @@ _INSERT_TEXT: Final = "INSERT INTO errors_fts (rowid, message, type, component, 
 _DELETE_TEXT: Final = """
     INSERT INTO errors_fts (errors_fts, rowid, message, type, component, operation)
     SELECT 'delete', id, message, type, component, operation FROM errors WHERE """
+_CUT: Final = """
+    SELECT id FROM (
+        SELECT * FROM (SELECT id FROM errors ORDER BY id LIMIT :chunk + 1)
+        UNION ALL SELECT * FROM (SELECT id FROM events ORDER BY id LIMIT :chunk + 1)
+    ) ORDER BY id LIMIT 1 OFFSET :chunk"""
 _INSERT_EVENT: Final = "INSERT INTO events (id, at, type, component, body) VALUES (?, ?, ?, ?, ?)"
 _UPSERT_GROUP: Final = """
     INSERT INTO groups VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -217,9 +157,10 @@ class Journal:
         too_large = (pages - free) * size > max_mb * 1_000_000
         deleted = 0
         with self._db.atomic():
+            # One cut through both tables, which share their ids: else the audit log would go first, for it is shorter.
+            cut = conn.execute(_CUT, {"chunk": chunk}).fetchone()
             for table in ("errors", "events"):
-                limit = conn.execute(f"SELECT id FROM {table} ORDER BY id LIMIT 1 OFFSET ?", [chunk]).fetchone()
-                chosen, values = "id < ?", [limit[0] if limit else self._last_id + 1]
+                chosen, values = "id < ?", [cut[0] if cut else self._last_id + 1]
                 if not too_large:
                     chosen, values = "id < ? AND at < ?", [*values, as_text(before)]
                 if table == "errors":

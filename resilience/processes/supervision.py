@@ -198,13 +198,13 @@ def look(one: Supervised, now_s: float, *, forbidden: str, waits_for: str) -> Ne
 
 def with_policy(one: Supervised, policy: Process, now_s: float) -> Next:
     """What follows from another configuration: it is started anew where that is needed for it to be in force, and tried
-    again where it had failed.
+    again at once where it had failed.
     """
     changed, why = replace(one, policy=policy), "its configuration changed"
     if _born_with(policy) != _born_with(one.policy):
         if one.state in (ProcessState.STARTING, ProcessState.RUNNING):
             return _stopping(changed, "again", why, now_s)
-        if one.state is ProcessState.FAILED:
+        if one.state is ProcessState.FAILED or (one.state is ProcessState.WAITING and one.due_s is not None):
             return _to(replace(changed, past=Past()), ProcessState.WAITING, now_s, why), ()
     return changed, ()
 
@@ -263,7 +263,8 @@ def _after_exit(one: Supervised, why: str, *, is_failure: bool, ran_s: float, no
         return _to(replace(one, past=Past()), ProcessState.EXITED, now_s, why)
     lately = tuple(at_s for at_s in one.past.restarts_s if now_s - at_s < policy.within_s)
     if len(lately) >= policy.max_restarts:
-        failed = f"{why}, and was started again {len(lately)} times within {policy.within_s:g} s" if lately else why
+        times = "once" if len(lately) == 1 else f"{len(lately)} times"
+        failed = f"{why}, and was started again {times} within {policy.within_s:g} s" if lately else why
         return _to(replace(one, past=Past(lately, one.past.failures)), ProcessState.FAILED, now_s, failed)
     failures = 1 if ran_s >= policy.healthy_after_s else one.past.failures + 1
     pause_s = 0.0 if failures == 1 else min(policy.backoff_s * 2.0 ** min(failures - 2, 30), policy.max_backoff_s)

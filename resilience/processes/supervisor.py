@@ -24,7 +24,6 @@ from resilience.core.core import Core
 from resilience.degradation.levels import DegradationLevel
 from resilience.detection.metrics import TreeUse
 from resilience.detection.prober import Prober
-from resilience.detection.standing import Standing
 from resilience.events import EventType
 from resilience.isolation.isolated import stopped
 from resilience.processes import records
@@ -32,8 +31,9 @@ from resilience.processes.output import OUTPUT, tail_of
 from resilience.processes.policy import Process, start_order
 from resilience.processes.ports import way_in
 from resilience.processes.records import ProcessRecord
+from resilience.processes.runs import Runs
 from resilience.processes.spawning import Started as Running
-from resilience.processes.spawning import environment_of, start, why_not
+from resilience.processes.spawning import why_not
 from resilience.processes.supervision import (
     Ask,
     Do,
@@ -43,7 +43,6 @@ from resilience.processes.supervision import (
     NotStarted,
     ProcessState,
     Ready,
-    Silent,
     Started,
     Supervised,
     Unwell,
@@ -57,7 +56,6 @@ from resilience.processes.telling import Telling
 from resilience.redaction import Redactor
 
 _LOOK_AGAIN_S: Final = 1.0
-_PROBE_EVERY_S: Final = 1.0
 _GRACE_S: Final = 5.0
 _log = logging.getLogger("winclaw.processes")
 
@@ -79,11 +77,10 @@ class Supervisor:
     """
 
     def __init__(self, folder: Path, core: Core, prober: Prober, redactor: Redactor, clock: Clock) -> None:
-        self._home, self._core, self._prober, self._redactor, self._clock = folder, core, prober, redactor, clock
+        self._core, self._redactor, self._clock = core, redactor, clock
         self._folder = folder / home.PROCESSES
         self._owner = records.owner_of(folder)
         self._table: dict[str, Supervised] = {}
-        self._running: dict[str, Running] = {}
         self._leaving: set[str] = set()
         self._blocked: dict[str, str] = {}
         self._first_run: dict[str, int] = {}
@@ -94,6 +91,7 @@ class Supervisor:
         self._quitting = False
         self._uses: Mapping[str, TreeUse] = {}
         self._messages: queue.SimpleQueue[_Message | None] = queue.SimpleQueue()
+        self._runs = Runs(folder, self._owner, prober, lambda name, what: self._messages.put(_Message(name, what)))
         self._thread = threading.Thread(target=self._main, name="processes", daemon=True)
         self._unsubscribe: Callable[[], None] = lambda: None
 
@@ -141,7 +139,7 @@ class Supervisor:
     @property
     def uses(self) -> Mapping[str, TreeUse]:
         """What each running process used when it was last measured."""
-        return {name: use for name, use in self._uses.items() if name in self._running}
+        return {name: use for name, use in self._uses.items() if name in self._runs}
 
     def measured(self, uses: Mapping[str, TreeUse]) -> None:
         """Takes in what the running processes use of the machine; never waits."""
@@ -196,8 +194,7 @@ class Supervisor:
             return
         before = self._table[message.name]
         if isinstance(message.what, Ended) and message.what.run == before.run and before.is_alive:
-            self._running.pop(message.name, None)
-            self._prober.forget(_probe_name(message.name))
+            self._runs.over(message.name)
             self._adopted.discard(message.name)
         self._step(message.name, after(before, message.what, self._clock.monotonic()), message.what)
 
@@ -251,59 +248,34 @@ class Supervisor:
                     self._start(name)
                 case Do.STOP:
                     self._keep(name)
-                    self._running[name].ask_to_stop(one.policy.stop_signal)
+                    self._runs.ask_to_stop(name, one.policy.stop_signal)
                 case Do.KILL:
                     self._keep(name)
-                    threading.Thread(target=self._running[name].kill, name=f"kill-{name}", daemon=True).start()
+                    self._runs.kill(name)
         if one.state in (ProcessState.STOPPED, ProcessState.FAILED, ProcessState.EXITED) and one.state is not before.state:
             self._keep(name)
 
     def _start(self, name: str) -> None:
-        one, now_s = self._table[name], self._clock.monotonic()
-        folder = self._folder / name
+        one = self._table[name]
         try:
-            home.make_private_folder(folder / "work")
-            running = start(
-                one.policy.command, environment=environment_of(one.policy, self._home),
-                folder=Path(one.policy.folder or folder / "work"), output=folder / OUTPUT,
-                token=records.token_for(self._owner, name),
-            )  # fmt: skip
+            running = self._runs.start(name, one.policy)
         except (OSError, ValueError, psutil.Error) as error:
-            self._step(name, after(one, NotStarted(why_not(one.policy, error)), now_s), NotStarted(str(error)))
-            return
-        self._runs(name, running, Started(running.identity.pid), now_s)
+            not_started = NotStarted(why_not(one.policy, error))
+            self._step(name, after(one, not_started, self._clock.monotonic()), not_started)
+        else:
+            self._begun(name, running, Started(running.identity.pid))
 
-    def _runs(self, name: str, running: Running, what: Started, now_s: float) -> None:
-        self._running[name] = running
-        self._step(name, after(self._table[name], what, now_s), what)
-        run = self._table[name].run
-        threading.Thread(target=self._wait, args=(name, run, running), name=f"wait-{name}", daemon=True).start()
+    def _begun(self, name: str, running: Running, what: Started) -> None:
+        self._step(name, after(self._table[name], what, self._clock.monotonic()), what)
+        self._runs.watch(name, self._table[name].run, running)
         self._keep(name)
-        self._probe(name, run)
+        self._ask(name)
 
-    def _probe(self, name: str, run: int) -> None:
-        """Has a run asked from now on whether it answers; what cannot be asked is ready as soon as it runs."""
-        probe, well = self._table[name].policy.asked, False
-        if probe is None:
-            self._prober.forget(_probe_name(name))
-            self._step(name, after(self._table[name], Ready(run), self._clock.monotonic()), Ready(run))
-            return
-
-        def tell(standing: Standing) -> None:  # on the thread that looked
-            nonlocal well
-            if standing.well is True and not well:
-                self._messages.put(_Message(name, Ready(run)))
-            elif standing.well is False and well:
-                self._messages.put(_Message(name, Silent(run, standing.what, standing.failing_s or 0.0)))
-            well = standing.well is True
-
-        self._prober.watch(_probe_name(name), probe, tell, interval_s=_PROBE_EVERY_S)
-
-    def _wait(self, name: str, run: int, running: Running) -> None:
-        """A thread of its own: waits for a process's end, tells of it, and then looks for what has got away from it."""
-        code = running.wait()
-        self._messages.put(_Message(name, Ended(run, code)))
-        running.sweep()
+    def _ask(self, name: str) -> None:
+        """Has the present run asked from now on whether it answers; what cannot be asked is ready as soon as it runs."""
+        one = self._table[name]
+        if not self._runs.ask(name, one.run, one.policy.asked):
+            self._step(name, after(one, Ready(one.run), self._clock.monotonic()), Ready(one.run))
 
     def _pause_s(self) -> float:
         """Until something is due; waiting for another process or a port is looked at now and then."""
@@ -328,8 +300,8 @@ class Supervisor:
             if name in self._table:
                 before = self._table[name]
                 self._step(name, with_policy(before, policy, now_s))
-                if before.policy.asked != policy.asked and name in self._running:
-                    self._probe(name, before.run)
+                if before.policy.asked != policy.asked and name in self._runs:
+                    self._ask(name)
             else:
                 self._add(name, policy, records.load(self._folder / name))
         for name in self._table.keys() - configured.keys() - self._leaving:
@@ -366,21 +338,12 @@ class Supervisor:
         now_s = self._clock.monotonic()
         age_s = max(self._clock.now().timestamp() - running.identity.started, 0.0)
         self._adopted.add(name)
-        self._runs(name, running, Started(running.identity.pid, adopted=True), now_s)
+        self._begun(name, running, Started(running.identity.pid, adopted=True))
         self._table[name] = replace(self._table[name], started_s=now_s - age_s)
         if record.stopped:
             self._step(name, after(self._table[name], Ask("stop", "you, before WinClaw was restarted"), now_s))
 
     def _keep(self, name: str) -> None:
-        one, running = self._table[name], self._running.get(name)
+        one = self._table[name]
         stopped = one.state is ProcessState.STOPPED or (one.state is ProcessState.STOPPING and one.then == "stay")
-        failed = one.why if one.state is ProcessState.FAILED else ""
-        identity = running.identity if running is not None else None
-        try:
-            records.save(self._folder / name, ProcessRecord(identity=identity, run=one.run, stopped=stopped, failed=failed))
-        except OSError:  # it goes on running; the next WinClaw finds it by its token
-            _log.exception("what is known of the process %s could not be written down", name)
-
-
-def _probe_name(name: str) -> str:
-    return f"process:{name}"
+        self._runs.keep(name, run=one.run, stopped=stopped, failed=one.why if one.state is ProcessState.FAILED else "")

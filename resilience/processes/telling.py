@@ -15,10 +15,14 @@ from resilience.core.core import Core, CoreBusyError
 from resilience.core.inputs import ProcessTold
 from resilience.detection.metrics import TreeUse
 from resilience.events import EventType, Report
+from resilience.journal.journal import JournalError
 from resilience.processes.status import ProcessStatus
 from resilience.processes.supervision import Ended, Happening, NotStarted, ProcessState, Ready, Silent, Started, Supervised
 
 _MAX_UNTOLD: Final = 1000
+
+
+_Word = Callable[[], Future[Any]]
 
 
 class Telling:
@@ -26,7 +30,8 @@ class Telling:
 
     def __init__(self, core: Core, clock: Clock) -> None:
         self._core, self._clock = core, clock
-        self._untold: deque[Callable[[], Future[Any]]] = deque(maxlen=_MAX_UNTOLD)
+        self._untold: deque[_Word] = deque(maxlen=_MAX_UNTOLD)
+        self._under_way: deque[tuple[_Word, Future[Any]]] = deque()
         self._told: dict[str, ProcessStatus] = {}
         self._moments: dict[str, tuple[object, datetime, datetime | None]] = {}
 
@@ -81,10 +86,17 @@ class Telling:
         self._untold.append(partial(self._core.tell, ProcessTold(name, None)))
 
     def flush(self) -> None:
-        """Hands over what has not been taken yet."""
+        """Hands over what has not been taken yet, and again what the disk has refused: it has happened all the same."""
+        while self._under_way and self._under_way[0][1].done():
+            word, told = self._under_way.popleft()
+            if isinstance(told.exception(), JournalError):
+                refused = [word, *(later for later, one in self._under_way if not one.done() or one.exception() is not None)]
+                self._under_way.clear()
+                self._untold.extendleft(reversed(refused))
+                return  # the disk gets a moment
         with contextlib.suppress(CoreBusyError):
-            while self._untold:
-                self._untold[0]()
+            while self._untold and len(self._under_way) < _MAX_UNTOLD:
+                self._under_way.append((self._untold[0], self._untold[0]()))
                 self._untold.popleft()
 
     def _ended(self, name: str, before: Supervised, one: Supervised, what: Ended | NotStarted) -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from resilience.clock import as_text
-from resilience.journal.journal import ErrorRecord, EventRecord
+from resilience.journal.schema import ErrorRecord, EventRecord
 
 NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 

@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resilience.context import MAX_STACK_CHARACTERS, ErrorContext, ErrorImpact, ErrorSeverity, fingerprint
+from resilience.context import (
+    MAX_STACK_CHARACTERS,
+    ErrorContext,
+    ErrorImpact,
+    ErrorSeverity,
+    RecoveryStrategy,
+    fingerprint,
+)
 from resilience.testing import FakeClock
 
 
@@ -162,6 +169,7 @@ def test_kind_component_operation_and_type_are_part_of_the_fingerprint() -> None
 def test_a_fingerprint_is_short_and_lasts() -> None:
     """It is stored: another algorithm would tear apart what belongs together."""
     assert mark("took 12 s") == "2c6162a2e03a1f33"
+    assert mark("no such tool: 'hammer'") == "1d9186e9a8694687"
 
 
 def test_a_context_has_the_fingerprint_of_its_parts() -> None:
@@ -185,3 +193,77 @@ def test_no_message_is_bait_for_the_fingerprint(bait: str) -> None:
 @given(st.text())
 def test_any_text_has_a_fingerprint(message: str) -> None:
     assert len(mark(message)) == 16
+
+
+def test_an_id_is_thirty_two_hex_digits() -> None:
+    made = ErrorContext.create(caught(), "a", "b").error_id
+    assert len(made) == 32
+    assert int(made, 16) >= 0
+
+
+def test_what_the_classifier_found_is_no_metadata_and_all_else_is() -> None:
+    context = ErrorContext.create(
+        caught(), "a", "b", metadata={"tool": "saw", "kept": 1}, tool="hammer", kind="persistent", error_type="PersistentError",
+        is_transient=True, recovery_strategy=RecoveryStrategy.RELOAD_CONFIG, reason="I saw it", retry_after_s=2.5, colour="red",
+    )  # fmt: skip
+    assert context.metadata == {"tool": "hammer", "kept": 1, "colour": "red"}
+    found = (context.kind, context.error_type, context.is_transient, context.recovery_strategy, context.reason, context.retry_after_s)
+    assert found == ("persistent", "PersistentError", True, RecoveryStrategy.RELOAD_CONFIG, "I saw it", 2.5)
+
+
+def test_the_callers_metadata_is_not_changed() -> None:
+    metadata = {"tool": "saw"}
+    ErrorContext.create(caught(), "a", "b", metadata=metadata, tool="hammer")
+    assert metadata == {"tool": "saw"}
+
+
+def test_of_a_long_stack_as_much_is_left_out_as_is_said() -> None:
+    text = "".join(chr(0x4E00 + n % 20_000) for n in range(200_000))
+    stack = ErrorContext.create(ValueError(text), "a", "b").stack_trace
+    whole = f"ValueError: {text}\n"
+    beginning, said, end = stack.split("\n", 2)
+    assert whole.startswith(beginning)
+    assert whole.endswith(end)
+    assert len(beginning) == len(end), "as much of each"
+    assert said == f"… ({len(whole) - len(beginning) - len(end)} characters left out)"
+    assert MAX_STACK_CHARACTERS - 100 < len(stack) <= MAX_STACK_CHARACTERS
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_stack_that_just_fits_is_kept_whole(more: int) -> None:
+    around = len("ValueError: \n")
+    stack = ErrorContext.create(ValueError("x" * (MAX_STACK_CHARACTERS - around + more)), "a", "b").stack_trace
+    assert ("characters left out" in stack) is bool(more)
+
+
+def test_a_stack_that_cannot_be_written_says_so() -> None:
+    class Odd(Exception):
+        @property
+        def __cause__(self) -> BaseException | None:  # type: ignore[override]
+            raise LookupError
+
+    assert ErrorContext.create(Odd(), "a", "b").stack_trace == "(its stack cannot be read: LookupError)"
+
+
+def test_pickle_writes_the_stack_and_all_else_as_it_is() -> None:
+    context = ErrorContext.create(caught(), "tools", "choose", tool="hammer")
+    state = context.__getstate__()
+    assert state["stack_trace"] == context.stack_trace
+    assert {**context.__dict__} == state
+
+
+def test_only_the_first_500_stable_characters_and_10_000_of_the_message_count() -> None:
+    assert mark("a" * 500) == mark("a" * 501) == mark("a" * 500 + "b")
+    assert mark("a" * 499) != mark("a" * 500)
+    quoted = "'" + "x" * 9_993 + "'"
+    assert mark(f"{quoted} tail") == mark(f"{quoted} tails are cut") != mark(f"{quoted} tai")
+
+
+def test_a_lone_half_of_a_character_does_no_harm() -> None:
+    assert mark("half \ud800 here") == mark("half ? here")
+
+
+def test_words_are_compared_whatever_separates_them() -> None:
+    """Parts are kept apart, so that what moves from one into the next is another trouble."""
+    assert fingerprint("a", "bc", "d", "e", "f") != fingerprint("ab", "c", "d", "e", "f")
+    assert mark("a b") != mark("ab")

@@ -22,6 +22,8 @@ KEY = "sk-proj-abcdefghijklmnop1234"
         '{"password": "hunter2 with spaces"}',
         "{'api_key': 'abcdefgh'}",
         "https://x/y?token=abcdefgh&z=1",
+        'authorization: token="abcdefgh"',
+        "X-Api-Key: id='abcdefgh', 7",
         "AKIAIOSFODNN7EXAMPLE is the key",
         "ghp_abcdefghijklmnopqrstuvwx",
         "xoxb-1234567890-abcdef",
@@ -48,6 +50,65 @@ def test_secrets_are_taken_out_of_texts(text: str) -> None:
 )
 def test_what_is_no_secret_stays(text: str) -> None:
     assert Redactor().text(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "redacted"),
+    [
+        ("", ""),
+        ("password=hunter2, user=bob; token: abcd.", "password=[redacted], user=bob; token: [redacted]"),
+        ("token=abcd token=efgh and more", "token=[redacted] token=[redacted] and more"),
+        ("password=token=abcd x", "password=[redacted] x"),  # what stands in a secret is looked at no more
+        ("password='a b' pwd=\"c d\"", "password=[redacted] pwd=[redacted]"),
+        ("PASSWORD=hunter2", "PASSWORD=[redacted]"),
+        ("my-api-key: abcd", "my-api-key: [redacted]"),
+        ("Bearer abcdef.g and BASIC dXNlcjpwYXNz", "Bearer [redacted] and BASIC [redacted]"),
+        ("at https://bob:hunter2@host/x", "at https://bob:[redacted]@host/x"),
+        ("password=ab", "password=ab"),  # too short to be one
+        ("the password is lost", "the password is lost"),
+        ("a\x00b\u202ec", "a\ufffdb\ufffdc"),
+    ],
+)
+def test_the_rest_of_a_text_stays_as_it_is(text: str, redacted: str) -> None:
+    assert Redactor().text(text) == redacted
+
+
+def test_a_text_in_which_names_are_secrets_in_several_ways() -> None:
+    """A name that somebody added is found in whatever case it was given, as a word of a text and as a key."""
+    redactor = Redactor(["PIN", "x"])
+    assert redactor.text("Pin=1234 pin: 5678 spin=9999") == "Pin=[redacted] pin: [redacted] spin=9999"
+    assert redactor.value({"PiN": 1, "X": 2, "xx": 3}) == {"PiN": REDACTED, "X": REDACTED, "xx": 3}
+
+
+@pytest.mark.parametrize(
+    ("name", "secret"),
+    [
+        ("password", True), ("PassWord", True), ("db-password", True), ("client_secret", True), ("APIKEY", True),
+        ("pwd", True), ("mypwd", False),  # short ones only alone: "auth" ends many words
+        ("oauth", False), ("auth", True), ("token", True), ("refresh_token", True), ("tokens", False), ("count", False), ("", False),
+    ],
+)  # fmt: skip
+def test_a_name_is_a_secrets_alone_or_as_the_last_word(name: str, secret: bool) -> None:
+    assert Redactor().is_secret(name) is secret
+
+
+def test_structures_keep_their_shape() -> None:
+    assert Redactor().value(("a", 1, 2.5, None, True, [f"key {KEY}"])) == ["a", 1, 2.5, None, True, [f"key {REDACTED}"]]
+    assert Redactor().value({1: "x", f"k {KEY}": "y"}) == {"1": "x", f"k {REDACTED}": "y"}
+    assert Redactor().value({"password": "", "token": 0, "secret": [], "pwd": False}) == {"password": "", "token": 0, "secret": [], "pwd": False}
+
+
+def test_twenty_levels_are_kept_whatever_they_are_made_of() -> None:
+    def deep(levels: int) -> object:
+        value: object = "bottom"
+        for level in range(levels):
+            value = [{"in": value}, (value,), [value]][level % 3]
+        return value
+
+    assert "bottom" in str(Redactor().value(deep(MAX_DEPTH)))
+    assert "too deep" not in str(Redactor().value(deep(MAX_DEPTH)))
+    assert "bottom" not in str(Redactor().value(deep(MAX_DEPTH + 1)))
+    assert "[too deep]" in str(Redactor().value(deep(MAX_DEPTH + 1)))
 
 
 def test_names_that_the_user_adds_are_secrets_too() -> None:

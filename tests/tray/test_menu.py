@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from resilience.degradation.levels import DegradationLevel
 from tests.tray.states import a_state
@@ -35,12 +36,31 @@ def test_the_mode_that_holds_is_checked_and_no_other(pinned: bool, checked: str)
     modes = named("Mode", menu_items(a_state(DegradationLevel.MINIMAL, pinned=pinned))).items
     assert [item.text for item in modes] == ["Auto", "Full", "Degraded LLM", "Limited External", "Minimal"]
     assert [item.text for item in modes if item.checked] == [checked]
+    pinnable = [level for level in DegradationLevel if level is not SAFE]
+    assert [item.action for item in modes] == [Choose(None), *map(Choose, pinnable)]
     assert all(item.radio for item in modes)
 
 
 def test_the_status_line_only_informs_and_counts_what_waits() -> None:
     assert status_line(a_state(needs=2)) == "Level 1 of 5: Full · needs you: 2"
     assert not named("Level 1 of 5: Full", menu_items(a_state())).enabled
+
+
+@pytest.mark.parametrize(
+    ("channels", "queued"), [({}, ""), ({"email": 0}, ""), ({"email": 1}, " · 1 message waits"), ({"email": 1, "sms": 1}, " · 2 messages wait")]
+)
+def test_the_status_line_counts_messages_of_all_channels_before_what_needs_the_user(channels: dict[str, int], queued: str) -> None:
+    assert status_line(replace(a_state(needs=1), waiting=channels)) == f"Level 1 of 5: Full{queued} · needs you: 1"
+
+
+@pytest.mark.parametrize(
+    ("level", "pinned", "rules"),
+    [(DegradationLevel.MINIMAL, True, " (rules: Full)"), (DegradationLevel.MINIMAL, False, ""), (DegradationLevel.FULL, True, "")],
+)
+def test_the_status_line_says_what_the_rules_want_where_somebody_pinned_something_else(
+    level: DegradationLevel, pinned: bool, rules: str
+) -> None:
+    assert status_line(a_state(level, pinned=pinned)) == f"Level {level.value} of 5: {level.title}{rules}"
 
 
 def test_the_last_entry_quits() -> None:

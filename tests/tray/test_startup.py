@@ -1,16 +1,12 @@
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 
 import pytest
 
-from resilience import connect
 from resilience.config.settings import Settings
-from resilience.events import EventType
 from resilience.home import CONFIG
 from tray.app import AlreadyRunningError, running
-from tray.config_watch import ConfigWatch
 from tray.startup import LAST_GOOD, settings_at_start
 
 BAD = "error_handling:\n  dashboard:\n    prot: 9000\n"
@@ -68,47 +64,3 @@ def test_one_home_has_one_winclaw(tmp_path: Path) -> None:
 def test_a_taken_port_is_passed_over(tmp_path: Path) -> None:
     with running(tmp_path / "one", port=22000) as one, running(tmp_path / "two", port=22000) as two:
         assert one.url != two.url
-
-
-def test_a_changed_file_reaches_agents_without_a_restart(tmp_path: Path) -> None:
-    with running(tmp_path, port=0) as winclaw:
-        agent = connect("one", folder=tmp_path)
-        breaker = agent.resilience.circuits.get_or_create("mine")
-        heard = threading.Event()
-        agent.on_state(lambda _: heard.set() if breaker.config.failure_threshold == 2 else None)
-        (tmp_path / CONFIG).write_text("error_handling: {circuit_breaker: {services: {mine: {failure_threshold: 2}}}}\n")
-        assert heard.wait(20)
-        agent.close()
-        events = {event.type: event.body for event in winclaw.core.history.events(0, 100)}
-        assert "circuit_breaker" in events["config.changed"]["changed"]
-
-
-def test_a_file_that_is_spoilt_while_it_runs_changes_nothing_and_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tray.config_watch._LOOK_S", 3600.0)  # we look
-    with running(tmp_path, port=0) as winclaw:
-        watch = ConfigWatch(tmp_path, settings_at_start(tmp_path), winclaw.core)
-        before = watch.policy()
-        (tmp_path / CONFIG).write_text(BAD)
-        watch.look()
-        winclaw.core.announce(EventType.APP_STARTED, "test").result(10)
-        assert watch.policy() is before
-        assert [notice.name for notice in winclaw.core.state.notices] == ["config"]
-        (tmp_path / CONFIG).write_text("error_handling: {tray: {toasts: false}}\n")
-        watch.look()
-        winclaw.core.announce(EventType.APP_STARTED, "test").result(10)
-        assert winclaw.core.state.notices == ()
-        events = [event for event in winclaw.core.history.events(0, 100) if event.type.startswith("config.")]
-    assert events[0].type == "config.refused"
-    assert "line 3" in events[0].body["problems"][0]
-    assert (events[-1].type, "tray" in events[-1].body["from_next_start"]) == ("config.changed", True)
-
-
-def test_a_file_that_is_gone_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tray.config_watch._LOOK_S", 3600.0)
-    with running(tmp_path, port=0) as winclaw:
-        watch = ConfigWatch(tmp_path, settings_at_start(tmp_path), winclaw.core)
-        (tmp_path / CONFIG).unlink()
-        watch.look()
-        assert winclaw.core.state.notices == ()

@@ -8,10 +8,11 @@ import pytest
 
 from resilience import LoopPausedError, LoopRecursionError
 from resilience.agent.loops import AgentLoops
-from resilience.config.settings import Loop, Settings
+from resilience.config.settings import Settings
 from resilience.degradation.enforcement import Enforcement, standing_alone
 from resilience.degradation.gate import SERVICE_FEATURES
 from resilience.degradation.levels import FEATURES, DegradationLevel
+from resilience.degradation.policy import Loop
 from resilience.testing import FakeClock
 
 ALL = {

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from resilience.circuit.states import (
+    CircuitBreakerOpenError,
+    CircuitState,
     Closed,
     Disabled,
     HalfOpen,
@@ -23,18 +27,82 @@ from resilience.circuit.states import (
     is_the_programs_own,
     open_seconds,
     refused_for,
+    why_open,
 )
-from resilience.circuit.window import Counts
+from resilience.circuit.window import CallWindow, Counts, TimeWindow
 from resilience.policies import CircuitBreakerConfig
+
+# Each case breaks one rule only: the run of failures is far away, or there are too few calls for a share.
+RATES: dict[str, Any] = {
+    "failure_threshold": 99, "min_calls_for_rate": 4, "error_rate_threshold": 0.5,
+    "slow_call_seconds": 1.5, "slow_call_rate_threshold": 0.75,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("config", "counts", "why"),
+    [
+        ({"failure_threshold": 3}, Counts(2, 2, 0, 2), None),
+        ({"failure_threshold": 3}, Counts(3, 3, 0, 3), "3 calls in a row failed"),
+        ({"failure_threshold": 3}, Counts(9, 5, 0, 4), "4 calls in a row failed"),
+        (RATES, Counts(3, 3, 3, 3), None),
+        (RATES, Counts(4, 1, 2, 1), None),
+        (RATES, Counts(4, 2, 0, 1), "2 of the last 4 calls failed, and 50% are too many"),
+        (RATES, Counts(5, 2, 0, 1), None),
+        (RATES, Counts(4, 0, 3, 0), "3 of the last 4 calls took longer than 1.5 s, and 75% are too many"),
+        (RATES, Counts(4, 2, 3, 1), "2 of the last 4 calls failed, and 50% are too many"),
+        # Where no call counts as slow, none can be too slow.
+        (RATES | {"slow_call_seconds": None}, Counts(4, 1, 4, 1), None),
+        (RATES | {"slow_call_seconds": None, "slow_call_rate_threshold": 0.01}, Counts(4, 0, 4, 0), None),
+        ({"min_calls_for_rate": 1}, Counts(1, 0, 0, 0), None),
+    ],
+)
+def test_when_a_circuit_opens_and_why(config: dict[str, Any], counts: Counts, why: str | None) -> None:
+    assert why_open(CircuitBreakerConfig(**config), counts) == why
 
 
 @pytest.mark.parametrize(
     ("growth", "times", "seconds"),
-    [(1.0, 1, 30.0), (1.0, 10_000, 30.0), (2.0, 1, 30.0), (2.0, 3, 120.0), (2.0, 9, 300.0), (10.0, 310, 300.0), (10, 10_000, 300.0)],
-)  # fmt: skip
-def test_a_circuit_is_open_longer_each_time_up_to_the_longest(growth: float, times: int, seconds: float) -> None:
-    config = CircuitBreakerConfig(timeout_seconds=30, timeout_growth=growth, max_timeout_seconds=300)
-    assert open_seconds(config, times) == seconds
+    [(1, 1, 400), (1, 99, 400), (2, 1, 300), (1.01, 1, 300)],
+)
+def test_only_an_open_time_that_grows_is_limited(growth: float, times: int, seconds: float) -> None:
+    """The limit is for what growing leads to; who asks for a longer time without growing gets it."""
+    assert open_seconds(CircuitBreakerConfig(timeout_seconds=400, timeout_growth=growth), times) == seconds
+
+
+@pytest.mark.parametrize(("times", "seconds"), [(1, 10), (2, 30), (3, 90), (4, 270), (5, 300), (10**9, 300)])
+def test_the_open_time_grows_each_time_up_to_the_longest(times: int, seconds: float) -> None:
+    assert open_seconds(CircuitBreakerConfig(timeout_seconds=10, timeout_growth=3.0), times) == seconds
+
+
+@pytest.mark.parametrize("growth", [1.01, 2.0, 10.0])
+def test_a_service_may_be_down_for_ever(growth: float) -> None:
+    """Ten, 310 times in a row, is more than a float can hold: the circuit would raise that instead of opening."""
+    config = CircuitBreakerConfig(timeout_seconds=10, timeout_growth=growth)
+    assert [open_seconds(config, times) for times in (1000, 100_000)] == [300, 300]
+
+
+def test_a_closed_circuit_looks_at_calls_or_at_seconds() -> None:
+    by_calls, by_time = Closed(CircuitBreakerConfig(window_calls=20)), Closed(CircuitBreakerConfig(window_seconds=20.0))
+    assert isinstance(by_calls.window, CallWindow)
+    assert by_calls.window.size == 20
+    assert isinstance(by_time.window, TimeWindow)
+    by_time.window.add(0.0, failed=True, slow=False)
+    assert [by_time.window.counts(now_s).calls for now_s in (19.9, 20.0)] == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("retry_after_s", "said"),
+    [
+        (None, "the circuit 'gmail_api' is ISOLATED: isolated by tray"),
+        (0.0, "the circuit 'gmail_api' is ISOLATED: isolated by tray; it may be tried again in 0.0 s"),
+        (2.25, "the circuit 'gmail_api' is ISOLATED: isolated by tray; it may be tried again in 2.2 s"),
+    ],
+)
+def test_a_refusal_says_when_to_ask_again_if_anybody_knows(retry_after_s: float | None, said: str) -> None:
+    refusal = CircuitBreakerOpenError("gmail_api", CircuitState.ISOLATED, "isolated by tray", Counts(), retry_after_s)
+    assert str(refusal) == said
+    assert refusal.reason["retry_after_s"] == retry_after_s
 
 
 @given(st.floats(1, 10), st.integers(1, 100_000))

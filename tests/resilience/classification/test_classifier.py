@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import asyncio
+import functools
 import socket
 from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -11,7 +15,7 @@ from hypothesis import strategies as st
 from resilience import errors
 from resilience.classification.classifier import ErrorClassifier, Verdict
 from resilience.classification.evidence import Evidence
-from resilience.config.settings import ClassificationRule
+from resilience.classification.policy import ClassificationRule
 from resilience.context import ErrorImpact, ErrorSeverity, RecoveryStrategy
 from resilience.errors import (
     DiskFailureError,
@@ -199,9 +203,14 @@ def test_retry_after_at_a_moment_counts_from_the_clock() -> None:
     assert found.retry_after_s == 45.0
 
 
-def test_an_error_caused_by_cancelling_is_still_a_failure() -> None:
-    import asyncio
+def test_cancelling_is_no_failure_and_nothing_is_to_be_tried() -> None:
+    found = ErrorClassifier().classify(asyncio.CancelledError())
+    assert (found.severity, found.impact, found.is_transient, found.recovery_strategy) == (
+        ErrorSeverity.INFO, ErrorImpact.NONE, False, RecoveryStrategy.ESCALATE_TO_HUMAN,
+    )  # fmt: skip
 
+
+def test_an_error_caused_by_cancelling_is_still_a_failure() -> None:
     found = ErrorClassifier().classify(caused(RuntimeError("x"), asyncio.CancelledError()))
     assert found.severity is ErrorSeverity.ERROR
 
@@ -223,6 +232,81 @@ def test_of_two_equally_bad_errors_the_lasting_one_is_worse() -> None:
 def test_groups_in_groups_are_looked_into() -> None:
     inner = ExceptionGroup("inner", [TimeoutError(), SecurityError("x")])
     assert kind_of(ExceptionGroup("outer", [ValueError(), inner])) == "SecurityError"
+
+
+# The judgement alone.
+
+
+class Slotted(Exception):
+    """An error whose attributes stand in no dictionary."""
+
+    __slots__ = ("status",)
+
+    def __init__(self, status: int | None = None) -> None:
+        super().__init__()
+        self.status = status
+
+
+class Loud(ServiceTransientError):
+    """An error that says of itself how bad it is."""
+
+    severity = ErrorSeverity.FATAL
+    is_transient = False
+
+
+def handling(error: Exception, other: BaseException) -> Exception:
+    error.__context__ = other
+    return error
+
+
+SHAPES: list[BaseException] = [
+    ValueError(), caused(ValueError(), AnswerError(429)), handling(ValueError(), AnswerError(503)), ValueError(),
+    RuntimeError(), caused(RuntimeError(), AnswerError(429, retry_after="20")), handling(RuntimeError(), AnswerError(503)),
+    AnswerError(429), AnswerError(503), AnswerError(429, retry_after="Mon, 23 Nov 2026 18:00:30 GMT"),
+    OSError(28, "full"), OSError(5, "broken"), OSError(), Slotted(), Slotted(429), Slotted(503),
+    ExceptionGroup("one", [AnswerError(429)]), ExceptionGroup("another", [SecurityError()]),
+    DiskFailureError("x"), Loud("x"), RateLimitError("x", retry_after_s=5), RateLimitError("x"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("component", ["AgentCore", "gpt-5.2", "somewhere"])
+@pytest.mark.parametrize("shapes", [SHAPES, SHAPES[::-1]], ids=["forwards", "backwards"])
+def test_the_verdict_alone_is_that_of_the_whole_context_whatever_was_judged_before(shapes: list[BaseException], component: str) -> None:
+    """A verdict that is remembered for a class must not be told of an error of that class that shows more."""
+    critical = frozenset({"AgentCore"})
+    classifier = ErrorClassifier(clock=FakeClock(), critical_components=critical)
+    for error in shapes:
+        told = classifier.verdict(error, component)
+        found = ErrorClassifier(clock=FakeClock(), critical_components=critical).classify(error, {"component": component})
+        assert (told.error_class.kind, told.severity, told.impact, told.is_transient) == (
+            found.kind, found.severity, found.impact, found.is_transient,
+        )  # fmt: skip
+        assert (told.recovery_strategy, told.reason, told.retry_after_s) == (
+            found.recovery_strategy, found.reason, found.retry_after_s,
+        )  # fmt: skip
+
+
+def test_what_shows_only_its_class_is_judged_once_for_each_component_until_another_rule_comes() -> None:
+    classifier = ErrorClassifier()
+    first = classifier.verdict(ValueError("x"), "a")
+    assert classifier.verdict(ValueError("y"), "a") is first
+    assert classifier.verdict(ValueError("y"), "b") is not first
+    assert classifier.verdict(TypeError("y"), "a") is not first
+    classifier.add_rule(lambda evidence: SecurityError if evidence.component == "a" else None)
+    assert classifier.verdict(ValueError("x"), "a").error_class is SecurityError
+
+
+def test_verdicts_of_made_up_components_do_not_fill_the_memory() -> None:
+    classifier = ErrorClassifier()
+    for number in range(3000):
+        classifier.verdict(ValueError(), f"c{number}")
+    assert len(classifier._by_class) <= 1001
+
+
+def test_without_a_component_it_is_that_of_nobody() -> None:
+    classifier = ErrorClassifier(critical_components=frozenset({"unknown"}))
+    assert classifier.verdict(ValueError()).severity is ErrorSeverity.CRITICAL
+    assert classifier.classify(ValueError()).severity is ErrorSeverity.CRITICAL
 
 
 # Severity.
@@ -250,6 +334,20 @@ def test_errors_of_a_critical_component_are_critical() -> None:
     assert classifier.classify(ValueError(), {"component": "AgentCores"}).severity is ErrorSeverity.WARNING
     assert classifier.classify(ValueError(), {"critical": True}).severity is ErrorSeverity.CRITICAL
     assert classifier.classify_report({"type": "ValueError", "component": "AgentCore"}).severity is ErrorSeverity.CRITICAL
+    assert classifier.classify(ExceptionGroup("one", [ValueError()]), {"component": "AgentCore"}).severity is ErrorSeverity.CRITICAL
+
+
+@pytest.mark.parametrize("component", ["AgentCore", "somewhere"])
+def test_rules_say_what_an_error_is_and_a_critical_component_still_how_bad(component: str) -> None:
+    critical, expected = frozenset({"AgentCore"}), ErrorSeverity.CRITICAL if component == "AgentCore" else RateLimitError.severity
+    in_code = ErrorClassifier(critical_components=critical)
+    in_code.add_rule(lambda evidence: RateLimitError)
+    configured = ErrorClassifier(
+        critical_components=critical, rules=[ClassificationRule(name="mine", exception="ValueError", type="RateLimitError")]
+    )
+    for classifier in (in_code, configured):
+        found = classifier.classify(ValueError(), {"component": component})
+        assert (found.error_type, found.severity) == ("RateLimitError", expected)
 
 
 def test_a_machine_that_fails_under_a_critical_component_is_fatal() -> None:
@@ -269,6 +367,11 @@ def test_what_an_error_says_of_itself_goes_before_its_class() -> None:
     assert found.error_type == "ServiceTransientError"
     assert (found.severity, found.impact) == (ErrorSeverity.DEBUG, ErrorImpact.FULL_SYSTEM)
     assert (found.is_transient, found.recovery_strategy) == (False, RecoveryStrategy.ESCALATE_TO_HUMAN)
+    Odd.recovery_strategy = RecoveryStrategy.HEAL_THEN_RETRY
+    assert ErrorClassifier().classify(Odd("x")).recovery_strategy is RecoveryStrategy.HEAL_THEN_RETRY
+    only_severity = ErrorClassifier(rules=[ClassificationRule(name="mine", exception="Odd", severity="FATAL")])
+    found = only_severity.classify(Odd("x"))
+    assert (found.severity, found.impact, found.is_transient) == (ErrorSeverity.FATAL, ErrorImpact.FULL_SYSTEM, False)
 
 
 def test_an_error_of_another_family_may_say_that_it_is_transient() -> None:
@@ -353,6 +456,17 @@ def test_a_rule_that_raises_or_answers_nonsense_is_passed_over_and_named(answer:
     found = classifier.classify(AnswerError(404))
     assert found.error_type == "NotFoundError"
     assert found.reason.startswith("it has the HTTP status 404; broken was passed over")
+
+
+@pytest.mark.parametrize("answer", [RateLimitError, ErrorClassifier().verdict(RateLimitError("x"))])
+def test_whichever_rule_says_it_then_the_one_that_was_passed_over_is_named_with_its_fault(answer: Any) -> None:
+    """Even one that has no name of its own."""
+    classifier = ErrorClassifier()
+    classifier.add_rule(functools.partial(raises))
+    classifier.add_rule(lambda evidence: answer)
+    found = classifier.classify(ValueError())
+    assert found.error_type == "RateLimitError"
+    assert found.reason.endswith("; a rule was passed over, for it raised RuntimeError")
 
 
 def one_rule(**asks: Any) -> ErrorClassifier:
@@ -514,6 +628,31 @@ def test_a_context_that_cannot_be_read_is_survived() -> None:
 
 def raises(*_: object) -> Any:
     raise RuntimeError("no")
+
+
+class Stopped(FakeClock):
+    """A clock that nobody can read, until it ``runs``."""
+
+    runs = False
+
+    def now(self) -> datetime:
+        return super().now() if self.runs else raises()
+
+
+def test_a_guess_is_the_root_of_the_taxonomy_with_what_it_usually_means() -> None:
+    """It says what failed, and is not remembered."""
+    clock = Stopped()
+    classifier = ErrorClassifier(default_severity=ErrorSeverity.FATAL, clock=clock)
+    guess = Verdict(
+        WinClawError, ErrorSeverity.FATAL, WinClawError.impact, WinClawError.is_transient, WinClawError.recovery_strategy,
+        "the classifier failed (RuntimeError), so this is a guess",
+    )  # fmt: skip
+    assert classifier.verdict(ValueError()) == classifier.verdict(AnswerError(429)) == guess
+    clock.runs = True
+    assert classifier.verdict(ValueError()).error_class is not WinClawError
+    nothing: Any = 7
+    assert replace(classifier.classify_report(nothing), reason=guess.reason) == guess
+    assert classifier.classify_report(nothing).reason == "the classifier failed (AttributeError), so this is a guess"
 
 
 NASTY_VALUES = st.one_of(

@@ -70,6 +70,8 @@ def test_what_is_no_status_is_not_taken_for_one(status: object) -> None:
         ("0", 0.0),
         ("Mon, 23 Nov 2026 18:00:30 GMT", 30.0),
         ("Mon, 23 Nov 2026 17:00:00 GMT", 0.0),  # over already
+        ("Mon, 23 Nov 2026 19:00:30 +0100", 30.0),
+        ("Mon, 23 Nov 2026 18:00:30 -0000", 30.0),  # of a zone that is not told: UTC
         ("99999999999", 7 * 86_400.0),
         ("-1", None),
         ("nan", None),
@@ -83,6 +85,22 @@ def test_retry_after_is_seconds_or_a_moment_and_bounded(value: str, seconds: flo
     on_error = PeerError(status=429, headers={"Retry-After": value})
     assert of_exception(on_response, now=NOW).retry_after_s == seconds
     assert of_exception(on_error, now=NOW).retry_after_s == seconds
+
+
+def test_retry_after_is_that_of_an_answer_wherever_it_can_be_read() -> None:
+    """An answer without a status is one; headers of what is none say nothing, and where one cannot be read the other may."""
+    headers = {"Retry-After": "20"}
+    assert of_exception(PeerError(response=answer(headers=headers))).retry_after_s == 20.0
+    assert of_exception(PeerError(headers=headers)).retry_after_s is None
+    assert of_exception(PeerError(headers=["no"], response=answer(headers=headers))).retry_after_s == 20.0
+    assert of_exception(PeerError(headers={}, response=answer(headers=headers))).retry_after_s == 20.0
+    assert of_exception(PeerError(headers={"Retry-After": "5"}, response=answer(headers=headers))).retry_after_s == 5.0
+    assert of_exception(PeerError(status=429, headers={"Retry-After": 20})).retry_after_s is None
+
+
+def test_a_library_may_say_itself_how_long_it_wants_to_be_left_alone() -> None:
+    assert of_exception(PeerError(retry_after_s=7)).retry_after_s == 7.0
+    assert of_exception(PeerError(status=429, headers={"Retry-After": "5"}, retry_after_s=7)).retry_after_s == 5.0
 
 
 def test_a_moment_needs_the_time_of_now() -> None:
@@ -100,6 +118,9 @@ def test_a_moment_needs_the_time_of_now() -> None:
         PeerError(body={"error": {"code": 429, "status": "insufficient_quota"}}),
         PeerError(response={"Error": {"Code": "insufficient_quota"}}),
         PeerError(sqlite_errorname="insufficient_quota".upper()),
+        PeerError(reason="insufficient_quota".upper()),
+        PeerError(reason="in words", body={"code": "insufficient_quota"}),
+        PeerError(code="insufficient_quota", reason="OTHER"),
     ],
 )
 def test_the_providers_code_is_found_wherever_libraries_keep_it(error: PeerError) -> None:
@@ -109,6 +130,14 @@ def test_the_providers_code_is_found_wherever_libraries_keep_it(error: PeerError
 def test_the_code_of_grpc_is_a_method() -> None:
     rpc_error = type("RpcError", (Exception,), {"__module__": "grpc", "code": lambda self: answer(name="UNAVAILABLE")})
     assert of_exception(rpc_error()).code == "UNAVAILABLE"
+
+
+def test_a_method_of_another_library_is_not_called() -> None:
+    """Who knows what it does."""
+    def code() -> str:
+        raise AssertionError("called")
+
+    assert of_exception(PeerError(code=code)).code is None
 
 
 def test_errno_is_a_name() -> None:
@@ -122,6 +151,8 @@ def test_a_code_of_windows_says_more_than_its_errno() -> None:
     in_use, full = PermissionError(errno.EACCES, "in use"), OSError(errno.EINVAL, "full")
     in_use.winerror, full.winerror = 32, 112  # type: ignore[attr-defined, unused-ignore]
     assert (of_exception(in_use).errno, of_exception(full).errno) == ("EBUSY", "ENOSPC")
+    in_use.winerror = 5  # type: ignore[attr-defined, unused-ignore]
+    assert of_exception(in_use).errno == "EACCES"
 
 
 @pytest.mark.parametrize("name", ["SSLError", "gaierror"])
@@ -136,6 +167,8 @@ def test_a_system_error_has_one_name() -> None:
     assert canonical_errno("WSAECONNRESET") == "ECONNRESET"
     assert canonical_errno("ENOTFOUND") == "ENOTFOUND"
     assert canonical_errno("EWOULDBLOCK") in ("EAGAIN", "EWOULDBLOCK")  # the same number here, two on Windows
+    assert canonical_errno("EWOULDBLOCK") == of_exception(OSError(errno.EWOULDBLOCK, "later")).errno
+    assert canonical_errno("errorcode") == "errorcode"  # which the module has, too
     assert of_report({"type": "x", "metadata": {"errno": "WSAECONNRESET"}}).errno == "ECONNRESET"
 
 
@@ -163,14 +196,17 @@ def test_a_cause_in_an_attribute_is_found(name: str) -> None:
     error = PeerError()
     setattr(error, name, TimeoutError())
     assert causes(of_exception(error)) == ["TimeoutError"]
+    assert of_exception(error).is_explicit
 
 
 def test_a_cause_as_the_only_argument_is_found() -> None:
     assert causes(of_exception(RuntimeError(TimeoutError()))) == ["TimeoutError"]
+    assert of_exception(RuntimeError(TimeoutError())).is_explicit
 
 
 def test_of_a_retry_that_gave_up_the_last_error_counts() -> None:
-    assert causes(of_exception(PeerError(errors=(KeyError(), TimeoutError())))) == ["TimeoutError"]
+    tried = of_exception(PeerError(errors=(KeyError(), ValueError(), TimeoutError())))
+    assert (causes(tried), tried.is_explicit) == (["TimeoutError"], True)
     assert causes(of_exception(PeerError(errors=()))) == []
     assert causes(of_exception(PeerError(errors=lambda: [1]))) == []
 
@@ -198,6 +234,22 @@ def test_groups_in_groups_are_read_up_to_a_bound() -> None:
         return sum(1 + sum(map(count, link.members)) for link in evidence.chain())
 
     assert 10 < count(of_exception(nested)) <= MAX_ERRORS
+    assert count(of_exception(group)) == MAX_ERRORS
+
+
+def test_an_error_that_stands_in_a_group_twice_is_looked_at_once() -> None:
+    """The second time it is known by its class alone, which ends a circle, too."""
+    error = PeerError(status=429)
+    first, second = of_exception(ExceptionGroup("twice", [error, error]), "gpt-5.2").members
+    assert first.status == 429
+    assert second == Evidence(first.names, component="gpt-5.2")
+
+
+def test_members_of_a_group_are_looked_at_as_closely_as_an_error_alone() -> None:
+    error = PeerError(status=429, headers={"Retry-After": "Mon, 23 Nov 2026 18:00:30 GMT"})
+    [member] = of_exception(ExceptionGroup("one", [error]), "gpt-5.2", NOW).members
+    assert member == of_exception(error, "gpt-5.2", NOW)
+    assert member.retry_after_s == 30.0
 
 
 def test_members_of_a_group_that_is_a_cause_are_read() -> None:
@@ -237,6 +289,18 @@ def test_a_report_gives_the_same_evidence() -> None:
     assert "ConnectionError" in evidence.cause.names  # Python's own classes are known by their names
 
 
+def test_a_report_may_name_the_original_class_beside_its_own() -> None:
+    evidence = of_report({"type": "AgentError", "metadata": {"exception": "openai.RateLimitError"}})
+    assert evidence.names == ("AgentError", "openai.RateLimitError", "RateLimitError")
+    assert "OSError" in of_report({"type": "x", "metadata": {"exception": "ConnectionResetError"}}).names
+
+
+def test_what_is_not_told_is_empty() -> None:
+    for evidence in (of_report({}), of_report({"metadata": {"exception": None}})):
+        assert evidence == Evidence(("",))
+    assert of_exception(ValueError()) == Evidence(of_exception(ValueError()).names)
+
+
 def test_a_type_that_is_a_code_is_one() -> None:
     assert of_report({"type": "ECONNREFUSED"}).code == "ECONNREFUSED"
     assert of_report({"type": "TypeError"}).code is None
@@ -271,6 +335,8 @@ def test_facts_are_what_a_report_can_carry() -> None:
     assert facts(error) == {"status": 429, "retry_after_s": 20.0, "code": "slow", "exit": 3}
     assert facts(ConnectionRefusedError(errno.ECONNREFUSED, "no")) == {"errno": "ECONNREFUSED"}
     assert facts(ValueError()) == {}
+    late = PeerError(status=503, headers={"Retry-After": "Mon, 23 Nov 2026 18:00:30 GMT"})
+    assert facts(late, NOW) == {"status": 503, "retry_after_s": 30.0}
 
 
 def test_facts_make_the_same_evidence_again() -> None:

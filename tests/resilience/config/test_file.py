@@ -272,6 +272,57 @@ def test_numbers_count_as_written(written: str, read: float) -> None:
     assert parse(f"error_handling: {{logging: {{max_file_mb: {written}}}}}").logging.max_file_mb == read
 
 
+@pytest.mark.parametrize(
+    ("written", "path"),
+    [
+        ("tray: {§toast: true}", "tray.toast"), ("tray: {§5: 1}", "tray.5"), ("tray: {§<<: {toasts: true}}", "tray.<<"),
+        ("tray: {? §[a] : 1}", "tray.a list"), ("tray: {toasts: true, §toasts: false}", "tray.toasts"), ("tray: §5", "tray"),
+        ("services: §5", "services"), ("services: {§5: {}}", "services.5"), ("services: {a: {}, §a: {}}", "services.a"),
+        ("services: {a: {}, b: {feature: §enable_gmial}}", "services.b.feature"),
+        ("redaction: {names: §pin}", "redaction.names"), ("redaction: {names: [pin, §no]}", "redaction.names[1]"),
+        ("retry: {strategies: {network: §{base_delay: 40}}}", "retry.strategies.network.max_delay"),
+        ("retry: {strategies: {network: {base_delay: 40, max_delay: §30}}}", "retry.strategies.network.max_delay"),
+        ("classification: {rules: [§{name: a, severity: ERROR}]}", "classification.rules[0]"),
+        ("classification: {rules: [§{status: 500, severity: ERROR}]}", "classification.rules[0]"),
+        ("classification: {rules: [{name: a, status: §5, severity: ERROR}]}", "classification.rules[0].status"),
+        ("classification: {rules: [{name: a, status: 500, type: §RateLimtError}]}", "classification.rules[0].type"),
+        ("classification: {http_status_mapping: {§99: ERROR}}", "classification.http_status_mapping.99"),
+        ("classification: {http_status_mapping: {500: §5}}", "classification.http_status_mapping.500"),
+        ("processes: {p: §{autostart: true}}", "processes.p"),
+        ("processes: {p: {command: [x], max_memory_mb: §x}}", "processes.p.max_memory_mb"),
+        ("processes: {p: {command: [x], probe: {tcp: §x}}}", "processes.p.probe.tcp"),
+        ("processes: {p: {command: [x], environment: {WINCLAW_X: §y}}}", "processes.p.environment.WINCLAW_X"),
+    ],
+)  # fmt: skip
+def test_what_is_refused_is_named_by_its_path_and_place(written: str, path: str) -> None:
+    """The mark is where an editor's cursor should go: the key where a key is wrong, else the value; where there is none, the section."""
+    text = f"error_handling:\n  {{{written}}}"
+    with pytest.raises(ConfigError) as caught:
+        parse(text.replace("§", ""))
+    [found] = caught.value.problems
+    assert (found.path, found.line, found.column) == (f"error_handling.{path}", 2, text.index("§") - text.index("\n"))
+
+
+def test_problems_of_one_line_are_told_from_left_to_right() -> None:
+    """Not in the order in which settings are looked at."""
+    found = problems("error_handling: {tray: {nope: 1, toasts: 5}, agents: {lost_after_s: x}, services: {a: {}, a: {nope: 1}}}")
+    assert [path.removeprefix("error_handling.") for path, _, _ in found] == [
+        "tray.nope", "tray.toasts", "agents.lost_after_s", "services.a", "services.a.nope",
+    ]  # fmt: skip
+
+
+def test_a_setting_that_may_be_empty_is_emptied_by_null() -> None:
+    read = parse("error_handling: {isolation: {release_after_s: null}, services: {ollama: {feature: ~}}}")
+    assert (read.isolation.release_after_s, read.services["ollama"].feature) == (None, None)
+    assert Settings().isolation.release_after_s is not None
+
+
+def test_an_entry_of_an_unknown_name_hides_none_of_its_problems() -> None:
+    assert [path for path, _, _ in problems("error_handling: {services: {5: {nope: 1}, 6: {nope: 1}}}")] == [
+        f"error_handling.services.{path}" for path in ("5", "5.nope", "6", "6.nope")
+    ]  # fmt: skip
+
+
 def test_two_rules_of_one_name_are_refused_where_the_second_stands() -> None:
     path, line, said = only_problem(
         """
@@ -302,7 +353,9 @@ def test_a_contradiction_is_not_guessed_from_a_refused_value() -> None:
 
 @pytest.mark.parametrize("root", ["- a\n", "5\n", "text\n", "!!set {a}\n"])
 def test_a_file_that_is_no_section_is_refused(root: str) -> None:
-    assert "must be a section" in only_problem(root)[2]
+    path, line, said = only_problem(root)
+    assert (path, line) == ("", 1)
+    assert "must be a section" in said
 
 
 def test_a_second_top_level_key_is_told_where_it_belongs() -> None:
@@ -422,11 +475,15 @@ def test_aliases_that_multiply_are_refused() -> None:
     copies = ", ".join(["*r"] * 14_000)
     rules = "&r {name: a, condition: gmail_api.unhealthy, target_level: MINIMAL, priority: 1}"
     text = f"error_handling: {{degradation: {{rules: [{rules}, {copies}]}}}}"
-    assert any("aliases make more than" in said for _, _, said in problems(text))
+    [(path, line, said)] = problems(text)
+    assert "aliases make more than" in said
+    assert path.startswith("error_handling.degradation.rules[")
+    assert line == 1
 
 
 def test_it_stops_looking_after_a_hundred_problems() -> None:
-    assert len(problems("error_handling:\n" + "".join(f"  k{n}: 1\n" for n in range(5_000)))) == 100
+    found = problems("error_handling:\n" + "".join(f"  k{n}: 1\n" for n in range(5_000)))
+    assert [path for path, _, _ in found] == [f"error_handling.k{n}" for n in range(100)]
 
 
 # Any text, any bytes

@@ -10,18 +10,14 @@ import msgspec
 import pytest
 from msgspec import inspect
 
+from resilience.alerting.policy import EmailChannel
+from resilience.classification.policy import Classification
 from resilience.config.sections import Section
-from resilience.config.settings import (
-    Agents,
-    Classification,
-    EmailChannel,
-    LevelName,
-    Service,
-    Settings,
-)
+from resilience.config.settings import Agents, Service, Settings
 from resilience.context import ErrorSeverity
 from resilience.degradation.gate import SERVICE_FEATURES
 from resilience.degradation.levels import FEATURES, DegradationLevel
+from resilience.degradation.policy import LevelName
 from resilience.events import SeverityName
 from resilience.policies import CircuitBreakerConfig, RetryStrategy
 

@@ -1,22 +1,24 @@
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from resilience.classification.classifier import ErrorClassifier
 from resilience.core.core import Core, CoreBusyError
-from resilience.core.inputs import ConfirmationNeededError
+from resilience.core.inputs import ConfirmationNeededError, HowIsolated
 from resilience.core.state import State
 from resilience.degradation.levels import DegradationLevel
 from resilience.events import Event, EventType, Heartbeat, Report
 from resilience.journal.history import ErrorFilter, History
-from resilience.journal.journal import Journal, JournalError, Record, Written
+from resilience.journal.journal import Journal, JournalError, Written
+from resilience.journal.schema import Record
 from resilience.redaction import Redactor
 from resilience.testing import FakeClock
 
@@ -214,6 +216,17 @@ def test_safe_mode_holds_even_if_the_disk_refuses_and_is_written_when_it_can_be(
     assert start().state.standing.level is SAFE
 
 
+def test_safe_mode_that_could_not_be_written_is_written_by_the_goodbye(core: Core, start: Callable[[], Core]) -> None:
+    """The disk has room again just before WinClaw is quit."""
+    journal_of(core).failure = OSError("full")
+    with pytest.raises(JournalError):
+        choose(core, SAFE)
+    journal_of(core).failure = None
+    core.stop()
+    core.history.close()
+    assert start().state.standing.level is SAFE
+
+
 def test_no_other_level_is_shown_without_being_on_disk(core: Core) -> None:
     journal_of(core).failure = sqlite3.OperationalError("database or disk is full")
     with pytest.raises(JournalError):
@@ -348,3 +361,66 @@ def test_it_says_whether_its_thread_turns_whatever_the_disk_does(core: Core) -> 
     freed.set()
     core.stop()
     assert not core.answers(10)
+
+
+def test_one_who_waits_no_longer_takes_no_answer_from_the_others(core: Core) -> None:
+    """A caller may cancel what it waits for; what was written is answered to everybody else of its group."""
+    journal = journal_of(core)
+    journal.may_go_on.clear()
+    first = core.announce(EventType.APP_STARTED, "keeps the disk busy")
+    waiting = [core.report([report(message=str(number))]) for number in range(3)]
+    waiting[0].cancel()
+    journal.may_go_on.set()
+    first.result(10)
+    assert [len(one.result(10)) for one in waiting[1:]] == [1, 1]
+
+
+def test_a_flood_does_not_keep_time_from_passing(core: Core) -> None:
+    """Agents that are gone and isolations that are over are seen by a look, which has its turn while others wait."""
+    core.switch_circuit("gmail_api", "isolate", actor="x", origin="y", how=HowIsolated(for_s=1)).result(10)
+    cast("FakeClock", core.clock).advance(2)
+    released = threading.Event()
+    core.subscribe(lambda _, state: released.set() if not state.isolations else None)
+    flooding = threading.Event()
+
+    def flood() -> None:
+        while not flooding.is_set():
+            with contextlib.suppress(CoreBusyError):
+                core.report([report()])
+
+    thread = threading.Thread(target=flood)
+    thread.start()
+    assert released.wait(20)
+    flooding.set()
+    thread.join()
+
+
+def test_the_notice_of_a_disk_that_refuses_ends_when_it_takes_again(core: Core) -> None:
+    journal_of(core).failure = OSError("full")
+    with pytest.raises(JournalError):
+        core.report([report()]).result(10)
+    assert [notice.name for notice in core.state.notices] == ["journal"]
+    over = threading.Event()
+    core.subscribe(lambda _, state: over.set() if not state.notices else None)
+    journal_of(core).failure = None
+    assert over.wait(20)  # without anybody reporting anything
+
+
+def test_what_damage_left_of_circuits_and_isolations_holds_on(start: Callable[[], Core], tmp_path: Path) -> None:
+    """A journal that proves damaged at the start may still say who was isolated; losing that would let it loose."""
+    first = start()
+    first.switch_circuit("gmail_api", "isolate", actor="x", origin="y").result(10)
+    first.report([report(message="x" * 5000) for _ in range(200)]).result(10)
+    first.stop()
+    first.history.close()
+    content = bytearray((tmp_path / "journal.db").read_bytes())
+    conn = sqlite3.connect(tmp_path / "journal.db")
+    root = conn.execute("SELECT rootpage FROM sqlite_master WHERE name = 'errors'").fetchone()[0]
+    size = conn.execute("PRAGMA page_size").fetchone()[0]
+    conn.close()
+    content[(root - 1) * size : root * size] = b"\xff" * size
+    (tmp_path / "journal.db").write_bytes(content)
+    state = start().state
+    assert [notice.name for notice in state.notices] == []
+    assert list(state.isolations) == ["gmail_api"]
+    assert state.services.circuits["gmail_api"].state == "ISOLATED"

@@ -1,15 +1,20 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from resilience.core.presence import MAX_AGENTS, NOBODY, Agents, beaten, fallen_silent
+from resilience.core.presence import MAX_AGENTS, NOBODY, Agents, Presence, beaten, fallen_silent
 from resilience.events import EventType, Heartbeat
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 
 
+def at(seconds: float) -> datetime:
+    return T0 + timedelta(seconds=seconds)
+
+
 def beat(agents: Agents, name: str, at_s: float, *, leaving: bool = False) -> tuple[Agents, EventType | None]:
-    return beaten(agents, Heartbeat(agent=name, pid=1, leaving=leaving), T0 + timedelta(seconds=at_s), at_s)
+    return beaten(agents, Heartbeat(agent=name, pid=1, leaving=leaving), at(at_s), at_s)
 
 
 def test_an_agent_is_announced_when_it_comes_and_when_it_leaves_but_not_in_between() -> None:
@@ -25,19 +30,58 @@ def test_an_agent_is_announced_when_it_comes_and_when_it_leaves_but_not_in_betwe
     assert news is EventType.AGENT_CONNECTED
 
 
+def test_what_the_latest_heartbeat_says_is_known_and_since_when_the_agent_is_there_or_gone() -> None:
+    def says(agents: Agents, at_s: float, **said: Any) -> Agents:
+        return beaten(agents, Heartbeat(agent="a", **said), at(at_s), at_s)[0]
+
+    agents = says(NOBODY, 1, pid=7, version="1.0", healers=("clear_cache:llm",))
+    assert agents["a"] == Presence(
+        name="a", alive=True, pid=7, version="1.0", since=at(1), beat_at=at(1), beat_s=1, healers=("clear_cache:llm",)
+    )
+    agents = says(agents, 5, pid=8, version="1.1")
+    assert agents["a"] == Presence(name="a", alive=True, pid=8, version="1.1", since=at(1), beat_at=at(5), beat_s=5)
+    agents = says(agents, 9, pid=8, version="1.1", leaving=True)
+    assert agents["a"] == Presence(name="a", alive=False, pid=8, version="1.1", since=at(9), beat_at=at(9), beat_s=9)
+    assert says(agents, 12, pid=9)["a"].since == at(12)
+
+
+def test_the_state_shows_an_agent_with_its_times() -> None:
+    agents, _ = beat(NOBODY, "a", 0)
+    agents, _ = beat(agents, "a", 5)
+    assert agents["a"].view() == {
+        "name": "a", "alive": True, "pid": 1, "version": None,
+        "since": "2026-01-01T00:00:00+00:00", "last_beat": "2026-01-01T00:00:05+00:00",
+    }  # fmt: skip
+
+
 def test_a_goodbye_of_a_stranger_is_nothing() -> None:
     assert beat(NOBODY, "a", 0, leaving=True) == (NOBODY, None)
 
 
-def test_silence_beyond_the_limit_is_a_loss_told_once() -> None:
+def test_a_second_goodbye_is_nothing() -> None:
     agents, _ = beat(NOBODY, "a", 0)
+    agents, _ = beat(agents, "a", 1, leaving=True)
+    assert beat(agents, "a", 2, leaving=True) == (agents, None)
+
+
+def test_silence_beyond_the_limit_is_a_loss_told_once() -> None:
+    agents, _ = beaten(NOBODY, Heartbeat(agent="a", pid=1, version="1"), T0, 0)
     agents, lost = fallen_silent(agents, 15, T0, lost_after_s=15)
     assert lost == []
     agents, lost = fallen_silent(agents, 15.1, T0 + timedelta(seconds=15.1), lost_after_s=15)
     assert [agent.name for agent in lost] == ["a"]
     assert not agents["a"].alive
     assert agents["a"].beat_at == T0
+    assert agents["a"] == Presence(name="a", alive=False, pid=1, version="1", since=at(15.1), beat_at=T0, beat_s=0)
     assert fallen_silent(agents, 100, T0, lost_after_s=15)[1] == []
+
+
+def test_who_speaks_up_is_not_lost_with_the_silent() -> None:
+    agents, _ = beat(NOBODY, "silent", 0)
+    agents, _ = beat(agents, "lively", 10)
+    after, lost = fallen_silent(agents, 20, at(20), lost_after_s=15)
+    assert lost == [agents["silent"]], "it is told as it was when it was last heard"
+    assert after["lively"] is agents["lively"]
 
 
 def test_an_agent_that_left_is_not_lost() -> None:
@@ -53,3 +97,13 @@ def test_invented_names_cannot_fill_the_memory() -> None:
     assert len(agents) == MAX_AGENTS
     assert "agent-0" not in agents
     assert f"agent-{MAX_AGENTS + 4}" in agents
+
+
+def test_the_longest_silent_makes_room_not_the_one_that_came_first() -> None:
+    agents = NOBODY
+    for number in range(MAX_AGENTS):
+        agents, _ = beat(agents, f"agent-{number}", number)
+    agents, _ = beat(agents, "agent-0", MAX_AGENTS)
+    agents, _ = beat(agents, "one more", MAX_AGENTS + 1)
+    assert "agent-0" in agents
+    assert "agent-1" not in agents

@@ -53,6 +53,18 @@ def circumstances(level_age_s: float = 0.0, **unwell: str) -> Circumstances:
         ("gmail_api.circuit == open", True),
         ("twilio_api.circuit != closed", False),
         ("gpt-5.2.circuit == closed", True),
+        ("gmail_api.error_count >= 12", True),
+        ("gmail_api.error_count <= 12", True),
+        ("gmail_api.error_count < 12", False),
+        ("gmail_api.error_count == 12", True),
+        ("3.5 < gmail_api.error_count", True),
+        ("gmail_api.healthy and gmail_api.healthy or twilio_api.healthy", True),
+        ("twilio_api.healthy and twilio_api.healthy and gmail_api.healthy", False),
+        ("count_unhealthy([twilio_api, gmail_api, gmail_api]) == 2", True),
+        ("(twilio_api.unhealthy or gmail_api.unhealthy) and twilio_api.unhealthy", False),
+        ("platform.error_count == 0", True),  # a branch of errors that nobody has told of
+        ("closed == twilio_api.circuit", True),
+        ("gmail_api.circuit == twilio_api.circuit", False),
         ("level.age_s < 600", True),
         ("level.age_s >= 600", False),
         ("gmail_api.error_count > twilio_api.error_count", True),
@@ -93,6 +105,38 @@ def test_a_condition_holds_as_it_reads(text: str, holds: bool) -> None:
         ("__import__('os').system('rm')", 12, "cannot stand here"),
         ("gmail_api.__class__", 11, "'__class__' cannot be asked"),
         ("x" * (MAX_LENGTH + 1), MAX_LENGTH + 1, "at most 1000 characters"),
+        ("not gmail_api.error_count", 5, "that is a number; compare it"),
+        ("gmail_api.healthy and gmail_api.error_count", 23, "that is a number; compare it"),
+        ("gmail_api.circuit or gmail_api.healthy", 1, "that is the state of a circuit"),
+        ("(gmail_api.healthy or twilio_api.healthy) > 1", 2, "true or false by itself"),
+        ("'gmail_api.healthy'", 1, "is not understood; a service is asked as NAME.unhealthy"),
+        ('"gmail_api.healthy"', 1, "is not understood; a service is asked as NAME.unhealthy"),
+        ("gmail_api.healthy NOT x", 19, "write it small: not"),
+        ("(gmail_api.error_count)", 2, "that is a number; compare it"),
+        ("1 == gmail_api.unhealthy", 6, "true or false by itself"),
+        ("open == 1", 9, "a state cannot be compared with a number"),
+        ("open < closed", 6, "a circuit's state is compared with == or !="),
+        ("gmail_api.healthy and >", 23, "'>' cannot stand here; possible: (, a name, a number"),
+        ("(" * 450 + "gmail_api.healthy" + ")" * 450, 1, "it nests too deep; make it two rules"),
+        ("gmail_api.healthy Or x", 19, "'Or' cannot stand here; write it small: or; possible: "),
+        ("Not gmail_api.healthy", 5, "'gmail_api.healthy' cannot stand here; possible: (, ), a comparison such as >=, and, or"),
+        ("gmail_api.healthy gmail_api.healthy", 19, "possible: (, ), a comparison such as >=, and, or"),
+        ("count_unhealthy([gmail_api", 27, "it ends too early; possible: ], a comma"),
+        ("gmail_api.healthy ? 1", 19, "'?' is not understood; a name with other characters than A-Z, 0-9, _ - . needs quotes"),
+        ("gmail_api.healthy or\n  gmail_api.helthy", 13, "'helthy' cannot be asked; did you mean 'healthy'?"),
+        ("gmail_api.ERROR_COUNT > 1", 11, "'ERROR_COUNT' cannot be asked; did you mean 'error_count'?"),
+        ("gmail_api.zzz", 11, "'zzz' cannot be asked; there are unhealthy, healthy, error_count, error_rate, response_time_ms,"),
+        ("'gmail_apy'.healthy", 1, "there is no service 'gmail_apy'; did you mean 'gmail_api'?"),
+        ("'my service'", 1, "say what of it is meant: 'my service'.unhealthy, for example"),
+        ('count_unhealthy(["my servic"]) > 0', 18, "there is no service 'my servic'; did you mean 'my service'?"),
+        ("unhealthy > 1", 1, "'unhealthy' is not understood; did you mean 'unhealthy'?; a service is asked as NAME.unhealthy"),
+        ("xyzzy", 1, "'xyzzy' is not understood; a service is asked as NAME.unhealthy"),
+        ("security.circuit == open", 1, "security is a branch of errors; its error_count can be asked, nothing else"),
+        ("gmail_api.healthy & x", 19, "write 'and'"),
+        ("gmail_api.healthy | x", 19, "write 'or'"),
+        ("! gmail_api.healthy", 1, "write 'not'"),
+        ("count_unhealthy({x}) > 1", 17, "write '['"),
+        ("gmail_api.error_count ≥ 3", 23, "write '>='"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_understood_is_refused_with_its_column_and_a_way_out(text: str, column: int, said: str) -> None:
@@ -119,6 +163,66 @@ def test_without_a_table_of_services_any_name_will_do() -> None:
 def test_the_cause_is_told_with_the_present_values(text: str, said: str) -> None:
     condition = Condition(text, SERVICES)
     assert condition.because(circumstances(level_age_s=90)) == said
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("twilio_api.healthy", "twilio_api is answering"),
+        ("twilio_api.unhealthy", "twilio_api is not answering"),
+        ("gmail_api.error_rate > 0.2", "gmail_api fails 25% of its calls (> 0.2)"),
+        ("gmail_api.response_time_ms > 200", "gmail_api takes 250 ms (> 200)"),
+        ("gmail_api.unhealthy_for_s > 60", "gmail_api has not answered for 90 s (> 60)"),
+        ("count_unhealthy([twilio_api, security]) < 1", "0 of 2 services are not answering (< 1)"),
+        ("count_unhealthy([gmail_api, down, twilio_api]) > 1", "2 of 3 services are not answering (gmail_api, down) (> 1)"),
+        ("down.circuit == half_open", "the circuit of down is half_open (== half-open)"),
+        ("gmail_api.error_count > twilio_api.error_count", "gmail_api has 12 errors (> twilio_api has 1 errors)"),
+        ("2.50 < gmail_api.error_count", "2.5 (< gmail_api has 12 errors)"),
+        # Of several, those that decide; where it does not hold, those that are against it.
+        ("gmail_api.unhealthy or down.unhealthy", "gmail_api is not answering (3 calls in a row failed) or down is not answering"),
+        ("gmail_api.unhealthy and twilio_api.unhealthy", "twilio_api is not answering"),
+        ("not (twilio_api.unhealthy or down.healthy)", "not so: twilio_api is not answering or down is answering"),
+        ("not gmail_api.healthy", "not so: gmail_api is answering (3 calls in a row failed)"),
+        ("not not twilio_api.healthy", "not so: not so: twilio_api is answering"),
+    ],
+)
+def test_every_part_has_its_words(text: str, said: str) -> None:
+    assert Condition(text).because(circumstances(down="HALF_OPEN")) == said
+
+
+def test_a_condition_names_each_service_that_any_part_asks_for() -> None:
+    text = "not a.healthy and (count_unhealthy([b, c]) > d.error_count or 1 < 2 or level.age_s > 1 or e.circuit == open)"
+    condition = Condition(text)
+    assert condition.names == {"a", "b", "c", "d", "e"}
+    assert condition.text == text
+    assert condition.unwell(circumstances(b="OPEN", d="OPEN", x="OPEN")) == {"b", "d"}
+
+
+def test_a_text_of_a_thousand_characters_is_read() -> None:
+    text = "gmail_api.healthy".ljust(MAX_LENGTH)
+    assert Condition(text, SERVICES)(circumstances()) is False
+
+
+def test_a_service_may_be_called_like_a_branch_of_errors() -> None:
+    """Then all can be asked of it."""
+    assert Condition("security.unhealthy", ["security"]).names == {"security"}
+    assert Condition("security.error_count > 1", []).names == {"security"}
+
+
+def test_without_a_table_a_branch_of_errors_is_one_all_the_same() -> None:
+    with pytest.raises(ConditionError, match="security is a branch of errors"):
+        Condition("security.unhealthy")
+
+
+def test_a_condition_gives_true_or_false_whatever_its_parts_give() -> None:
+    one = ServiceHealth("a", 1, NOW)  # type: ignore[arg-type]
+    assert Condition("a.healthy")(Circumstances(a=one)) is True
+
+
+def test_an_error_is_told_with_its_column() -> None:
+    with pytest.raises(ConditionError) as refused:
+        Condition("a.b.healthy x")
+    assert str(refused.value) == f"column 13: {refused.value.what}"
 
 
 def test_a_condition_knows_which_of_its_services_are_unwell() -> None:

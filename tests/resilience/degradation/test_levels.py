@@ -15,6 +15,7 @@ from resilience.degradation.levels import (
     Latch,
     LevelPolicy,
     Standing,
+    Wanted,
     at_first,
     choose,
     followed,
@@ -195,6 +196,167 @@ def test_the_services_that_the_level_is_due_to_are_known() -> None:
     ]  # fmt: skip
     assert play([(0, demands, LIMITED)]).wanted.unwell == {"gmail_api", "twilio_api"}
     assert play([(0, demands, LIMITED), (1, [], LIMITED)]).wanted.unwell == frozenset()
+
+
+# What is said of it, and what is kept beneath.
+
+
+@pytest.mark.parametrize(("level", "word", "title"), [(FULL, "full", "Full"), (LLM, "degraded-llm", "Degraded LLM"), (SAFE, "safe-mode", "Safe Mode")])
+def test_a_level_has_a_word_for_programs_and_a_title_for_people(level: DegradationLevel, word: str, title: str) -> None:
+    assert (level.word, level.title) == (word, title)
+    assert DegradationLevel.named(f" {word} ") is level
+
+
+def test_a_new_installation_allows_everything_and_nobody_chose_it() -> None:
+    assert at_first(T0) == Standing(level=FULL, since=T0, cause="Everything is allowed.", wanted=Wanted(cause="Everything is allowed."))
+
+
+def test_a_persons_choice_says_by_whom_and_hides_a_latch_without_ending_it() -> None:
+    latched = play([(0, asks(MINIMAL, auto_recover=False), MINIMAL)])
+    pinned = choose(latched, LLM, actor="page", now=LATER)
+    assert pinned == Standing(
+        level=LLM, since=LATER, cause="Chosen by hand (page); it holds until Auto.", pinned=True, latched=False, wanted=latched.wanted
+    )
+
+
+def test_auto_says_by_whom_if_all_is_allowed_again_and_else_what_the_rules_say() -> None:
+    pinned = choose(at_first(T0), MINIMAL, actor="tray", now=at(1))
+    free = choose(pinned, None, actor="page", now=at(2))
+    assert (free.cause, free.since) == ("Back to automatic, by page; no rule asks for less.", at(2))
+    assert free.wanted.cause == free.cause
+    lowered = choose(play([(0, asks(LIMITED), LIMITED)]), MINIMAL, actor="tray", now=at(1))
+    back = choose(lowered, None, actor="page", now=at(2))
+    assert (back.level, back.cause) == (LIMITED, "cause 3")
+
+
+def test_auto_releases_a_latch_wherever_no_pin_hides_it_and_in_safe_mode_always() -> None:
+    latched = play([(0, asks(MINIMAL, auto_recover=False), MINIMAL)])
+    assert choose(latched, None, actor="x", now=at(9)).wanted == Wanted(
+        counts_since=at(9), cause="Back to automatic, by x; no rule asks for less."
+    )
+    pinned = choose(latched, SAFE, actor="x", now=at(5))
+    assert choose(pinned, None, actor="x", now=at(9)).wanted.latches == ()
+    pinned = choose(latched, LIMITED, actor="x", now=at(5))
+    assert choose(pinned, None, actor="x", now=at(9)).wanted == latched.wanted
+
+
+def test_what_happened_before_a_release_stays_uncounted() -> None:
+    """Else the errors that led to Safe Mode would lead back to it at once."""
+    released = choose(play([(0, asks(SAFE, auto_recover=False), SAFE)]), None, actor="x", now=at(9))
+    for demands in ([], asks(LLM), asks(SAFE)):
+        assert followed(released, demands, POLICY, at(10), 10).wanted.counts_since == at(9)
+    assert held(released, Latch("crash_loop", SAFE, "?", at(11)), at(11)).wanted.counts_since == at(9)
+
+
+def test_of_what_is_held_the_latest_of_the_worst_names_the_cause() -> None:
+    standing = play([(0, asks(MINIMAL), MINIMAL)])
+    first = held(standing, Latch("one", MINIMAL, "the first", at(1)), at(1))
+    assert (first.since, first.wanted) == (
+        T0, Wanted(level=MINIMAL, cause="the first", rule="one", latches=(Latch("one", MINIMAL, "the first", at(1)),))
+    )  # fmt: skip
+    worse = held(first, Latch("two", SAFE, "the second", at(2)), at(2))
+    assert (worse.level, worse.since, worse.cause, worse.wanted.rule) == (SAFE, at(2), "the second", "two")
+    lesser = held(worse, Latch("three", LLM, "the third", at(3)), at(3))
+    assert (lesser.level, lesser.since, lesser.cause) == (SAFE, at(2), "the second")
+    assert [latch.rule for latch in lesser.wanted.latches] == ["one", "two", "three"]
+
+
+def test_one_that_is_held_again_is_held_once() -> None:
+    once = held(at_first(T0), Latch("one", LLM, "before", T0), T0)
+    again = held(once, Latch("one", LLM, "again", at(5)), at(5))
+    assert again.wanted.latches == (Latch("one", LLM, "again", at(5)),)
+    assert (again.cause, again.since) == ("again", T0)
+
+
+def test_what_is_held_beneath_a_pin_waits_for_its_end() -> None:
+    pinned = choose(at_first(T0), LLM, actor="tray", now=T0)
+    after = held(pinned, Latch("one", MINIMAL, "it crashed", at(5)), at(5))
+    assert (after.level, after.pinned, after.latched, after.since, after.cause) == (LLM, True, False, T0, pinned.cause)
+    assert (after.wanted.level, after.wanted.rule) == (MINIMAL, "one")
+    back = choose(after, None, actor="tray", now=at(6))
+    assert (back.level, back.latched, back.cause, back.since) == (MINIMAL, True, "it crashed", at(6))
+
+
+def test_a_rule_that_latches_is_kept_with_its_cause_and_the_first_time_it_held() -> None:
+    standing = play([(5, asks(MINIMAL, auto_recover=False), MINIMAL), (5, asks(MINIMAL, auto_recover=False), MINIMAL), (5, [], MINIMAL)])
+    latch = Latch("rule 4", MINIMAL, "cause 4", at(5))
+    assert standing.wanted == Wanted(level=MINIMAL, cause="cause 4", rule="rule 4", latches=(latch,))
+    assert (standing.since, standing.latched) == (at(5), True)
+
+
+def test_a_latch_is_the_floor_for_a_worse_demand_that_passes() -> None:
+    standing = play(
+        [
+            (0, asks(LLM, auto_recover=False), LLM), (1, asks(MINIMAL), MINIMAL), (1, [], MINIMAL), (30, [], LIMITED), (30, [], LLM),
+            (99, [], LLM),
+        ]
+    )  # fmt: skip
+    assert (standing.cause, standing.wanted.rule, standing.latched) == ("cause 2", "rule 2", True)
+
+
+def test_a_level_that_a_latch_and_another_rule_ask_for_names_the_rule_that_holds_now() -> None:
+    standing = play([(0, asks(LLM, auto_recover=False), LLM)])
+    now = Demand("now", LLM, "it is down", unwell=frozenset({"gpt-5.2"}))
+    after = followed(standing, [now], POLICY, at(1), 1)
+    assert (after.cause, after.wanted.rule, after.wanted.unwell, after.latched) == ("it is down", "now", {"gpt-5.2"}, True)
+    assert followed(after, [], POLICY, at(2), 2).cause == "cause 2"
+
+
+def test_every_step_up_says_what_is_over_and_when_the_next_is_due() -> None:
+    down = Demand("down", MINIMAL, "it is down", unwell=frozenset({"gpt-5.2"}))
+    standing = play([(0, [down], MINIMAL)])
+    assert standing.wanted == Wanted(level=MINIMAL, cause="it is down", rule="down", unwell=frozenset({"gpt-5.2"}))
+    quiet = followed(standing, [], POLICY, at(10), 10)
+    assert quiet.wanted == Wanted(level=MINIMAL, cause="it is down", rule="down", rises_at=at(40), quiet_since_s=10)
+    assert followed(quiet, [], POLICY, at(39), 39) is quiet, "nothing is new, so nothing is stored"
+    step = followed(quiet, [], POLICY, at(40), 40)
+    assert step.wanted == Wanted(
+        level=LIMITED, cause="Rising step by step; Minimal is over.", rule="down", rises_at=at(70), quiet_since_s=40
+    )
+    assert (step.level, step.since, step.cause) == (LIMITED, at(40), step.wanted.cause)
+    over = followed(followed(step, [], POLICY, at(70), 70), [], POLICY, at(100), 100)
+    assert over.wanted == Wanted(level=FULL, cause="Everything is allowed.")
+
+
+def test_a_clock_that_was_set_does_not_move_the_time_to_rise() -> None:
+    """The quiet time runs on the monotonic clock; the time of day is told once."""
+    standing = play([(0, asks(LLM), LLM), (10, [], LLM)])
+    after = followed(standing, [], POLICY, at(5000), 20)
+    assert (after.level, after.wanted.rises_at) == (LLM, at(40))
+
+
+def test_a_pinned_level_hides_that_the_rules_rise_beneath_it() -> None:
+    pinned = choose(play([(0, asks(MINIMAL), MINIMAL)]), SAFE, actor="tray", now=at(1))
+    for now_s in (2, 32, 62, 92):
+        pinned = followed(pinned, [], POLICY, at(now_s), now_s)
+        assert (pinned.level, pinned.since, pinned.pinned) == (SAFE, at(1), True)
+    assert pinned.wanted.level is FULL
+
+
+def test_of_rules_only_those_for_the_worst_level_tell_who_is_unwell() -> None:
+    demands = [
+        Demand("a", LIMITED, "later", 2, unwell=frozenset({"mail"})), Demand("b", LIMITED, "first", 1, unwell=frozenset({"voice"})),
+        Demand("c", LLM, "lesser", 0, unwell=frozenset({"llm"})),
+    ]  # fmt: skip
+    standing = play([(0, demands, LIMITED)])
+    assert (standing.cause, standing.wanted.rule, standing.wanted.unwell) == ("first", "b", {"mail", "voice"})
+
+
+@pytest.mark.parametrize("policy", [LevelPolicy(recover_after_s=0), LevelPolicy(recover_after_s=0, auto_recover=True)])
+def test_without_a_quiet_time_each_look_is_a_step(policy: LevelPolicy) -> None:
+    play([(0, asks(MINIMAL), MINIMAL), (1, [], LIMITED), (1, [], LLM), (1, [], FULL)], policy)
+
+
+@pytest.mark.parametrize(
+    ("pinned", "latched", "level", "probes"),
+    [(False, False, LLM, True), (True, False, LLM, False), (False, True, LLM, False), (False, False, SAFE, False)],
+)
+def test_only_a_level_that_rises_by_itself_lets_its_services_be_probed(
+    pinned: bool, latched: bool, level: DegradationLevel, probes: bool
+) -> None:
+    wanted = Wanted(level=level, unwell=frozenset({"gpt-5.2"}))
+    standing = Standing(level=level, since=T0, cause="?", pinned=pinned, latched=latched, wanted=wanted)
+    assert standing.probing == (wanted.unwell if probes else frozenset())
 
 
 levels_asked = st.lists(st.sampled_from([LLM, LIMITED, MINIMAL, SAFE]), max_size=3, unique=True)

@@ -17,10 +17,10 @@ from resilience import (
     Resilience,
     ServiceHealth,
 )
-from resilience.config.settings import Degradation
 from resilience.degradation.conditions import Condition
 from resilience.degradation.health import Circumstances
 from resilience.degradation.manager import DEFAULT_RULES
+from resilience.degradation.policy import Degradation
 from resilience.testing import FakeClock
 
 FULL, LLM, LIMITED, MINIMAL, SAFE = DegradationLevel

@@ -9,16 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resilience.detection.anomalies import AnomalyPolicy, Baseline, judged, usual_range
+from resilience.detection.anomalies import AnomalyPolicy, Baseline, Verdict, judged, usual_range
 
 POLICY = AnomalyPolicy(window=60, least=20, in_a_row=3, adopt_after=30)
 
 
-def run(values: list[float], baseline: Baseline | None = None) -> tuple[Baseline, list[tuple[int, str]]]:
+def run(
+    values: list[float], baseline: Baseline | None = None, policy: AnomalyPolicy = POLICY
+) -> tuple[Baseline, list[tuple[int, str]]]:
     """The baseline after ``values``, and what changed at which of them."""
     now, changes = baseline or Baseline(), []
     for at, value in enumerate(values):
-        now, verdict = judged(now, value, POLICY)
+        now, verdict = judged(now, value, policy)
         if verdict is not None and verdict.change:
             changes.append((at, verdict.change))
     return now, changes
@@ -44,13 +46,72 @@ CALM, _ = run(noisy(50, 60))
         ([90.0] * 4 + [50.0] * 3, [(2, "began"), (6, "ended")]),
         ([90.0] * 4 + [50.0, 90.0, 50.0, 90.0, 50.0, 50.0, 50.0], [(2, "began"), (10, "ended")]),
         ([90.0] * 40, [(2, "began"), (29, "adopted")]),
+        ([90.0] * 20 + [50.0, 50.0] + [90.0] * 12, [(2, "began"), (31, "adopted")]),
+        ([90.0] * 4 + [50.0] * 3 + [90.0] * 3, [(2, "began"), (6, "ended"), (9, "began")]),
     ],
 )
 def test_traces(values: list[float], changes: list[tuple[int, str]]) -> None:
     assert run(values, CALM)[1] == changes
 
 
+USUAL = (48.0, 49.0, 50.0, 51.0, 52.0) * 12
+LOW, HIGH = 50 - 6 * 1.4826, 50 + 6 * 1.4826
+ODD = (90.0,) * 29
+
+
+@pytest.mark.parametrize(
+    ("before", "value", "after", "change"),
+    [
+        (Baseline(USUAL), 50.5, Baseline((*USUAL[1:], 50.5), (), 1), ""),
+        (Baseline(USUAL, ODD[:2], 4), 50.5, Baseline((*USUAL[1:], 50.5), (), 5), ""),
+        (Baseline(USUAL, (), 4), 90.0, Baseline(USUAL, ODD[:1], 0), ""),
+        (Baseline(USUAL, ODD[:2], 4), 90.0, Baseline(USUAL, ODD[:3], 0, True), "began"),
+        (Baseline(USUAL, ODD[:3], 0, True), 90.0, Baseline(USUAL, ODD[:4], 0, True), ""),
+        (Baseline(USUAL, ODD[:4], 1, True), 50.5, Baseline((*USUAL[1:], 50.5), ODD[:4], 2, True), ""),
+        (Baseline(USUAL, ODD[:4], 2, True), 50.5, Baseline((*USUAL[1:], 50.5)), "ended"),
+        (Baseline(USUAL, ODD, 0, True), 90.0, Baseline((*ODD, 90.0)), "adopted"),
+    ],
+)
+def test_what_one_more_value_changes(before: Baseline, value: float, after: Baseline, change: str) -> None:
+    """Each verdict says what would have been usual; what is adopted is all that is usual from then on."""
+    found, verdict = judged(before, value, POLICY)
+    assert found == after
+    assert verdict == Verdict(change, value, pytest.approx(LOW), pytest.approx(HIGH))  # type: ignore[arg-type]
+
+
+def test_what_is_adopted_before_it_counts_as_an_anomaly_is_never_told() -> None:
+    """A policy may take what is new for usual sooner than it alarms; of a long one no more is kept than of any."""
+    hasty = AnomalyPolicy(window=5, least=5, in_a_row=9, adopt_after=8)
+    after, changes = run([50.0] * 5 + [90.0, 91.0, 92.0, 93.0, 94.0, 95.0, 96.0, 97.0], policy=hasty)
+    assert (after, changes) == (Baseline((93.0, 94.0, 95.0, 96.0, 97.0)), [])
+    assert judged(Baseline((50.0,) * 5, (90.0,) * 7), 90.0, hasty)[1] == Verdict("", 90.0, 47.5, 52.5)
+
+
+@pytest.mark.parametrize(
+    ("usual", "low", "high"),
+    [
+        ((50.0,) * 20, 47.5, 52.5), ((-50.0,) * 20, -52.5, -47.5), ((0.0,) * 20, -1.0, 1.0), ((2.0,) * 20, 1.0, 3.0),
+        ((1000.0, 1010.0, 990.0), 1000 - 6 * 14.826, 1000 + 6 * 14.826), ((50.0, 52.0, 48.0), 50 - 6 * 1.4826 * 2, 50 + 6 * 1.4826 * 2),
+    ],
+)  # fmt: skip
+def test_usual_are_some_spreads_around_the_median_or_at_least_a_part_of_it_or_a_step(
+    usual: tuple[float, ...], low: float, high: float
+) -> None:
+    assert usual_range(Baseline(usual), POLICY) == pytest.approx((low, high))
+
+
+@pytest.mark.parametrize(("value", "is_odd"), [(47.5, False), (52.5, False), (47.4, True), (52.6, True)])
+def test_the_bounds_of_what_is_usual_are_usual(value: float, is_odd: bool) -> None:
+    after, _ = judged(Baseline((50.0,) * 20), value, POLICY)
+    assert bool(after.odd) is is_odd
+
+
 def test_nothing_is_said_before_enough_is_known() -> None:
+    now = Baseline()
+    for count in range(1, POLICY.least + 1):
+        now, verdict = judged(now, 7.0 * count, POLICY)
+        assert (now, verdict) == (Baseline(tuple(7.0 * one for one in range(1, count + 1))), None)
+    assert judged(now, 80.0, POLICY)[1] is not None
     assert run([1.0] * 10 + [1000.0] * 9)[1] == []
 
 

@@ -212,22 +212,3 @@ def test_disk_space(tmp_path: Path) -> None:
     outcome = seen(disk=str(tmp_path), min_free_mb=10_000_000)
     assert not outcome.ok
     assert outcome.what.endswith("MB are free, of 10000000 needed")
-
-
-@pytest.mark.parametrize(
-    ("probe", "said"),
-    [
-        ({}, "a probe is exactly one of http, tcp, process, command, file, disk"),
-        ({"tcp": "127.0.0.1:80", "http": "http://127.0.0.1/"}, "a probe is exactly one of"),
-        ({"http": "127.0.0.1:80"}, "is no address such as"),
-        ({"http": "http://me:secret@127.0.0.1/"}, "is no address such as"),
-        ({"tcp": "127.0.0.1"}, "must be host:port"),
-        ({"tcp": "127.0.0.1:0"}, "must be host:port"),
-        ({"command": ("",)}, "names no program"),
-        ({"tcp": "127.0.0.1:80", "contains": "x"}, "is only for http and command"),
-        ({"tcp": "127.0.0.1:80", "status": (200,)}, "is only for http"),
-    ],
-)
-def test_a_probe_that_cannot_be_is_refused(probe: dict[str, object], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
-        Probe(**probe).sound()  # type: ignore[arg-type]

@@ -38,6 +38,12 @@ def test_it_knows_since_when_it_fails() -> None:
     assert told("+---+").failing_s is None
 
 
+def test_each_look_tells_what_it_found_and_how_long_it_took() -> None:
+    assert told("+") == Standing(True, seconds=0.1, what="fine")
+    assert told("--") == Standing(None, 2, 0 - 0.5, 0.5, "refused")
+    assert told("+---+") == told("+")
+
+
 def test_who_is_unwell_is_looked_at_more_often() -> None:
     assert pause_s(told("+"), PROBE, 30, 0) == 30
     assert pause_s(told("+-"), PROBE, 30, 0) == 0.5

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
+
+import pytest
 
 from resilience.config.settings import Service
 from resilience.detection.policy import Probe
-from resilience.healing.diagnosis import Diagnosis, Trouble, diagnose
+from resilience.healing.diagnosis import TOGETHER, Diagnosis, Trouble, diagnose
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SERVICES = {
@@ -40,6 +43,23 @@ def test_that_on_which_the_others_depend_is_the_root_cause() -> None:
     )
 
 
+def test_what_is_deepest_goes_before_what_began_first() -> None:
+    """The disk's trouble may have been noticed last; that it began earlier is said only where it is so."""
+    for ago_s in (3, 9):
+        diagnosis = found("memory_system", trouble("memory_system", 9), trouble("vector_store", 9), trouble("disk", ago_s))
+        assert diagnosis.root_cause == "disk"
+        assert diagnosis.because == ("memory_system depends on disk, which fails too: it fails",)
+
+
+def test_a_diagnosis_says_which_rule_it_is_for_and_what_was_seen_as_plain_data() -> None:
+    view = found("gmail_api", trouble("gmail_api", 5)).view()
+    assert json.loads(json.dumps(view)) == {
+        "pattern": "rule", "component": "gmail_api", "root_cause": "gmail_api",
+        "because": ["nothing that gmail_api depends on is known to fail"],
+        "impact": {"services": ["gmail_api"], "features": ["enable_gmail"], "agents": ["c"], "loops": ["research"], "waiting": 7},
+    }  # fmt: skip
+
+
 def test_of_several_that_depend_on_nothing_that_fails_the_earliest_is_the_root_cause() -> None:
     diagnosis = found("memory_system", trouble("chroma", 3), trouble("disk", 8))
     assert diagnosis.root_cause == "disk"
@@ -55,6 +75,52 @@ def test_services_of_one_process_that_fail_together_mean_the_process() -> None:
     assert "vector_store" in diagnosis.because[0]
     alone = found("embedder", trouble("embedder", 2), trouble("vector_store", 400))
     assert alone.root_cause == "embedder"
+
+
+def test_a_process_is_meant_only_while_several_of_it_fail() -> None:
+    diagnosis = found("embedder", trouble("embedder", 2), trouble("vector_store", 4), trouble("gmail_api", 2))
+    assert diagnosis.because == ("embedder is the process chroma with vector_store, and they fail together",)
+    assert found("embedder", trouble("vector_store", 4)).root_cause == "embedder"
+
+
+@pytest.mark.parametrize(("apart_s", "root"), [(TOGETHER.total_seconds(), "chroma"), (TOGETHER.total_seconds() + 0.1, "embedder")])
+def test_what_began_within_half_a_minute_began_together(apart_s: float, root: str) -> None:
+    for first, second in ((100, 100 + apart_s), (100 + apart_s, 100)):
+        assert found("embedder", trouble("embedder", first), trouble("vector_store", second)).root_cause == root
+
+
+def test_a_service_that_has_the_name_of_its_process_is_mended_as_such() -> None:
+    both = {"chroma": Service(process="chroma"), "embedder": Service(process="chroma")}
+    troubles = (trouble("chroma", 1), trouble("embedder", 2))
+    diagnosis = diagnose("rule", "chroma", troubles=troubles, services=both, users={}, loops={}, waiting={})
+    assert diagnosis.because == ("nothing that chroma depends on is known to fail",)
+
+
+def test_all_that_it_depends_on_is_looked_at_though_some_of_it_is_no_service() -> None:
+    services = {"a": Service(depends_on=("b", "elsewhere")), "b": Service(depends_on=("c", "elsewhere"))}
+    diagnosis = diagnose("rule", "a", troubles=(trouble("c", 1),), services=services, users={}, loops={}, waiting={})
+    assert diagnosis.root_cause == "c"
+    both = (trouble("b", 9), trouble("c", 3))
+    diagnosis = diagnose("rule", "a", troubles=both, services=services, users={}, loops={}, waiting={})
+    assert diagnosis.root_cause == "c"
+
+
+@pytest.mark.parametrize(
+    ("mine", "other", "host"),
+    [
+        (Probe(http="http://box:1/a"), Probe(tcp="box:2"), "box"), (Probe(tcp="box:1"), Probe(http="https://box/"), "box"),
+        (Probe(tcp="box:1"), Probe(tcp="bix:1"), None), (Probe(process="ollama"), Probe(process="ollama"), None),
+        (Probe(tcp="no port"), Probe(tcp="no port"), None), (None, None, None), (Probe(tcp="box:1"), None, None),
+    ],
+)  # fmt: skip
+def test_a_host_is_that_of_the_probes_address(mine: Probe | None, other: Probe | None, host: str | None) -> None:
+    services = {"a": Service(probe=mine), "b": Service(probe=other)}
+    troubles = (trouble("a", 1), trouble("b", 1), trouble("not a service", 1))
+    diagnosis = diagnose("rule", "a", troubles=troubles, services=services, users={}, loops={}, waiting={})
+    assert diagnosis.because == (
+        (f"b on the same host, {host}, fails at the same time: it may be the host",) if host
+        else ("nothing that a depends on is known to fail",)
+    )  # fmt: skip
 
 
 def test_a_shared_host_is_named_but_not_mended() -> None:
@@ -82,3 +148,6 @@ def test_services_that_depend_on_each_other_in_a_circle_end_the_search() -> None
     both = (trouble("a", 1), trouble("b", 2))
     diagnosis = diagnose("rule", "a", troubles=both, services=circle, users={}, loops={}, waiting={})
     assert diagnosis.root_cause == "b"
+    other = diagnose("rule", "b", troubles=both, services=circle, users={}, loops={}, waiting={})
+    assert other.root_cause == "a"
+    assert diagnosis.impact.services == other.impact.services == ("a", "b")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +20,19 @@ from resilience.events import Heartbeat, Report
 from resilience.healing.diagnosis import Diagnosis
 from resilience.healing.heals import Heal, HealState
 from resilience.healing.policy import HealingActionType
-from resilience.isolation.isolated import members
-from resilience.isolation.policy import Zone, in_two_zones
+from resilience.isolation.isolated import Isolated, members, stopped, without
+from resilience.isolation.policy import Isolation, Zone, in_two_zones, zone_by_component
 from resilience.processes.policy import Process
 from resilience.testing import FakeClock
 from tests.resilience.core.test_core import clock, core, start  # noqa: F401 -- fixtures
 from tests.resilience.processes.conftest import SLEEPER, House
 
 SETTINGS = Settings(
-    services={**Settings().services, "vector_store": Service(process="chroma")},
+    services={**Settings().services, "vector_store": Service(process="chroma"), "other_store": Service(process="chroma")},
+    zones={
+        **Settings().zones, "mixed": Zone(components=("gateway", "vector_store", "my_parser")),
+        "doubled": Zone(components=("vector_store", "vector_store", "other_store", "chroma")),
+    },
     processes={"chroma": Process(command=("chroma",)), "gateway": Process(command=("gateway",))},
 )
 
@@ -47,6 +53,8 @@ def circuits(core: Core) -> dict[str, str]:  # noqa: F811
         ("gateway", (), ("gateway",)),
         ("nobody_knows_it", ("nobody_knows_it",), ()),
         ("external", SETTINGS.zones["external"].components, ("chroma",)),
+        ("mixed", ("vector_store", "my_parser"), ("gateway", "chroma")),
+        ("doubled", ("vector_store", "other_store"), ("chroma",)),
     ],
 )
 def test_what_belongs_to_a_component(component: str, services: tuple[str, ...], processes: tuple[str, ...]) -> None:
@@ -57,7 +65,49 @@ def test_the_documents_three_zones_are_there_and_nothing_is_in_two() -> None:
     assert list(Settings().zones) == ["agent_core", "execution", "external"]
     assert not list(in_two_zones(Settings().zones))
     wrong = {"a": Zone(components=("x",)), "b": Zone(components=("x",)), "others": Zone()}
-    assert [key for key, _ in in_two_zones(wrong)] == ["zones.b.components", "zones.others"]
+    assert list(in_two_zones(wrong)) == [
+        ("zones.b.components", "'x' is in the zone 'a' already"),
+        ("zones.others", "is the name of the zone of everything that is in none; choose another"),
+    ]
+    assert not list(in_two_zones({"a": Zone(components=("x", "x")), "b": Zone(components=("y",))}))
+    assert zone_by_component({"a": Zone(components=("x", "y")), "b": Zone(components=("z",))}) == {"x": "a", "y": "a", "z": "b"}
+
+
+def test_only_kinds_of_errors_that_there_are_isolate() -> None:
+    assert not list(Isolation(kinds=("transient.network", "security")).contradictions())
+    assert list(Isolation(kinds=("transient", "transient.nonsense")).contradictions()) == [
+        ("kinds", "there is no kind of error 'transient.nonsense'")
+    ]
+
+
+def cut_off(component: str, *services: str, processes: tuple[str, ...] = ()) -> Isolated:
+    return Isolated(
+        component=component, reason="it loops", actor="me", since=datetime(2026, 1, 1, tzinfo=UTC), services=services, processes=processes
+    )
+
+
+def test_what_is_released_is_free_unless_something_else_cuts_it_off_too() -> None:
+    zone, one, other = cut_off("zone", "a", "b", "c"), cut_off("b", "b"), cut_off("other", "d")
+    all_three = {"zone": zone, "b": one, "other": other}
+    assert without(all_three, "zone") == ({"b": one, "other": other}, ("a", "c"))
+    assert without(all_three, "b") == ({"zone": zone, "other": other}, ())
+    assert without(all_three, "other") == ({"zone": zone, "b": one}, ("d",))
+    assert without(all_three, "a") == (all_three, ())
+
+
+def test_a_process_is_stopped_with_whatever_was_to_stop_it_and_told_why() -> None:
+    isolations = {"zone": cut_off("zone", "a", processes=("p", "q")), "b": cut_off("b", "b"), "r": cut_off("r", processes=("r",))}
+    assert stopped(isolations) == {
+        "p": "zone is isolated: it loops", "q": "zone is isolated: it loops", "r": "r is isolated: it loops",
+    }  # fmt: skip
+
+
+def test_an_isolation_is_told_as_plain_data() -> None:
+    view = json.loads(json.dumps(cut_off("b", "b", processes=("p",)).view()))
+    assert view == {
+        "component": "b", "reason": "it loops", "actor": "me", "since": "2026-01-01T00:00:00Z", "until": None,
+        "until_healed": False, "services": ["b"], "processes": ["p"],
+    }  # fmt: skip
 
 
 def test_a_zone_is_isolated_and_released_whole(core: Core) -> None:  # noqa: F811

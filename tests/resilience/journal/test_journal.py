@@ -182,6 +182,17 @@ def test_only_a_broken_file_counts_as_damage(code: int, damage: bool) -> None:
     assert is_damage(error) is damage
 
 
+def test_of_a_file_that_is_too_large_the_oldest_goes_whatever_it_is(path: Path) -> None:
+    """The audit log is short, and would be gone before the first error if each table were cut by itself."""
+    journal = Journal(path, NOW)
+    journal.commit([an_error(key=str(number)) for number in range(1500)])
+    journal.commit([an_event(), an_event()])
+    assert journal.forget(NOW - timedelta(days=90), max_mb=0.01)
+    journal.close()
+    assert rows(path, "SELECT count(*) FROM events") == [(2,)]
+    assert rows(path, "SELECT count(*), min(id) FROM errors") == [(1000, 501)]
+
+
 WRITER = """
 import sys
 from pathlib import Path

@@ -1,0 +1,1 @@
+"""Alerts (§8): who is told of what, by which channel."""

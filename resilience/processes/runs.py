@@ -1,0 +1,107 @@
+"""The runs of supervised processes: begun, waited for, asked, ended, and written down for the next WinClaw."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from resilience import home
+from resilience.detection.policy import Probe
+from resilience.detection.prober import Prober
+from resilience.detection.standing import Standing
+from resilience.processes import records
+from resilience.processes.output import OUTPUT
+from resilience.processes.policy import Process
+from resilience.processes.records import ProcessRecord
+from resilience.processes.spawning import Started, environment_of, start
+from resilience.processes.supervision import Ended, Happening, Ready, Silent
+
+_PROBE_EVERY_S: Final = 1.0
+_log = logging.getLogger("winclaw.processes")
+
+
+class Runs:
+    """The present run of each process, by its name. Belongs to one thread, and never waits.
+
+    Args:
+        folder: WINCLAW_HOME. owner: what the tokens of its processes begin with.
+        tell: given what happens to a run, on other threads.
+    """
+
+    def __init__(self, folder: Path, owner: str, prober: Prober, tell: Callable[[str, Happening], None]) -> None:
+        self._home, self._folder, self._owner = folder, folder / home.PROCESSES, owner
+        self._prober, self._tell = prober, tell
+        self._running: dict[str, Started] = {}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._running
+
+    def start(self, name: str, policy: Process) -> Started:
+        """Starts a program in its own folder.
+
+        Raises:
+            OSError, ValueError, psutil.Error: it could not be started.
+        """
+        folder = self._folder / name
+        home.make_private_folder(folder / "work")
+        return start(
+            policy.command, environment=environment_of(policy, self._home), folder=Path(policy.folder or folder / "work"),
+            output=folder / OUTPUT, token=records.token_for(self._owner, name),
+        )  # fmt: skip
+
+    def watch(self, name: str, run: int, running: Started) -> None:
+        """Has the end of a run told, by a thread of its own, which then looks for what has got away from it."""
+
+        def wait() -> None:
+            self._tell(name, Ended(run, running.wait()))
+            running.sweep()
+
+        self._running[name] = running
+        threading.Thread(target=wait, name=f"wait-{name}", daemon=True).start()
+
+    def ask(self, name: str, run: int, probe: Probe | None) -> bool:
+        """Has a run asked from now on whether it answers; False where it cannot be asked."""
+        if probe is None:
+            self._prober.forget(_probe_name(name))
+            return False
+        well = False
+
+        def heard(standing: Standing) -> None:  # on the thread that looked
+            nonlocal well
+            if standing.well is True and not well:
+                self._tell(name, Ready(run))
+            elif standing.well is False and well:
+                self._tell(name, Silent(run, standing.what, standing.failing_s or 0.0))
+            well = standing.well is True
+
+        self._prober.watch(_probe_name(name), probe, heard, interval_s=_PROBE_EVERY_S)
+        return True
+
+    def over(self, name: str) -> None:
+        """The present run has ended."""
+        self._running.pop(name, None)
+        self._prober.forget(_probe_name(name))
+
+    def ask_to_stop(self, name: str, signal_name: str) -> None:
+        """Asks the present run to end."""
+        self._running[name].ask_to_stop(signal_name)
+
+    def kill(self, name: str) -> None:
+        """Ends the present run with all that it has started, on a thread of its own."""
+        threading.Thread(target=self._running[name].kill, name=f"kill-{name}", daemon=True).start()
+
+    def keep(self, name: str, *, run: int, stopped: bool, failed: str) -> None:
+        """Writes down where a process stands; see ``ProcessRecord``."""
+        running = self._running.get(name)
+        identity = running.identity if running is not None else None
+        try:
+            records.save(self._folder / name, ProcessRecord(identity=identity, run=run, stopped=stopped, failed=failed))
+        except OSError:  # it goes on running; the next WinClaw finds it by its token
+            _log.exception("what is known of the process %s could not be written down", name)
+
+
+def _probe_name(name: str) -> str:
+    return f"process:{name}"

@@ -1,0 +1,167 @@
+"""What one line says of an error by itself."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from resilience.detection.lines import Said, clean, error_in, named_error
+
+LONG = "x" * 5000
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        (b"plain\n", "plain"), (b"plain\r\n", "plain"), (b"a\tb", "a\tb"), (b"a\x00b\x08c\x0bd\x1fe\x7ff", "abcdef"),
+        (b"\xff\xc3\xa9", "\ufffd\u00e9"),
+        (b"\x1b[1;31mred\x1b[0m", "red"), (b"\x1b]0;title\x07text", "text"), (b"\x1b]8;;http://x\x1b\\link", "link"),
+        (b"\x1bMup", "up"), (b"cut \x1b[", "cut "),
+    ],
+)  # fmt: skip
+def test_a_line_is_text_without_what_only_terminals_understand(line: bytes, text: str) -> None:
+    assert clean(line) == text
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("TypeError: x is not a function", Said("TypeError", "x is not a function", "ERROR")),
+        ("Uncaught TypeError: x", Said("TypeError", "x", "ERROR")),
+        ("Caused by: java.io.IOException: broken", Said("java.io.IOException", "broken", "ERROR")),
+        ("in thread main] KeyError", Said("KeyError", "", "ERROR")),
+        ("TypeError [ERR_INVALID_ARG]: x", Said("TypeError", "x", "ERROR", {"code": "ERR_INVALID_ARG"})),
+        ("Error: connect", Said("Error", "connect", "ERROR")),
+        ("Uncaught Error [ECONNRESET]: gone", Said("Error", "gone", "ERROR", {"code": "ECONNRESET"})),
+        ("Error connecting", None), ("a TypeError was caught", None), ("typeError: x", None), ("", None),
+        (f"Error: {LONG}", Said("Error", LONG[:2000], "ERROR")),
+        (f"TypeError: {LONG}", Said("TypeError", LONG[: 2000 - len("TypeError: ")], "ERROR")),
+        (".".join(["p" * 60] * 4) + ".TypeError: x", Said((".".join(["p" * 60] * 4))[:200], "x", "ERROR")),
+        (" " * 1990 + "TypeError: x", Said("TypeError", "", "ERROR")), (" " * 1992 + "TypeError: x", None),
+    ],
+)
+def test_a_line_names_an_error_in_the_ways_of_several_languages(line: str, said: Said | None) -> None:
+    assert named_error(line) == said
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("ERROR TypeError [E1]: x", Said("TypeError", "x", "ERROR", {"code": "E1"})),
+        ("CRITICAL KeyError", Said("KeyError", "KeyError", "CRITICAL")),
+        ("FATAL ERROR: heap out of memory", Said("MemoryError", "ERROR: heap out of memory", "FATAL")),
+        ("ERROR", Said("LogError", "ERROR", "ERROR")),
+        ("[ERROR]", Said("LogError", "[ERROR]", "ERROR")),
+        (f"ERROR {LONG}", Said("LogError", LONG[:2000], "ERROR")),
+        (f"ERROR heap out of memory {LONG}", Said("MemoryError", f"heap out of memory {LONG}"[:2000], "FATAL")),
+        ("x" * 114 + " ERROR late", Said("LogError", "late", "ERROR")),
+        ("x" * 115 + " ERROR late", None),
+        ('ERROR "quoted"', Said("LogError", 'quoted"', "ERROR")),
+        ("<err> | -> x", Said("LogError", "x", "ERROR")),
+        ('lvl: "fatal" XX', Said("LogError", "XX", "FATAL")),
+        ("Xtra ERROR: Xtra", Said("LogError", "Xtra", "ERROR")),
+    ],
+)
+def test_a_line_says_how_bad_it_is_near_its_beginning(line: str, said: Said | None) -> None:
+    assert error_in(line) == said
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('{ERROR} }', Said("LogError", "} }", "ERROR")),
+        ('{"level":50} ERROR it is no JSON', Said("LogError", "it is no JSON", "ERROR")),
+        ('{not json, but an ERROR: x}', Said("LogError", "x}", "ERROR")),
+        ('[{"level":50}] ERROR x', Said("LogError", "x", "ERROR")),
+        ("[" * 5000 + "ERROR", None),
+        ("{" + '"a":{' * 5000 + "}", None),
+        ('{"msg":"an ERROR","level":30}', None),
+        ('  {"level":50,"msg":"x"}', None),
+    ],
+)
+def test_what_only_looks_like_a_structured_log_is_read_as_a_line(line: str, said: Said | None) -> None:
+    assert error_in(line) == said
+
+
+def told(**fields: Any) -> Said | None:
+    return error_in(json.dumps(fields) + "  ")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "severity"),
+    [
+        *((key, "error", "ERROR") for key in ("level", "severity", "lvl", "levelname", "log.level", "@level")),
+        ("level", "ERR", "ERROR"), ("level", "Severe", "ERROR"), ("level", "crit", "CRITICAL"), ("level", "alert", "CRITICAL"),
+        ("level", "fatal", "FATAL"), ("level", "panic", "FATAL"), ("level", "emerg", "FATAL"),
+        ("level", 50, "ERROR"), ("level", 51, "ERROR"), ("level", 59.5, "ERROR"), ("level", 60, "FATAL"), ("level", 49, None),
+        ("level", 70, None), ("level", "notice", None), ("level", 5, None), ("level", None, None), ("level", [50], None),
+    ],
+)  # fmt: skip
+def test_a_structured_logs_severity_is_known_by_its_word_or_number(key: str, value: Any, severity: str | None) -> None:
+    """Pino's numbers go in tens, and what lies between belongs to the lower one."""
+    said = told(**{key: value}, msg="x")
+    assert said == (None if severity is None else Said("LogError", "x", severity))  # type: ignore[arg-type]
+
+
+def test_the_first_level_that_is_given_counts() -> None:
+    assert told(level="info", severity="error", msg="x") is None
+    assert told(level="error", severity="info", msg="x") is not None
+
+
+@pytest.mark.parametrize("key", ["msg", "message", "event", "text"])
+def test_a_structured_logs_message_has_several_names(key: str) -> None:
+    assert told(level=50, **{key: "no model"}) == Said("LogError", "no model", "ERROR")
+
+
+def test_without_a_message_the_line_itself_is_the_message() -> None:
+    for fields in ({}, {"msg": ""}, {"msg": 7}):
+        line = json.dumps({"level": 50, **fields})
+        assert error_in(line) == Said("LogError", line, "ERROR")
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        *(({key: {"type": "APIError", "message": "too many"}}, Said("APIError", "x: too many", "ERROR"))
+          for key in ("err", "error", "exception", "exc_info")),
+        *(({key: "APIError: too many"}, Said("APIError", "x: too many", "ERROR", stack=stack))
+          for key, stack in (("err", ""), ("error", ""), ("exception", "APIError: too many"), ("exc_info", "APIError: too many"))),
+        ({"err": None, "error": {"name": "APIError"}}, Said("APIError", "x", "ERROR")),
+        ({"err": {"type": "First", "name": "Second"}}, Said("First", "x", "ERROR")),
+        ({"err": {"type": "APIError"}, "error_type": "Other"}, Said("APIError", "x", "ERROR")),
+        *(({key: "APIError"}, Said("APIError", "x", "ERROR")) for key in ("error_type", "exc_type", "exception_class")),
+        *(({"err": {key: "APIError: y\n  at z"}}, Said("APIError", "x", "ERROR", stack="APIError: y\n  at z"))
+          for key in ("stack", "stacktrace")),
+        *(({key: "APIError: y\n  at XX"}, Said("APIError", "x", "ERROR", stack="APIError: y\n  at XX"))
+          for key in ("stack", "stack_trace", "traceback")),
+        ({"stack": "APIError: y"}, Said("APIError", "x", "ERROR", stack="APIError: y")),
+        ({"stack": "at z\nAPIError: y"}, Said("LogError", "x", "ERROR", stack="at z\nAPIError: y")),
+        ({"err": {"message": "the x is broken"}, "msg": "sorry, the x is broken"}, Said("LogError", "sorry, the x is broken", "ERROR")),
+        ({"err": {"message": "a\x00b"}}, Said("LogError", "x: ab", "ERROR")),
+        ({"err": {"type": 7, "name": "APIError", "message": ["no"]}}, Said("APIError", "x", "ERROR")),
+        ({"err": "no name at all"}, Said("LogError", "x", "ERROR")),
+        ({"err": 7}, Said("LogError", "x", "ERROR")),
+        ({"msg": LONG}, Said("LogError", LONG[:2000], "ERROR")),
+        ({"err": {"type": LONG}}, Said(LONG[:200], "x", "ERROR")),
+        ({"stack": LONG * 30}, Said("LogError", "x", "ERROR", stack=(LONG * 30)[:100_000])),
+    ],
+)  # fmt: skip
+def test_the_error_in_a_structured_log_is_named_by_the_loggers_many_keys(fields: dict[str, Any], said: Said) -> None:
+    """An object's own words go before its line's, the line's message before the error's, which is not said twice."""
+    assert told(**{"level": 50, "msg": "x", **fields}) == said
+
+
+@pytest.mark.parametrize(
+    ("fields", "facts"),
+    [
+        ({"code": "E1", "errno": -111, "status": 503}, {"code": "E1", "errno": -111, "status": 503}),
+        ({"statusCode": 429}, {"status": 429}),
+        ({"err": {"code": "E1", "errno": -111, "status": 503}}, {"code": "E1", "errno": -111, "status": 503}),
+        ({"err": {"code": "E1"}, "code": "E2"}, {"code": "E1"}),
+        ({"code": ["E1"], "status": None, "errno": 1.5}, {}),
+    ],
+)
+def test_the_facts_in_a_structured_log_are_its_errors_or_its_own(fields: dict[str, Any], facts: dict[str, Any]) -> None:
+    assert told(level=50, msg="x", **fields) == Said("LogError", "x", "ERROR", facts)

@@ -1,0 +1,141 @@
+"""How the settings in force follow the user's file; the test looks, instead of a thread."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from resilience import connect
+from resilience.core.core import Core
+from resilience.events import EventType
+from resilience.home import CONFIG
+from resilience.journal.journal import JournalError
+from tests.resilience.core.test_core import clock, core, journal_of, start  # noqa: F401 -- fixtures
+from tray.app import running
+from tray.config_watch import ConfigWatch
+from tray.startup import LAST_GOOD, settings_at_start
+
+BAD = "error_handling:\n  dashboard:\n    prot: 9000\n"
+KEEPS = "error_handling: {processes: {agent: {command: [sleeper]}}}\n"
+
+
+def test_a_changed_file_reaches_agents_without_a_restart(tmp_path: Path) -> None:
+    with running(tmp_path, port=0) as winclaw:
+        agent = connect("one", folder=tmp_path)
+        breaker = agent.resilience.circuits.get_or_create("mine")
+        heard = threading.Event()
+        agent.on_state(lambda _: heard.set() if breaker.config.failure_threshold == 2 else None)
+        (tmp_path / CONFIG).write_text("error_handling: {circuit_breaker: {services: {mine: {failure_threshold: 2}}}}\n")
+        assert heard.wait(20)
+        agent.close()
+        events = {event.type: event.body for event in winclaw.core.history.events(0, 100)}
+        assert "circuit_breaker" in events["config.changed"]["changed"]
+
+
+class World:
+    """A core and a watch over one file, which is looked at when the test says so."""
+
+    def __init__(self, folder: Path, owner: Core) -> None:
+        self.folder, self.core = folder, owner
+        (folder / CONFIG).write_text(KEEPS)
+        self.watch = ConfigWatch(folder, settings_at_start(folder), owner)
+        self.watch.reload()
+
+    def save(self, content: str, looks: int = 2) -> None:
+        (self.folder / CONFIG).write_text(content)
+        for _ in range(looks):
+            self.watch.look()
+
+    @property
+    def processes(self) -> list[str]:
+        return list(self.core.state.settings.processes)
+
+    @property
+    def notices(self) -> list[str]:
+        return [notice.name for notice in self.core.state.notices]
+
+    @property
+    def events(self) -> list[tuple[str, dict[str, Any]]]:
+        self.core.announce(EventType.APP_STARTED, "after all that was announced before").result(10)
+        return [(one.type, one.body) for one in self.core.history.events(0, 100) if one.type.startswith("config.")]
+
+    @property
+    def told(self) -> bool:
+        """Whether agents hear of the settings that are in force, and of no others."""
+        return bool(self.watch.policy()["settings_id"] == self.core.state.settings_id)
+
+
+@pytest.fixture
+def world(tmp_path: Path, core: Core) -> Iterator[World]:  # noqa: F811
+    return World(tmp_path, core)
+
+
+def test_a_file_is_believed_when_two_looks_see_the_same(world: World) -> None:
+    """Editors empty a file, then write it: whoever looks in between would stop every process, for none is configured."""
+    world.save("", looks=1)
+    assert world.processes == ["agent"]
+    world.save("error_handling: {processes: {other: {command: [sleeper]}}}\n", looks=1)
+    assert world.processes == ["agent"]
+    world.watch.look()
+    assert world.processes == ["other"]
+    world.save("")  # and who really empties it is believed, too
+    assert world.processes == []
+    assert world.told
+
+
+def test_a_file_that_is_spoilt_while_it_runs_changes_nothing_and_is_told(world: World) -> None:
+    before = world.watch.policy()
+    world.save(BAD)
+    assert world.watch.policy() is before
+    assert (world.processes, world.notices) == (["agent"], ["config"])
+    assert (world.folder / LAST_GOOD).read_text() == KEEPS
+    world.save(KEEPS.replace("}}}", "}}, tray: {toasts: false}}"))
+    assert world.notices == []
+    kinds = [kind for kind, _ in world.events]
+    assert kinds[-2:] == ["config.refused", "config.changed"]
+    assert "line 3" in world.events[-2][1]["problems"][0]
+    assert world.events[-1][1]["from_next_start"] == ["tray"]
+
+
+def test_what_the_disk_refuses_is_in_force_nowhere_and_is_tried_again(world: World) -> None:
+    """Agents, WinClaw itself and the last good file change together, or not at all."""
+    journal_of(world.core).failure = OSError("full")
+    with pytest.raises(JournalError):
+        world.core.announce(EventType.APP_STARTED, "x").result(10)
+    wanted = KEEPS.replace("agent", "other")
+    with pytest.raises(JournalError):
+        world.save(wanted)
+    assert (world.processes, world.told) == (["agent"], True)
+    assert (world.folder / LAST_GOOD).read_text() == KEEPS
+    journal_of(world.core).failure = None
+    world.watch.look()
+    assert (world.processes, world.told) == (["other"], True)
+    assert (world.folder / LAST_GOOD).read_text() == wanted
+
+
+def test_an_edited_comment_is_no_change(world: World) -> None:
+    before = len(world.events)
+    world.save(f"# mine\n{KEEPS}")
+    assert len(world.events) == before
+    assert (world.folder / LAST_GOOD).read_text().startswith("# mine")
+
+
+def test_a_file_that_is_gone_changes_nothing(world: World) -> None:
+    (world.folder / CONFIG).unlink()
+    world.watch.look()
+    world.watch.look()
+    assert (world.processes, world.notices) == (["agent"], [])
+
+
+def test_a_roll_back_holds_until_the_file_is_saved_again(world: World) -> None:
+    world.save(KEEPS.replace("agent", "other"))
+    assert "processes" in world.watch.roll_back()
+    world.watch.look()
+    world.watch.look()
+    assert (world.processes, world.notices, world.told) == (["agent"], ["config"], True)
+    world.save(KEEPS.replace("agent", "third"))
+    assert (world.processes, world.notices) == (["third"], [])
