@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import math
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
@@ -56,6 +57,11 @@ def test_the_status_is_found_wherever_libraries_keep_it(error: PeerError) -> Non
     assert of_exception(error).status == 429
 
 
+@pytest.mark.parametrize(("status", "taken"), [(99, None), (100, 100), (599, 599), (600, None)])
+def test_a_status_is_from_100_to_599(status: int, taken: int | None) -> None:
+    assert of_exception(PeerError(status=status)).status == taken
+
+
 @pytest.mark.parametrize("status", [True, 42, 700, "429", None, 429.0])
 def test_what_is_no_status_is_not_taken_for_one(status: object) -> None:
     assert of_exception(PeerError(status=status)).status is None
@@ -100,6 +106,7 @@ def test_retry_after_is_that_of_an_answer_wherever_it_can_be_read() -> None:
 
 def test_a_library_may_say_itself_how_long_it_wants_to_be_left_alone() -> None:
     assert of_exception(PeerError(retry_after_s=7)).retry_after_s == 7.0
+    assert of_exception(PeerError(retry_after_s=math.inf)).retry_after_s is None
     assert of_exception(PeerError(status=429, headers={"Retry-After": "5"}, retry_after_s=7)).retry_after_s == 5.0
 
 
@@ -144,6 +151,8 @@ def test_errno_is_a_name() -> None:
     assert of_exception(OSError(errno.ENOSPC, "full")).errno == "ENOSPC"
     assert of_exception(OSError(987_654, "what?")).errno is None
     assert of_exception(OSError("no number")).errno is None
+    library = type("PeerConnectionError", (ConnectionError,), {})
+    assert of_exception(library(errno.ECONNRESET, "gone")).errno == "ECONNRESET"
 
 
 def test_a_code_of_windows_says_more_than_its_errno() -> None:

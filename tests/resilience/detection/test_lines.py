@@ -15,7 +15,7 @@ LONG = "x" * 5000
 @pytest.mark.parametrize(
     ("line", "text"),
     [
-        (b"plain\n", "plain"), (b"plain\r\n", "plain"), (b"a\tb", "a\tb"), (b"a\x00b\x08c\x0bd\x1fe\x7ff", "abcdef"),
+        (b"plain\n", "plain"), (b"TEX\n", "TEX"), (b"plain\r\n", "plain"), (b"a\tb", "a\tb"), (b"a\x00b\x08c\x0bd\x1fe\x7ff", "abcdef"),
         (b"\xff\xc3\xa9", "\ufffd\u00e9"),
         (b"\x1b[1;31mred\x1b[0m", "red"), (b"\x1b]0;title\x07text", "text"), (b"\x1b]8;;http://x\x1b\\link", "link"),
         (b"\x1bMup", "up"), (b"cut \x1b[", "cut "),

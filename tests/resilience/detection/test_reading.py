@@ -135,6 +135,7 @@ def test_of_a_long_chain_the_twenty_nearest_causes_are_kept() -> None:
     ("text", "found"),
     [
         (f"    {HEAD}    ValueError: x\n".replace("\n  File", "\n      File"), [("ValueError", "x", "ERROR")]),
+        (f"    {HEAD}ValueError: x\n".replace("\n  File", "\n      File"), [("ValueError", "x", "ERROR")]),
         ("Traceback (most recent call last):\n\tFile 'x'\nValueError: x\n", [("ValueError", "x", "ERROR")]),
         (f"{HEAD}\n  File 'y'\nValueError: x\n", [("ValueError", "x", "ERROR")]),
         (f"2026-11-24 agent: {HEAD}{' ' * 18}deep()\nValueError: x\n", [("ValueError", "x", "ERROR")]),
