@@ -232,12 +232,16 @@ function showLevel(band) {
   document.title = document.title.replace(/^[^·]*/, `${band.title} `);
 }
 
+// The server counts versions of all that pages show; what it counts, no page need compare.
+let version = Number(document.body.dataset.version);
+
 function takeState(state) {
-  const before = shown;
-  shown = JSON.stringify([state.band, state.notices, state.services.map(({ name, circuit, version }) => [name, circuit, version]), state.agents.map(({ name, alive, pid }) => [name, alive, pid]), state.loops.map(({ name, allowed, state: doing, running }) => [name, allowed, doing, running]), state.processes.map(({ name, state: doing, run, ready, why }) => [name, doing, run, ready, why])]);
-  if (shown === before) return;
-  showLevel(state.band);
-  if (before || state.version !== Number(document.body.dataset.version)) stateListener(state);
+  const band = JSON.stringify(state.band);
+  if (band !== shown) showLevel(state.band);
+  shown = band;
+  if (state.version === version) return;
+  version = state.version;
+  stateListener(state);
 }
 
 // Commands: the forms work by themselves; with scripts the page stays where it is.

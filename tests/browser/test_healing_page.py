@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
 from playwright.sync_api import expect
 
+from resilience.core.inputs import HealTold
 from resilience.events import Report
+from resilience.healing.diagnosis import Diagnosis
+from resilience.healing.heals import Heal, HealState
+from resilience.healing.policy import HealingActionType
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -52,3 +58,17 @@ def test_a_heal_is_approved_and_seen_to_have_helped(page: Page, winclaw: Running
     page.goto(winclaw.url)
     expect(page.get_by_text("gateway is healed")).to_be_visible()
     page.screenshot(path=ARTIFACTS / "overview-with-heals.png", full_page=True)
+
+
+def test_the_page_follows_a_heal_without_being_loaded_again(page: Page, winclaw: Running) -> None:
+    page.get_by_role("link", name="Healing").click()
+    page.evaluate("window.same = true")
+    expect(page.get_by_text("Nothing has had to be healed yet")).to_be_visible()
+    heal = Heal(
+        id=1, rule="mine", action=HealingActionType.CLEAR_CACHE, target="gmail_api", trigger="it failed",
+        diagnosis=Diagnosis(pattern="mine", component="gmail_api", root_cause="gmail_api"), at=datetime.now(UTC), state=HealState.RUNNING,
+    )  # fmt: skip
+    for state, words in ((HealState.RUNNING, "under way"), (HealState.HEALED, "healed")):
+        winclaw.core.tell(HealTold(replace(heal, state=state))).result(10)
+        expect(page.get_by_role("row", name=re.compile("gmail_api"))).to_contain_text(words)
+    assert page.evaluate("window.same")
