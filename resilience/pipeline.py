@@ -108,7 +108,7 @@ class Pipeline:
         for fallback in self.fallbacks:
             if is_async(fallback):
                 raise TypeError(f"the fallback {operation_of(fallback)} is asynchronous, and {operation} is not")
-        breaker, bulkhead = self.breaker, self.bulkhead
+        breaker, bulkhead, is_bad = self.breaker, self.bulkhead, self._judges()
 
         def attempt(args: Any, kwargs: Any) -> Any:
             if self.gate is not None:
@@ -131,9 +131,13 @@ class Pipeline:
         def protected(*args: Any, **kwargs: Any) -> Any:
             deadline_s = self._deadline_s()
             try:
-                return attempt(args, kwargs)
+                result = attempt(args, kwargs)
             except Exception as error:
                 failed = Attempt(error)
+            else:
+                if is_bad is None or not is_bad(result):
+                    return result
+                failed = Attempt(None, result=result)
             context = RetryContext(deadline_s)
             try:
                 return self.retry.go_on(functools.partial(attempt, args, kwargs), context, failed)
@@ -156,7 +160,7 @@ class Pipeline:
 
     def _asynchronous(self, function: Callable[..., Any], operation: str) -> Callable[..., Any]:
         breaker, bulkhead, monotonic = self.breaker, self.bulkhead, self._clock.monotonic
-        try_enter, leave, begin = bulkhead.try_enter, bulkhead.leave, self._limits.begin
+        try_enter, leave, begin, is_bad = bulkhead.try_enter, bulkhead.leave, self._limits.begin, self._judges()
 
         async def attempt(args: Any, kwargs: Any, deadline_s: float | None, seconds: float | None, now_s: float) -> Any:
             if self.gate is not None:
@@ -204,10 +208,15 @@ class Pipeline:
                     deadline_s = now_s + self.total_s
             try:
                 if hedge_after_s is None:
-                    return await attempt(args, kwargs, deadline_s, first_s, now_s)
-                return await one_try(args, kwargs, deadline_s)
+                    result = await attempt(args, kwargs, deadline_s, first_s, now_s)
+                else:
+                    result = await one_try(args, kwargs, deadline_s)
             except Exception as error:
                 failed = Attempt(error)
+            else:
+                if is_bad is None or not is_bad(result):
+                    return result
+                failed = Attempt(None, result=result)
             context = RetryContext(deadline_s)
             try:
                 return await self.retry.go_on_async(functools.partial(one_try, args, kwargs, deadline_s), context, failed)
@@ -257,7 +266,7 @@ class Pipeline:
                     failed = Attempt(error)
                 pause_s = None if began or final is not None else self.retry.next_pause(context, failed)
                 if pause_s is not None:
-                    await self._clock.asleep(pause_s)
+                    await self.retry.pause(context, failed, pause_s)
                     continue
                 assert failed.error is not None
                 heal = self._begin_waiting(failed.error) if not began and final is None else None
@@ -325,6 +334,11 @@ class Pipeline:
             self.breaker.failed(permit, error)
             raise
         permit()
+
+    def _judges(self) -> Callable[[Any], bool] | None:
+        """What is asked whether a result asks for another try; None where nothing is."""
+        config = self.retry.config
+        return None if config is None or config.should_retry_result is None else self.retry.is_bad
 
     # Time.
 

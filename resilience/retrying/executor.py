@@ -83,7 +83,7 @@ class RetryExecutor:
                 except Exception as error:
                     failed = Attempt(error)
                 else:
-                    if plain or not executor._is_bad(result):
+                    if plain or not executor.is_bad(result):
                         return result
                     failed = Attempt(None, result=result)
                 call = functools.partial(asynchronous, *args, **kwargs)
@@ -102,7 +102,7 @@ class RetryExecutor:
             except Exception as error:
                 failed = Attempt(error)
             else:
-                if plain or not executor._is_bad(result):
+                if plain or not executor.is_bad(result):
                     return result
                 failed = Attempt(None, result=result)
             try:
@@ -141,7 +141,7 @@ class RetryExecutor:
             except Exception as error:
                 failed = Attempt(error)
                 continue
-            if not self._is_bad(result):
+            if not self.is_bad(result):
                 return result
             failed = Attempt(None, result=result)
 
@@ -154,21 +154,25 @@ class RetryExecutor:
                     self._give_up(context, failed)
                 finally:
                     del context, failed  # an error whose traceback leads to itself is kept until the garbage is collected
-            try:
-                self._announce(context, failed, pause_s)
-                if not waits_are_immediate():
-                    await self.clock.asleep(pause_s)
-            except BaseException:
-                self._leave_out()
-                raise
+            await self.pause(context, failed, pause_s)
             try:
                 result = await call()
             except Exception as error:
                 failed = Attempt(error)
                 continue
-            if not self._is_bad(result):
+            if not self.is_bad(result):
                 return result
             failed = Attempt(None, result=result)
+
+    async def pause(self, context: RetryContext, failed: Attempt, pause_s: float) -> None:
+        """Waits in this task before the next try, and says so; whoever is cancelled here makes no other try."""
+        try:
+            self._announce(context, failed, pause_s)
+            if not waits_are_immediate():
+                await self.clock.asleep(pause_s)
+        except BaseException:
+            self._leave_out()
+            raise
 
     def _leave_out(self) -> None:
         """The try that was announced is not made: its caller left during the pause."""
@@ -229,7 +233,7 @@ class RetryExecutor:
             self._classifier = ErrorClassifier(clock=self.clock)
         return self._classifier.verdict(error, self.name)
 
-    def _is_bad(self, result: object) -> bool:
+    def is_bad(self, result: object) -> bool:
         if self.config is None or self.config.should_retry_result is None:
             return False
         return _asked(self.config.should_retry_result, result, "the result is taken as it is")

@@ -20,7 +20,7 @@ from resilience.executor import Resilience, ResilientAgentExecutor
 from resilience.healing.waiting import EndedHeals
 from resilience.policies import BulkheadLimits, RetryStrategy
 from resilience.retrying.strategies import RetryConfig
-from resilience.testing import FakeClock, Faults, immediate_retries
+from resilience.testing import FakeClock, Faults, immediate_retries, settle
 
 QUICK = RetryConfig(max_retries=2, base_delay=1, jitter=False)
 
@@ -384,6 +384,24 @@ def test_a_stream_that_fails_before_its_first_item_is_begun_again(
     assert (stream.begun, stream.closed, reports) == (3, 3, [])
 
 
+def test_a_stream_that_is_left_while_it_pauses_takes_no_retry_from_the_budget(resilience: Resilience, clock: FakeClock) -> None:
+    protected = resilience.protect("mine", retry=RetryConfig(max_retries=1))(Stream(0).ask)
+
+    async def is_pausing() -> bool:
+        waiting = asyncio.ensure_future(collect(protected(), []))
+        await settle()
+        paused = not waiting.done()
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        resilience.circuits.get_or_create("mine").reset()
+        return paused
+
+    async def scene() -> None:
+        assert [await is_pausing() for _ in range(30)] == [True] * 30  # the budget alone allows twenty
+
+    asyncio.run(scene())
+
+
 def test_a_stream_that_fails_later_is_not(resilience: Resilience, reports: Reports, clock: FakeClock) -> None:
     stream, got = Stream(2), []  # type: ignore[var-annotated]
     protected = resilience.protect("gmail_api", retry=QUICK, fallback=lambda: "canned")(stream.ask)
@@ -451,6 +469,16 @@ def test_a_plain_generator_is_refused(resilience: Resilience) -> None:
 
     with pytest.raises(TypeError, match="is a generator; make it asynchronous"):
         resilience.protect("gmail_api")(items)
+
+
+def test_a_result_may_ask_for_another_try_the_first_one_too(resilience: Resilience, call: Callable[..., Any]) -> None:
+    wanting = RetryConfig(max_retries=2, base_delay=1.0, jitter=False, should_retry_result=lambda answer: answer == "wait")
+    service = Backend("wait", "wait", 7)
+    assert call(resilience.protect("gmail_api", retry=wanting), service) == 7
+    assert service.calls == 3
+    never = Backend("wait")
+    assert call(resilience.protect("gmail_api", retry=wanting, fallback=lambda: "canned"), never) == "canned"
+    assert never.calls == 3
 
 
 def test_a_rule_of_ones_own_says_whose_fault_it_is_and_whether_to_try_again(clock: FakeClock) -> None:
