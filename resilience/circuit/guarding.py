@@ -7,6 +7,7 @@ a success takes a number.
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+_log = logging.getLogger("winclaw.circuit")
 SAMPLE: Final = 127
 """A mask for the number of a call: of busy traffic, every 128th call is timed."""
 
@@ -60,7 +62,12 @@ def guard_results(breaker: CircuitBreaker, function: Callable[P, R], is_failure:
     """The same, where what the call returned may be a failure, too."""
 
     def judge(permit: Permit, result: Any) -> None:
-        if is_failure(result):
+        try:
+            failed = bool(is_failure(result))
+        except Exception:  # the call went well; that the question is faulty is no fault of the service
+            _log.exception("the circuit %s cannot judge a result, and takes it as it is", breaker.name)
+            failed = False
+        if failed:
             breaker.settle(permit, failed=True)
         else:
             permit()

@@ -204,6 +204,13 @@ def test_a_result_can_be_a_failure(clock: FakeClock) -> None:
     assert asynchronous.state is OPEN
 
 
+def test_a_question_about_results_that_is_faulty_fails_no_call(clock: FakeClock) -> None:
+    breaker = CircuitBreaker("x", SMALL, clock=clock, is_failure_result=lambda answer: answer["missing"])
+    for _ in range(3):
+        assert breaker.call(dict) == {}
+    assert (breaker.state, breaker.metrics.successful_calls) == (CLOSED, 3)
+
+
 @pytest.mark.parametrize(
     "mistake",
     [
