@@ -145,9 +145,11 @@ class SelfHealingEngine:
     def _heal(self, case: Case, diagnosis: Diagnosis, target: str) -> None:
         try:
             self._climb(case, diagnosis, target)
-        except Exception:  # what cannot be written down is not done
+        except Exception as error:  # what cannot be written down is not done; any other is a defect, and a person has to know
             if not self._stopping.is_set():
                 _log.exception("the heal of %s ended in the midst of it", target)
+                with contextlib.suppress(Exception):
+                    self._escalate(case, diagnosis, target, f"it ended in the midst of it ({type(error).__name__})")
         finally:
             with self._deciding:
                 self._healing.discard(target)

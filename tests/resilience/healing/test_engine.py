@@ -189,6 +189,18 @@ def test_an_action_that_raises_has_failed_and_says_why(hospital: Hospital) -> No
     hospital.heal(HealState.HEALED, 2)
 
 
+def test_a_heal_that_a_defect_ends_is_left_to_a_person(hospital: Hospital) -> None:
+    """The error would come again and again, and nobody would learn that nothing is done about it."""
+
+    def broken(kind: HealingActionType, target: str) -> bool:
+        raise ZeroDivisionError
+
+    hospital.open(rule("clear_cache"))
+    hospital.is_possible = broken  # type: ignore[method-assign]
+    hospital.fails()
+    assert "ZeroDivisionError" in hospital.heal(HealState.ESCALATED, 1).verification
+
+
 def test_an_action_that_needs_approval_waits_for_it(hospital: Hospital) -> None:
     hospital.open(rule("reload_config", confirm=True))
     hospital.fails()
