@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal, get_args
 from urllib.parse import urlsplit
 
 from msgspec import Meta
@@ -11,14 +11,15 @@ from msgspec import Meta
 from resilience.config.sections import Section, means
 from resilience.events import Name, Text
 
-KINDS: Final = ("http", "tcp", "process", "command", "file", "disk")
+ProbeKind = Literal["http", "tcp", "process", "command", "file", "disk"]
+KINDS: Final[tuple[ProbeKind, ...]] = get_args(ProbeKind)
 Argument = Annotated[str, Meta(max_length=10_000, pattern=r"^[^\x00]*$")]
 Megabytes = Annotated[int, Meta(ge=1, le=10_000_000)]
 Interval = Annotated[float, Meta(ge=0.1, le=86_400)]
 
 
 class Probe(Section, frozen=True, kw_only=True):
-    """One question whose answer tells whether something is well. Exactly one of the six kinds is given."""
+    """One question whose answer tells whether something is well. Exactly one of the kinds is given."""
 
     http: Annotated[Argument | None, means("the address that must answer, e.g. `http://127.0.0.1:18789/health`")] = None
     tcp: Annotated[Argument | None, means("`host:port` that must accept a connection")] = None
@@ -39,8 +40,8 @@ class Probe(Section, frozen=True, kw_only=True):
     failures: Annotated[int, means("failures in a row before it counts as unwell", ge=1, le=100)] = 2
 
     @property
-    def kind(self) -> str:
-        """Which of the six it is."""
+    def kind(self) -> ProbeKind | Literal[""]:
+        """Which kind it is; empty for one that asks nothing, which no configuration has."""
         return next((kind for kind in KINDS if getattr(self, kind)), "")
 
     @property

@@ -11,7 +11,7 @@ import ssl
 import subprocess
 import threading
 from pathlib import Path
-from typing import Final
+from typing import Final, assert_never
 from urllib.parse import urlsplit
 
 import psutil
@@ -45,8 +45,12 @@ def look(probe: Probe, clock: Clock) -> Outcome:
                 what = _command(probe)
             case "file":
                 what = _file(probe, clock)
-            case _:
+            case "disk":
                 what = _disk(probe)
+            case "":
+                raise _UnwellError("it asks nothing")
+            case kind:
+                assert_never(kind)
         ok = True
     except _UnwellError as unwell:
         ok, what = False, str(unwell)
