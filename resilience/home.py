@@ -57,7 +57,7 @@ def write_private(path: Path, content: str) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)  # made with 0600
     temporary = Path(name)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:  # as given: a copy's line ends are not doubled
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
