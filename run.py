@@ -51,7 +51,9 @@ def main(arguments: list[str]) -> int:
             return test(arguments[1:])
         if arguments[:1] == ["bench"]:
             install({"app", "test", "bench"})
-            return call(python(), "-m", "pytest", "tests/benchmarks", "-m", "benchmark", "-s", *arguments[1:], cwd=ROOT)
+            named = any(Path(one.partition("::")[0]).exists() for one in arguments[1:])
+            chosen = arguments[1:] if named else ["tests/benchmarks", *arguments[1:]]
+            return call(python(), "-m", "pytest", "-m", "benchmark", "-s", *chosen, cwd=ROOT)
         if arguments[:1] == ["mutate"]:
             install({"app", "test", "mutation"})
             return call(python(), "tests/mutation.py", *arguments[1:], cwd=ROOT)
