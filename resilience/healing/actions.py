@@ -22,7 +22,9 @@ from resilience.processes.supervisor import Supervisor
 
 _ANSWER_S: Final = 20.0
 _MB: Final = 1024 * 1024
-_LEFT_ALONE: Final = frozenset({ProcessState.STOPPED, ProcessState.STOPPING, ProcessState.WAITING, ProcessState.STARTING})
+_LEFT_ALONE: Final = frozenset(
+    {ProcessState.STOPPED, ProcessState.STOPPING, ProcessState.WAITING, ProcessState.STARTING, ProcessState.FAILED}
+)
 CONFIG: Final = "config"
 """The target of a roll-back that means WinClaw's own configuration."""
 _ORDERED: Final = frozenset(
@@ -90,7 +92,7 @@ class Actions:
                 return self._with_agents(action, [])
 
     def _process(self, target: str) -> str | None:
-        """The supervised process that ``target`` is, unless it is being started, or is not wanted to run."""
+        """The supervised process that ``target`` is, unless it is being started, is given up, or is not wanted to run."""
         state = self._core.state
         name = state.settings.process_of(target)
         policy = state.settings.processes.get(name)

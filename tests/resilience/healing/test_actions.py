@@ -60,6 +60,14 @@ def test_what_a_person_has_stopped_is_not_started_by_healing(house: House, actio
     assert not possible(actions, "restart_service", "chroma")
 
 
+def test_what_crashes_in_a_loop_is_left_to_a_person(house: House, actions: Actions) -> None:
+    """Healing would give the loop as many starts again as it had been allowed."""
+    house.configure(chroma=Process(command=(*SLEEPER[:1], "-c", "raise SystemExit(1)"), max_restarts=0))
+    house.start()
+    house.becomes("chroma", "failed")
+    assert not possible(actions, "restart_service", "chroma")
+
+
 def test_the_folders_of_a_cache_are_emptied_and_nothing_else(house: House, actions: Actions, tmp_path: Path) -> None:
     cache, kept = tmp_path / "cache", tmp_path / "kept"
     for folder in (cache / "below", kept):
