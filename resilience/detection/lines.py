@@ -15,6 +15,9 @@ _ESCAPES: Final = re.compile(r"\x1b(?:\[[0-?]{0,50}[ -/]{0,10}[@-~]|\][^\x07\x1b
 _CONTROLS: Final = dict.fromkeys([*range(9), *range(11, 32), 127])
 _MOST_TEXT: Final = 2000
 
+UNNAMED: Final = "LogError"
+"""The type of an error whose line does not name one."""
+
 # A name such as TypeError, openai.RateLimitError or java.lang.OutOfMemoryError.
 ERROR_NAME: Final = (
     r"(?:[A-Za-z_$][\w$]{0,80}\.){0,8}[A-Z][\w$]{0,80}(?:Error|Exception|Interrupt|Exit|Warning|Fault|Failure|Timeout)"
@@ -37,7 +40,7 @@ _MARK: Final = re.compile(
     r"|^\s{0,3}(error|fatal|panic|warning|info|debug|Error|Fatal|Panic|Warning)(?: error)?(?:\[\w{1,20}\])?:"
 )
 _HEAD: Final = 120
-_NUMBERS: Final = {10: "DEBUG", 20: "DEBUG", 30: "INFO", 40: "WARNING", 50: "ERROR", 60: "FATAL"}
+_NUMBERS: Final[Mapping[int, SeverityName]] = {10: "DEBUG", 20: "DEBUG", 30: "INFO", 40: "WARNING", 50: "ERROR", 60: "FATAL"}
 _SERIOUS: Final = frozenset({"ERROR", "CRITICAL", "FATAL"})
 
 
@@ -61,10 +64,8 @@ def clean(line: bytes) -> str:
 
 def error_in(line: str) -> Said | None:
     """What a line says of an error by itself; None if it tells of none, or only of a warning."""
-    if line.startswith("{") and line.rstrip().endswith("}"):
-        found = _json(line)
-        if not isinstance(found, bool):
-            return found
+    if (fields := _fields(line)) is not None:
+        return _error_in_fields(fields, line)
     head = line[:_HEAD]
     mark = _MARK.search(head)
     if mark is None:
@@ -79,7 +80,7 @@ def error_in(line: str) -> Said | None:
         return Said("MemoryError", message[:_MOST_TEXT], "FATAL")
     if named is not None:
         return Said(named.type, named.message or message[:_MOST_TEXT], severity, named.facts)
-    return Said("LogError", message[:_MOST_TEXT], severity)
+    return Said(UNNAMED, message[:_MOST_TEXT], severity)
 
 
 def named_error(line: str) -> Said | None:
@@ -93,20 +94,23 @@ def named_error(line: str) -> Said | None:
     return Said(found[1][:200], (found[3] or "")[:_MOST_TEXT], "ERROR", {"code": found[2]} if found[2] else {})
 
 
-def _json(line: str) -> Said | bool | None:
-    """What a line of a structured log says; None if that is no error, False if it is no such line."""
+def _fields(line: str) -> Mapping[str, Any] | None:
+    """What a line of a structured log says; None if it is no such line."""
+    if not (line.startswith("{") and line.rstrip().endswith("}")):
+        return None
     try:
-        said = msgspec.json.decode(line)
+        return msgspec.json.decode(line, type=dict[str, Any])
     except (msgspec.MsgspecError, RecursionError):
-        return False
-    if not isinstance(said, dict):
-        return False
+        return None
+
+
+def _error_in_fields(said: Mapping[str, Any], line: str) -> Said | None:
     level = next((said[key] for key in ("level", "severity", "lvl", "levelname", "log.level", "@level") if key in said), None)
     if isinstance(level, (int, float)) and not isinstance(level, bool):
         severity = _NUMBERS.get(int(level) // 10 * 10)
     else:
         severity = _WORDS.get(str(level).lower())
-    if severity not in _SERIOUS:
+    if severity is None or severity not in _SERIOUS:
         return None
     message = _text(said, "msg", "message", "event", "text") or line
     inner = next((said[key] for key in ("err", "error", "exception", "exc_info") if said.get(key)), None)
@@ -115,13 +119,16 @@ def _json(line: str) -> Said | bool | None:
     for name, key in (("code", "code"), ("errno", "errno"), ("status", "status"), ("status", "statusCode")):
         if isinstance(value := error.get(key, said.get(key)), (str, int)):
             facts[name] = value
-    name = _text(error, "type", "name") or _text(said, "error_type", "exc_type", "exception_class")
     stack = _text(error, "stack", "stacktrace") or _text(said, "stack", "stack_trace", "traceback", "exc_info", "exception")
-    named = named_error(inner if isinstance(inner, str) else stack.partition("\n")[0])
-    kind = name or (named.type if named else "LogError")
-    why = _text(error, "message") or (named.message if named and isinstance(inner, str) else "")
+    text = inner.replace("\x00", "") if isinstance(inner, str) else ""
+    if "\n" in text:
+        stack, text = stack or text, ""
+    named = named_error(text or ("" if "\n" in stack else stack))
+    kind = _text(error, "type", "name") or _text(said, "error_type", "exc_type", "exception_class")
+    kind = kind or (named.type if named else UNNAMED)
+    why = _text(error, "message") or (named.message if named and text else "")
     full = f"{message}: {why}" if why and why not in message else message
-    return Said(kind[:200], full[:_MOST_TEXT], severity, facts, stack[:100_000])  # type: ignore[arg-type]
+    return Said(kind[:200], full[:_MOST_TEXT], severity, facts, stack[:100_000])
 
 
 def _text(said: Mapping[str, Any], *names: str) -> str:

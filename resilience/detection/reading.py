@@ -12,7 +12,7 @@ from typing import Any, Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from resilience.detection.lines import ERROR_NAME, Said, clean, error_in, named_error
+from resilience.detection.lines import ERROR_NAME, UNNAMED, Said, clean, error_in, named_error
 from resilience.events import Cause, Report, SeverityName
 
 _MOST_LINE: Final = 64 * 1024
@@ -42,6 +42,15 @@ class Finding(Struct, frozen=True):
     cause: Cause | None = None
 
 
+class _Held(Struct, frozen=True):
+    """A line that tells of an error, while a stack may follow; ``counts`` is whether it does so without one, too."""
+
+    offset: int
+    line: str
+    said: Said
+    counts: bool = True
+
+
 class OutputReader:
     """Reads one stream. What a block of lines means is known when it has ended: with the next line, or by ``flush``.
 
@@ -53,7 +62,7 @@ class OutputReader:
         self._offset = offset  # of the first byte in _rest
         self._rest = bytearray()
         self._skipped = 0  # bytes of the line that begins there, but are not kept
-        self._held: tuple[int, str, Said] | None = None
+        self._held: _Held | None = None
         self._block: _Python | _Stack | None = None
 
     @property
@@ -61,7 +70,7 @@ class OutputReader:
         """Up to where everything was given out: from there on it must be read again after a restart."""
         if self._block is not None:
             return self._block.offset
-        return self._held[0] if self._held is not None else self._offset
+        return self._held.offset if self._held is not None else self._offset
 
     def feed(self, chunk: bytes) -> list[Finding]:
         """Takes what came next; gives what is known to be an error now."""
@@ -92,26 +101,25 @@ class OutputReader:
             if self._block.takes(line):
                 return
             yield from self._end_block()
-        if _TRACEBACK in line:
+        if line.rstrip().endswith(_TRACEBACK):
             intro, self._held = self._held, None
-            self._block = _Python(intro[0] if intro else offset, line, intro[2] if intro else None)
+            self._block = _Python(intro.offset if intro else offset, line, intro.said if intro else None)
             return
         if self._held is not None and _AT.match(line):
-            self._block, self._held = _Stack(*self._held), None
+            self._block, self._held = _Stack(self._held), None
             self._block.takes(line)
             return
         yield from self._let_go()
         if (said := error_in(line)) is not None:
-            self._held = (offset, line, said)
-        elif (named := named_error(line)) is not None:  # which counts only if a stack follows
-            self._held = (offset, line, replace(named, facts={**named.facts, "bare": True}))
+            self._held = _Held(offset, line, said)
+        elif (named := named_error(line)) is not None:
+            self._held = _Held(offset, line, named, counts=False)
 
     def _let_go(self) -> Iterator[Finding]:
         if self._held is not None:
-            offset, _, said = self._held
-            self._held = None
-            if "bare" not in said.facts:
-                yield Finding(said.type, said.message, said.severity, offset, said.stack, said.facts)
+            held, self._held = self._held, None
+            if held.counts:
+                yield _finding(held.offset, held.said)
 
     def _end_block(self) -> Iterator[Finding]:
         if self._block is not None:
@@ -169,7 +177,7 @@ class _Python:
 
     def finding(self) -> Finding:
         """What it tells."""
-        kind, message = self._links[-1] if self._links else ("LogError", "a traceback without an end")
+        kind, message = self._links[-1] if self._links else (UNNAMED, "a traceback without an end")
         cause: Cause | None = None
         for name, why in self._links[:-1][-20:]:
             cause = Cause(type=name[:200], message=why[:2000], cause=cause)
@@ -181,11 +189,11 @@ class _Python:
 class _Stack:
     """A stack as Node, Java and .NET write it: the error's line, ``at`` …, its causes and properties."""
 
-    def __init__(self, offset: int, first: str, said: Said) -> None:
-        self.offset = offset
-        self._said = replace(named, severity=said.severity) if (named := named_error(first)) is not None else said
-        self._facts: dict[str, Any] = {name: value for name, value in said.facts.items() if name != "bare"}
-        self._lines = [first]
+    def __init__(self, held: _Held) -> None:
+        self.offset = held.offset
+        self._said = replace(named, severity=held.said.severity) if (named := named_error(held.line)) is not None else held.said
+        self._facts = dict(held.said.facts)
+        self._lines = [held.line]
         self._causes: list[Cause] = []
         self._braces = False
 
@@ -218,6 +226,20 @@ class _Stack:
         said = self._said
         message = said.message or said.type
         return Finding(said.type, message, said.severity, self.offset, _joined(self._lines), self._facts, cause)
+
+
+def _finding(offset: int, said: Said) -> Finding:
+    """What one line tells. A stack in a field of a structured log names the error where no other field does."""
+    finding = Finding(said.type, said.message, said.severity, offset, said.stack, said.facts)
+    if said.type != UNNAMED or not said.stack:
+        return finding
+    reader = OutputReader()
+    told = [*reader.feed(said.stack.encode("utf-8", "replace") + b"\n"), *reader.flush()]
+    named = next((one for one in reversed(told) if one.type != UNNAMED), None)
+    if named is None:
+        return finding
+    facts = {**named.facts, **said.facts, "logged": said.message}
+    return replace(finding, type=named.type, message=named.message, facts=facts, cause=named.cause)
 
 
 def _joined(lines: list[str]) -> str:

@@ -132,10 +132,13 @@ def test_without_a_message_the_line_itself_is_the_message() -> None:
         ({"err": {"type": "First", "name": "Second"}}, Said("First", "x", "ERROR")),
         ({"err": {"type": "APIError"}, "error_type": "Other"}, Said("APIError", "x", "ERROR")),
         *(({key: "APIError"}, Said("APIError", "x", "ERROR")) for key in ("error_type", "exc_type", "exception_class")),
-        *(({"err": {key: "APIError: y\n  at z"}}, Said("APIError", "x", "ERROR", stack="APIError: y\n  at z"))
+        *(({"err": {key: "APIError: y\n  at z"}}, Said("LogError", "x", "ERROR", stack="APIError: y\n  at z"))
           for key in ("stack", "stacktrace")),
-        *(({key: "APIError: y\n  at XX"}, Said("APIError", "x", "ERROR", stack="APIError: y\n  at XX"))
-          for key in ("stack", "stack_trace", "traceback")),
+        *(({key: "APIError: y\n  at XX"}, Said("LogError", "x", "ERROR", stack="APIError: y\n  at XX"))
+          for key in ("stack", "stack_trace", "traceback", "exception", "exc_info", "err", "error")),
+        ({"err": "APIError: y\x00\n  at z"}, Said("LogError", "x", "ERROR", stack="APIError: y\n  at z")),
+        ({"err": "one\ntwo", "stack": "three\nfour"}, Said("LogError", "x", "ERROR", stack="three\nfour")),
+        ({"err": "KeyError: k", "stack": "three\nfour"}, Said("KeyError", "x: k", "ERROR", stack="three\nfour")),
         ({"stack": "APIError: y"}, Said("APIError", "x", "ERROR", stack="APIError: y")),
         ({"stack": "at z\nAPIError: y"}, Said("LogError", "x", "ERROR", stack="at z\nAPIError: y")),
         ({"err": {"message": "the x is broken"}, "msg": "sorry, the x is broken"}, Said("LogError", "sorry, the x is broken", "ERROR")),
@@ -149,7 +152,10 @@ def test_without_a_message_the_line_itself_is_the_message() -> None:
     ],
 )  # fmt: skip
 def test_the_error_in_a_structured_log_is_named_by_the_loggers_many_keys(fields: dict[str, Any], said: Said) -> None:
-    """An object's own words go before its line's, the line's message before the error's, which is not said twice."""
+    """An object's own words go before its line's, the line's message before the error's, which is not said twice.
+
+    What a stack of many lines names is for the reader of stacks.
+    """
     assert told(**{"level": 50, "msg": "x", **fields}) == said
 
 

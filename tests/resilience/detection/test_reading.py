@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
@@ -22,6 +23,10 @@ def read(text: str | bytes) -> list[Finding]:
     reader = OutputReader()
     data = text if isinstance(text, bytes) else text.encode()
     return [*reader.feed(data), *reader.flush()]
+
+
+def structured(fields: dict[str, object]) -> list[Finding]:
+    return read(json.dumps(fields) + "\n")
 
 
 def brief(text: str | bytes) -> list[tuple[str, str, str]]:
@@ -304,6 +309,36 @@ def test_structured_logs(line: str, found: tuple[str, str, str] | None, facts: d
     assert brief(f"{line}\n") == ([found] if found else [])
     if found:
         assert read(f"{line}\n")[0].facts == facts
+
+
+@pytest.mark.parametrize("stack", [TRACEBACK, CHAINED.removesuffix("ready\n"), NODE_CAUSE, "Error: boom\n    at f (a.js:1:2)"])
+@pytest.mark.parametrize("key", ["exc_info", "exception", "traceback", "stack", "stack_trace", "error", "err"])
+def test_a_stack_in_a_structured_log_is_the_error_that_it_is_when_written_out(key: str, stack: str) -> None:
+    """How it is logged must not make it another error."""
+    [plain] = read(f"{stack}\n")
+    [one] = structured({"level": "error", "message": "the call failed", key: stack})
+    assert (one.type, one.message, one.severity, one.cause) == (
+        plain.type, plain.message, "ERROR", plain.cause)  # fmt: skip
+    assert one.stack == stack
+    assert one.facts == {**plain.facts, "logged": "the call failed"}
+
+
+def test_the_loggers_own_name_for_an_error_goes_before_that_of_its_stack() -> None:
+    """A class of JavaScript that sets no name stands as Error in its stack."""
+    stack = "Error: too many\n    at f (a.js:1:2)"
+    [one] = structured({"level": 50, "msg": "x", "err": {"type": "RateLimitError", "message": "too many", "stack": stack}})
+    assert (one.type, one.message, one.stack, one.cause) == ("RateLimitError", "x: too many", stack, None)
+
+
+def test_a_stack_that_names_nothing_leaves_the_line_as_it_is() -> None:
+    [one] = structured({"level": 60, "msg": "x", "code": "E1", "stack": "ERROR somewhere\nand elsewhere"})
+    assert one == Finding("LogError", "x", "FATAL", 0, "ERROR somewhere\nand elsewhere", {"code": "E1"})
+
+
+def test_the_facts_of_a_structured_line_go_before_those_in_its_stack() -> None:
+    stack = "Error: gone\n    at f (a.js:1:2) {\n  code: 'E2',\n  status: 503\n}"
+    [one] = structured({"level": 60, "msg": "x", "code": "E1", "stack": stack})
+    assert one == Finding("Error", "gone", "FATAL", 0, stack, {"code": "E1", "status": 503, "logged": "x"})
 
 
 @pytest.mark.parametrize(
