@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 Identity = Literal["operator", "session", "agent"]
-LINK_LIVES_S: Final = 60
-CONFIRMATION_LIVES_S: Final = 60
+_LINK_LIVES_S: Final = 60
+_CONFIRMATION_LIVES_S: Final = 60
 _MAX_LINKS: Final = 50
 _FAILURES_A_MINUTE: Final = 20
 
@@ -100,7 +100,7 @@ class Access:
         ticket = secrets.token_urlsafe(32)
         now_s = self._clock.monotonic()
         with self._links_lock:
-            fresh = {one: made for one, made in self._links.items() if now_s - made <= LINK_LIVES_S}
+            fresh = {one: made for one, made in self._links.items() if now_s - made <= _LINK_LIVES_S}
             self._links = dict([*fresh.items(), (_digest(ticket), now_s)][-_MAX_LINKS:])
         return f"{self.url}/login?ticket={ticket}" + (f"&to={path}" if path != "/" else "")
 
@@ -108,7 +108,7 @@ class Access:
         """The session cookie's value for a link's ``ticket``; None if it is unknown, used or too old."""
         with self._links_lock:
             made = self._links.pop(_digest(ticket), None)
-        if made is None or self._clock.monotonic() - made > LINK_LIVES_S:
+        if made is None or self._clock.monotonic() - made > _LINK_LIVES_S:
             self._failed()
             return None
         session: str = self._sessions.dumps(secrets.token_urlsafe(16))
@@ -174,7 +174,7 @@ class Access:
     def confirmed(self, since: datetime, token: str | None) -> bool:
         """Whether ``token`` is such a proof, and fresh."""
         try:
-            said = self._confirmations.loads(token or "", max_age=CONFIRMATION_LIVES_S)
+            said = self._confirmations.loads(token or "", max_age=_CONFIRMATION_LIVES_S)
         except BadData:
             return False
         return bool(said == since.isoformat())

@@ -14,7 +14,7 @@ from resilience.core.intake import UnfitReportError, check
 from resilience.events import Heartbeat, Report
 
 MAX_BODY_BYTES: Final = 1_000_000
-MAX_BATCH: Final = 1_000
+_MAX_BATCH: Final = 1_000
 _COMMIT_S: Final = 10.0
 _MAX_WAIT_S: Final = 25.0
 _MAX_WAITING_AGENTS: Final = 100
@@ -38,8 +38,8 @@ def agents_api(core: Core, policy: Callable[[], Mapping[str, Any]]) -> Blueprint
         reports: Sequence[Report]
         if body.lstrip()[:1] == b"[":
             reports = decoded_json(many.decode, body)
-            if len(reports) > MAX_BATCH:
-                raise Problem(413, "Too many at once", f"A batch has at most {MAX_BATCH} reports; send several.", field="")
+            if len(reports) > _MAX_BATCH:
+                raise Problem(413, "Too many at once", f"A batch has at most {_MAX_BATCH} reports; send several.", field="")
             place = "[{}]."
         else:
             reports, place = [decoded_json(one.decode, body)], ""

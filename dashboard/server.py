@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
-MAX_CONNECTIONS: Final = 256
+_MAX_CONNECTIONS: Final = 256
 _PORTS_TRIED: Final = 50
 
 
@@ -73,7 +73,7 @@ class _Server(ThreadedWSGIServer):
     def __init__(self, listener: socket.socket, app: Any) -> None:
         super().__init__("127.0.0.1", listener.getsockname()[1], app, _Handler, fd=listener.fileno())
         listener.close()  # the server works on a copy of its own
-        self._places = threading.BoundedSemaphore(MAX_CONNECTIONS)
+        self._places = threading.BoundedSemaphore(_MAX_CONNECTIONS)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Each connection takes one of a bounded number of places; with none left it is closed unanswered."""

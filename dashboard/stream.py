@@ -27,7 +27,7 @@ from resilience.core.core import Core
 from resilience.core.state import State
 from resilience.events import Event
 
-MAX_EVENTS: Final = 200
+_MAX_EVENTS: Final = 200
 _EVENTS_EVERY_S: Final = 0.1
 _SNAPSHOT_EVERY_S: Final = 0.25
 _MAX_QUEUED_PACKETS: Final = 100
@@ -47,7 +47,7 @@ class Stream:
 
     def __init__(self, socketio: SocketIO, core: Core, access: Access) -> None:
         self._socketio, self._core, self._access = socketio, core, access
-        self._pending: deque[Event] = deque(maxlen=MAX_EVENTS)
+        self._pending: deque[Event] = deque(maxlen=_MAX_EVENTS)
         self._skipped = False
         self._lock = threading.Lock()
         self._news = threading.Event()
@@ -82,13 +82,13 @@ class Stream:
         since = auth.get("since") if isinstance(auth, dict) else None
         sid = flask.request.sid  # type: ignore[attr-defined]
         if isinstance(since, int) and 0 <= since < 2**62:
-            missed = self._core.history.events(since, MAX_EVENTS + 1, newest=True)
-            self._socketio.emit("events", _message(missed[-MAX_EVENTS:], gap=len(missed) > MAX_EVENTS), to=sid)
+            missed = self._core.history.events(since, _MAX_EVENTS + 1, newest=True)
+            self._socketio.emit("events", _message(missed[-_MAX_EVENTS:], gap=len(missed) > _MAX_EVENTS), to=sid)
         self._socketio.emit("snapshot", _snapshot(self._core.state, self._core.clock.now()), to=sid)
 
     def _published(self, events: tuple[Event, ...], _: State) -> None:
         with self._lock:
-            self._skipped |= len(self._pending) + len(events) > MAX_EVENTS
+            self._skipped |= len(self._pending) + len(events) > _MAX_EVENTS
             self._pending.extend(events)
         self._news.set()
 

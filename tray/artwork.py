@@ -24,7 +24,7 @@ COLOURS: Final = {
     DegradationLevel.MINIMAL: "#cf222e",
     DegradationLevel.SAFE_MODE: "#8250df",
 }
-BADGE: Final = "#0969da"
+_BADGE: Final = "#0969da"
 _WHITE: Final = "#ffffff"
 
 # Everything below is drawn on a grid of 16 by 16; a point is (across, down).
@@ -63,14 +63,14 @@ def draw(level: DegradationLevel, needs_you: int, size: int) -> Image.Image:
     return _with_badge(icon, str(needs_you) if needs_you < 10 else "9+") if needs_you > 0 else icon
 
 
-def images(level: DegradationLevel, needs_you: int = 0) -> list[Image.Image]:
+def _images(level: DegradationLevel, needs_you: int = 0) -> list[Image.Image]:
     """The icon in each of ``SIZES``."""
     return [draw(level, needs_you, size) for size in SIZES]
 
 
 def ico_bytes() -> bytes:
     """The program's own icon as an .ico file of all sizes; as bitmaps, which every tool that reads icons takes."""
-    *smaller, largest = images(DegradationLevel.FULL)
+    *smaller, largest = _images(DegradationLevel.FULL)
     file = BytesIO()
     sizes = [(size, size) for size in SIZES]
     largest.save(file, format="ICO", sizes=sizes, append_images=smaller, bitmap_format="bmp")
@@ -109,7 +109,7 @@ def _with_badge(icon: Image.Image, count: str) -> Image.Image:
     left, top = 17 - 4 * len(count) - 2 * margin, 9
     apart = _mask(icon.width, _box(left - 1, top - 1, 16, 16))
     icon.putalpha(ImageChops.subtract(icon.getchannel("A"), apart))
-    icon.paste(BADGE, mask=_mask(icon.width, _box(left, top, 16, 16)))
+    icon.paste(_BADGE, mask=_mask(icon.width, _box(left, top, 16, 16)))
     lit = [
         (left + margin + 4 * place + column, top + 1 + row)
         for place, digit in enumerate(count)

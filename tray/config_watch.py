@@ -41,7 +41,7 @@ class ConfigWatch:
         self._folder, self._core = folder, core
         self._content = self._seen = startup.content
         self._before: Settings | None = None
-        self._policy: tuple[Settings, dict[str, Any]] = (startup.settings, policy_of(startup.settings))
+        self._policy: tuple[Settings, dict[str, Any]] = (startup.settings, _policy_of(startup.settings))
         self._looking = threading.Lock()
         repeating = Repeating("config", _LOOK_S, self.look)
         self.start, self.stop = repeating.start, repeating.stop
@@ -50,7 +50,7 @@ class ConfigWatch:
         """What agents are told of the settings in force."""
         settings = self._core.state.settings
         if settings is not self._policy[0]:
-            self._policy = (settings, policy_of(settings))
+            self._policy = (settings, _policy_of(settings))
         return self._policy[1]
 
     def look(self) -> None:
@@ -121,7 +121,7 @@ class ConfigWatch:
     def _take(self, settings: Settings, notice: Notice | None = None) -> list[str]:
         before = self._core.state.settings
         changed = [name for name in Settings.__struct_fields__ if getattr(settings, name) != getattr(before, name)]
-        self._core.tell(Configuration(settings, policy_of(settings)["settings_id"], notice)).result(_COMMIT_S)
+        self._core.tell(Configuration(settings, _policy_of(settings)["settings_id"], notice)).result(_COMMIT_S)
         if changed:  # else a comment was
             self._before = before
             later = [name for name in changed if name not in _AT_ONCE]
@@ -129,7 +129,7 @@ class ConfigWatch:
         return changed
 
 
-def policy_of(settings: Settings) -> dict[str, Any]:
+def _policy_of(settings: Settings) -> dict[str, Any]:
     """What agents are told of ``settings``."""
     return {
         "gates": {name: service.feature for name, service in settings.services.items()},

@@ -119,7 +119,7 @@ class Toasts:
     def _presenter(self) -> Callable[[Toast], None]:
         if sys.platform == "win32":
             try:
-                return windows_presenter(self._open_page)
+                return _windows_presenter(self._open_page)
             except Exception:
                 _log.exception("win10toast cannot be used; balloons stand in")
         return self._balloon
@@ -131,7 +131,7 @@ class Toasts:
             _log.exception("a balloon could not be shown")
 
 
-def windows_presenter(open_page: Callable[[str], None]) -> Callable[[Toast], None]:
+def _windows_presenter(open_page: Callable[[str], None]) -> Callable[[Toast], None]:
     """Shows a toast by win10toast and returns when it is over; ``open_page`` is called when it is clicked.
 
     Raises:

@@ -14,7 +14,7 @@ def leaving_preview(state: State, chosen: DegradationLevel | None) -> dict[str, 
     after = chosen or choose(state.standing, None, actor="preview", now=state.standing.since).wanted.level
     alive = [agent.name for agent in state.agents.values() if agent.alive]
     by = " by the rules" if chosen is None else ", pinned"
-    will = [f"The level becomes {after.title}{by}: {allowed_words(after)}."]
+    will = [f"The level becomes {after.title}{by}: {_allowed_words(after)}."]
     if chosen is None:
         will += [f"No longer held: {one.cause}" for one in state.standing.wanted.latches]
     views = view_of_loops(state.settings.loops, state.loops, after)
@@ -37,7 +37,7 @@ def _all_of(names: list[str]) -> str:
     return "none" if not names else f"all {len(names)}" if len(names) > 10 else ", ".join(names)
 
 
-def allowed_words(level: DegradationLevel) -> str:
+def _allowed_words(level: DegradationLevel) -> str:
     """What ``level`` lets agents do, in a few words."""
     return {
         DegradationLevel.FULL: "agents may call every service, run code and write again",

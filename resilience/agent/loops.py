@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
-MAX_LOOPS: Final = 200
+_MAX_LOOPS: Final = 200
 
 
 class LoopRun:
@@ -160,7 +160,7 @@ class AgentLoops:
         """What there is to tell, as ``events.LoopReport`` has it."""
         now_s = self._clock.monotonic()
         with self._lock:
-            return [self._told(name, one, now_s) for name, one in list(self._numbers.items())[:MAX_LOOPS]]
+            return [self._told(name, one, now_s) for name, one in list(self._numbers.items())[:_MAX_LOOPS]]
 
     def _told(self, name: str, one: _Numbers, now_s: float) -> dict[str, Any]:
         if any(run.is_stuck for run in one.running):
@@ -241,7 +241,7 @@ class AgentLoops:
         numbers = self._numbers.get(name)
         if numbers is None:
             with self._lock:
-                if len(self._numbers) >= MAX_LOOPS:  # names that are made up as it goes along must not fill the memory
+                if len(self._numbers) >= _MAX_LOOPS:  # names that are made up as it goes along must not fill the memory
                     idle = next((one for one, known in self._numbers.items() if not known.running), None)
                     self._numbers.pop(idle or next(iter(self._numbers)))
                 numbers = self._numbers.setdefault(name, _Numbers())

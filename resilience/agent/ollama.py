@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 from resilience.agent.ollama_wire import Answer, Exchange, UnfitAnswerError
 from resilience.errors import LLMContextWindowError, LLMError, LLMOutputParseError, LLMTimeoutError, ServiceUnavailableError
 
-USUAL_ADDRESS: Final = "http://127.0.0.1:11434"
-MAX_ANSWER: Final = 10_000_000
+_USUAL_ADDRESS: Final = "http://127.0.0.1:11434"
+_MAX_ANSWER: Final = 10_000_000
 _SUGGESTED: Final = "llama3.2"
 _ROLES: Final = {"developer": "system", "function": "tool"}
 _TRANSLATED: Final = {
@@ -119,8 +119,8 @@ class Ollama:
                 message = line.get("message")
                 piece = message.get("content") if isinstance(message, dict) else None
                 said += len(piece or "")
-                if said > MAX_ANSWER:
-                    raise LLMOutputParseError(f"{model} said more than {MAX_ANSWER:,} characters; nobody listens any more")
+                if said > _MAX_ANSWER:
+                    raise LLMOutputParseError(f"{model} said more than {_MAX_ANSWER:,} characters; nobody listens any more")
                 is_done = bool(line.get("done"))
                 if piece:
                     yield str(piece)
@@ -202,7 +202,7 @@ def address(host: str) -> str:
     """
     text = host.strip().strip("\"'")
     if not text:
-        return USUAL_ADDRESS
+        return _USUAL_ADDRESS
     scheme, separator, rest = text.partition("://")
     if not separator:
         scheme, rest = "http", text

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-MAX_LINE: Final = 1_000_000
+_MAX_LINE: Final = 1_000_000
 _AHEAD: Final = 64
 
 
@@ -33,17 +33,17 @@ class Answer:
             UnfitAnswerError: it is none. OSError: the connection broke.
         """
         with _as_unfit():
-            return _object(self._response.read(MAX_LINE))
+            return _object(self._response.read(_MAX_LINE))
 
     def lines(self) -> Iterator[dict[str, Any]]:
         """Each line, as soon as it is there. Raises as ``one``."""
         while True:
             with _as_unfit():
-                line = self._response.readline(MAX_LINE + 1)
+                line = self._response.readline(_MAX_LINE + 1)
             if not line:
                 return
-            if len(line) > MAX_LINE:
-                raise UnfitAnswerError(f"a line of more than {MAX_LINE:,} bytes")
+            if len(line) > _MAX_LINE:
+                raise UnfitAnswerError(f"a line of more than {_MAX_LINE:,} bytes")
             if line.strip():
                 yield _object(line)
 

@@ -18,7 +18,7 @@ from typing import IO, Any, Final
 
 from resilience.locked import try_lock
 
-MAX_MB: Final = 64
+_MAX_MB: Final = 64
 _SEGMENT_BYTES: Final = 4_000_000
 _ENDING: Final = ".spool"
 
@@ -30,7 +30,7 @@ class Spool:
         folder: where the files of all processes lie. max_mb: past this size new reports are counted, not kept.
     """
 
-    def __init__(self, folder: Path, max_mb: float = MAX_MB) -> None:
+    def __init__(self, folder: Path, max_mb: float = _MAX_MB) -> None:
         self._folder, self._max_bytes = folder, max_mb * 1_000_000
         self._lock = threading.Lock()
         self._segments: list[_Segment] = []
@@ -55,7 +55,7 @@ class Spool:
 
     def adopt(self) -> int:
         """Takes over the files of processes that died; returns how many."""
-        adopted = [segment for path in orphans(self._folder) if (segment := _Segment.take_over(path))]
+        adopted = [segment for path in _orphans(self._folder) if (segment := _Segment.take_over(path))]
         with self._lock:
             self._segments[:0] = adopted
         return len(adopted)
@@ -181,7 +181,7 @@ class _Segment:
         self._file.close()
 
 
-def orphans(folder: Path) -> Iterator[Path]:
+def _orphans(folder: Path) -> Iterator[Path]:
     """The spool files in ``folder``, oldest first; which of them are orphans only their locks tell."""
     with contextlib.suppress(OSError):
         yield from sorted(folder.glob(f"*{_ENDING}"), key=lambda path: path.stat().st_mtime)

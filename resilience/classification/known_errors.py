@@ -12,7 +12,7 @@ from resilience.classification.evidence import Evidence
 
 Class = type[e.WinClawError]
 
-STATUSES: Final[Mapping[int, Class]] = {
+_STATUSES: Final[Mapping[int, Class]] = {
     400: e.ValidationError, 401: e.AuthenticationError, 402: e.PersistentError, 403: e.PermissionDeniedError,
     404: e.NotFoundError, 407: e.AuthenticationError, 408: e.ConnectionTimeoutError, 409: e.ResourceTransientError,
     410: e.NotFoundError, 413: e.InputValidationError, 422: e.SchemaValidationError, 423: e.ResourceTransientError,
@@ -26,11 +26,11 @@ def class_of_status(status: int) -> Class | None:
     """The class of an HTTP status; None for one that is no error."""
     if status < 400:
         return None
-    return STATUSES.get(status) or (e.ValidationError if status < 500 else e.ServiceTransientError)
+    return _STATUSES.get(status) or (e.ValidationError if status < 500 else e.ServiceTransientError)
 
 
 # The provider's or library's own code.
-CODES: Final[Mapping[str, Class]] = {
+_CODES: Final[Mapping[str, Class]] = {
     "context_length_exceeded": e.LLMContextWindowError,
     "string_above_max_length": e.LLMContextWindowError,
     "content_filter": e.LLMContentFilterError,
@@ -105,8 +105,8 @@ _WHY_BY_CODE: Final[Mapping[str, str]] = {
     "insufficient_quota": "the credit is used up; waiting does not bring it back",
     "billing_hard_limit_reached": "the spending limit is reached; waiting does not lift it",
 }
-_BAD_CERTIFICATES: Final = frozenset(code for code, one in CODES.items() if one is e.TLSHandshakeError)
-ERRNOS: Final[Mapping[str, Class]] = {
+_BAD_CERTIFICATES: Final = frozenset(code for code, one in _CODES.items() if one is e.TLSHandshakeError)
+_ERRNOS: Final[Mapping[str, Class]] = {
     name: one
     for one, names in {
         e.NetworkTransientError: "ECONNREFUSED ECONNRESET ECONNABORTED EPIPE EHOSTUNREACH ENETUNREACH ENETDOWN "
@@ -128,7 +128,7 @@ ERRNOS: Final[Mapping[str, Class]] = {
 }  # fmt: skip
 
 # Exceptions by name, qualified where the bare one says too little; of an error's classes the most specific decides.
-NAMES: Final[Mapping[str, Class]] = {
+_NAMES: Final[Mapping[str, Class]] = {
     name: one
     for one, names in {
         e.NetworkTransientError: "ConnectionError APIConnectionError ChunkedEncodingError URLError NewConnectionError "
@@ -224,18 +224,18 @@ def _by_itself(evidence: Evidence) -> tuple[Class | None, str]:
         return told, f"it was reported as {told.__name__}"
     code = evidence.code
     if code is not None:
-        if (chosen := CODES.get(code) or CODES.get("_".join(code.split("_")[:2]))) is not None:
+        if (chosen := _CODES.get(code) or _CODES.get("_".join(code.split("_")[:2]))) is not None:
             more = f": {_WHY_BY_CODE[code]}" if code in _WHY_BY_CODE else ""
             return chosen, f"its code is {code}{more}"
-        if (chosen := ERRNOS.get(code)) is not None:
+        if (chosen := _ERRNOS.get(code)) is not None:
             return chosen, f"the system says {code}"
     if evidence.status is not None and (chosen := class_of_status(evidence.status)) is not None:
         return chosen, f"it has the HTTP status {evidence.status}"
     errno = evidence.errno
-    if errno is not None and (chosen := ERRNOS.get(errno)) is not None:
+    if errno is not None and (chosen := _ERRNOS.get(errno)) is not None:
         return chosen, f"the system says {errno}"
     for name in names:
-        if (chosen := NAMES.get(name)) is not None:
+        if (chosen := _NAMES.get(name)) is not None:
             return chosen, _why_by_name(name, chosen, evidence)
     if errno is not None:
         return e.SystemCallError, f"the system says {errno}"

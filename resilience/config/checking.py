@@ -15,8 +15,8 @@ from resilience.config.sections import Section
 from resilience.config.settings import Settings
 from resilience.config.values import NotAllowedError, check_name, listed, nearest, read, shown, tag, word
 
-MAX_PROBLEMS: Final = 100
-MAX_LOOKS: Final = 50_000
+_MAX_PROBLEMS: Final = 100
+_MAX_LOOKS: Final = 50_000
 
 
 class _File(Section, frozen=True, kw_only=True):
@@ -57,8 +57,8 @@ class _Walk:
         """
         self._nodes[path] = node
         self._looks += 1
-        if self._looks > MAX_LOOKS:
-            self._refuse(node, path, f"the aliases make more than {MAX_LOOKS:,} values of this file; write them out")
+        if self._looks > _MAX_LOOKS:
+            self._refuse(node, path, f"the aliases make more than {_MAX_LOOKS:,} values of this file; write them out")
             raise _EnoughError
         match kind:
             case inspect.Metadata():
@@ -151,7 +151,7 @@ class _Walk:
 
     def _refuse(self, node: yaml.Node, path: str, message: str) -> None:
         self.problems.append(ConfigProblem(path, node.start_mark.line + 1, node.start_mark.column + 1, message))
-        if len(self.problems) >= MAX_PROBLEMS:
+        if len(self.problems) >= _MAX_PROBLEMS:
             raise _EnoughError
 
 

@@ -13,7 +13,7 @@ import yaml
 from resilience.config.problems import ConfigError, ConfigProblem
 
 MAX_BYTES: Final = 1024 * 1024
-MAX_VALUES: Final = 20_000
+_MAX_VALUES: Final = 20_000
 MAX_DEPTH: Final = 30
 
 _HINTS: Final = {
@@ -88,8 +88,8 @@ class _BoundedLoader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         self._values += 1
         self._depth += 1
-        if self._values > MAX_VALUES:
-            raise yaml.MarkedYAMLError(problem=f"more than {MAX_VALUES} values", problem_mark=self.get_mark())
+        if self._values > _MAX_VALUES:
+            raise yaml.MarkedYAMLError(problem=f"more than {_MAX_VALUES} values", problem_mark=self.get_mark())
         if self._depth > MAX_DEPTH:
             raise yaml.MarkedYAMLError(problem=f"nested deeper than {MAX_DEPTH} levels", problem_mark=self.get_mark())
         node = super().compose_node(parent, index)

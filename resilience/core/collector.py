@@ -44,12 +44,12 @@ class Collector:
 
     def _look(self) -> None:
         try:
-            self.count_waiting()
+            self._count_waiting()
             self.collect()
         except (CoreBusyError, JournalError, TimeoutError) as error:
             _log.warning("abandoned reports have to wait: %s", error)
 
-    def count_waiting(self) -> None:
+    def _count_waiting(self) -> None:
         """Tells the core how many messages wait in outboxes, if their files have changed since the last look.
 
         Raises:

@@ -14,7 +14,7 @@ from resilience.events import Cause, Report
 from resilience.journal.schema import ErrorRecord
 from resilience.redaction import MAX_DEPTH, Redactor
 
-CLOCK_TOLERANCE: Final = timedelta(hours=1)
+_CLOCK_TOLERANCE: Final = timedelta(hours=1)
 MAX_METADATA_BYTES: Final = 64_000
 MAX_CAUSES: Final = 20
 
@@ -36,7 +36,7 @@ def check(report: Report, now: datetime, max_age: timedelta) -> None:
     Raises:
         UnfitReportError: with the field.
     """
-    if report.at is not None and report.at > now + CLOCK_TOLERANCE:
+    if report.at is not None and report.at > now + _CLOCK_TOLERANCE:
         raise UnfitReportError("at", f"{report.at.isoformat()} is in the future; the time here is {now.isoformat()}.")
     if report.at is not None and report.at < now - max_age:
         what = f"{report.at.isoformat()} is longer ago than errors are kept ({max_age.days} days)."

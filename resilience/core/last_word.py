@@ -12,7 +12,7 @@ from resilience.core.state import State
 from resilience.degradation.levels import DegradationLevel
 
 
-def held_of(state: State) -> dict[str, Any]:
+def _held_of(state: State) -> dict[str, Any]:
     """What of ``state`` holds without anybody to change it; a level that rules have lowered would never rise, so not that."""
     standing = state.standing
     held: dict[str, Any] = {}
@@ -35,7 +35,7 @@ class LastWord:
         Raises:
             OSError: it cannot be written; it is tried again with the next state.
         """
-        held = held_of(state)
+        held = _held_of(state)
         if held == self._written:
             return
         if held:

@@ -169,7 +169,7 @@ class History:
             return dict(tuple(row) for row in conn.execute("SELECT kind, sum(count) FROM groups GROUP BY kind ORDER BY kind"))
 
 
-def error_body(row: sqlite3.Row | dict[str, Any]) -> dict[str, Any]:
+def _error_body(row: sqlite3.Row | dict[str, Any]) -> dict[str, Any]:
     """What an error's event says beside id, time, type and component; ``row`` has the columns of ``errors``."""
     return {
         "kind": row["kind"],
@@ -189,7 +189,7 @@ def error_body(row: sqlite3.Row | dict[str, Any]) -> dict[str, Any]:
 
 def error_event(row: sqlite3.Row | dict[str, Any]) -> Event:
     """The event of an error; ``row`` has the columns of ``errors``."""
-    return Event(row["id"], row["at"], EventType.ERROR.value, row["component"], error_body(row))
+    return Event(row["id"], row["at"], EventType.ERROR.value, row["component"], _error_body(row))
 
 
 def _conditions(wanted: ErrorFilter, table: str, page_by: str) -> tuple[list[str], dict[str, Any]]:

@@ -13,11 +13,11 @@ from msgspec import Struct
 from resilience.errors import WinClawError
 from resilience.policies import OutboxLimits
 
-MAX_NAME: Final = 200
+_MAX_NAME: Final = 200
 MAX_DEPTH: Final = 100
 MAX_LIFETIME_S: Final = 315_360_000.0
 """Ten years."""
-LONGEST_PAUSE_S: Final = 60.0
+_LONGEST_PAUSE_S: Final = 60.0
 _LONGEST_ASKED_S: Final = 3600.0
 _DOUBLES_EVERY_S: Final = 3.0
 
@@ -66,9 +66,9 @@ def fit_name(what: str, name: object) -> None:
         UnfitMessageError: it is no text of 1 to 200 characters.
     """
     if not isinstance(name, str):
-        raise UnfitMessageError(f"{what} must be a text of 1 to {MAX_NAME} characters, not {type(name).__name__}")
-    if not 1 <= len(name) <= MAX_NAME:
-        raise UnfitMessageError(f"{what} must have 1 to {MAX_NAME} characters; it has {len(name)}: {name[:40]!r}")
+        raise UnfitMessageError(f"{what} must be a text of 1 to {_MAX_NAME} characters, not {type(name).__name__}")
+    if not 1 <= len(name) <= _MAX_NAME:
+        raise UnfitMessageError(f"{what} must have 1 to {_MAX_NAME} characters; it has {len(name)}: {name[:40]!r}")
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -174,5 +174,5 @@ def pause_s(failures: int, chance: float, asked_s: float | None = None) -> float
     Args:
         chance: 0 to 1, what the dice say. asked_s: how long the other side asked to be left alone; an hour at most counts.
     """
-    rest_s: float = min(LONGEST_PAUSE_S, 2.0 ** min(max(failures, 1) - 1, 10))
+    rest_s: float = min(_LONGEST_PAUSE_S, 2.0 ** min(max(failures, 1) - 1, 10))
     return max(rest_s * (1 - chance / 2), min(asked_s or 0.0, _LONGEST_ASKED_S))

@@ -21,7 +21,7 @@ from resilience.processes.output import OUTPUT, aside, rotate
 from resilience.processes.policy import Process
 from resilience.repeating import Repeating
 
-READ: Final = "read.json"
+_READ: Final = "read.json"
 _EVERY_S: Final = 0.25
 _QUIET: Final = 2
 """Looks in a row without anything new, after which what was held back is given out."""
@@ -44,7 +44,7 @@ class Follower:
     def __init__(self, name: str, folder: Path, core: Core) -> None:
         self._name, self._folder, self._core = name, folder, core
         self._path = folder / OUTPUT
-        known = _load(folder / READ)
+        known = _load(folder / _READ)
         self._is_noted = known is not None
         self._stream, self._at = (known.stream, known.offset) if known is not None else (secrets.token_hex(8), 0)
         self._saved = self._at
@@ -116,7 +116,7 @@ class Follower:
     def _save(self) -> None:
         self._saved, self._is_noted = self._reader.settled, True
         position = Position(self._stream, self._saved)
-        home.write_private(home.make_private_folder(self._folder) / READ, msgspec.json.encode(position).decode())
+        home.write_private(home.make_private_folder(self._folder) / _READ, msgspec.json.encode(position).decode())
 
 
 class OutputWatch:

@@ -11,7 +11,7 @@ import psutil
 from resilience.processes.identity import carriers, end_carriers
 
 
-def holder_of(port: int) -> psutil.Process | None:
+def _holder_of(port: int) -> psutil.Process | None:
     """Who listens on this TCP port; None if nobody does, or nobody may know."""
     for connection in psutil.net_connections("tcp"):
         if connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == port and connection.pid:
@@ -20,7 +20,7 @@ def holder_of(port: int) -> psutil.Process | None:
     return None
 
 
-def is_free(port: int) -> bool:
+def _is_free(port: int) -> bool:
     """Whether a program could listen on this TCP port now."""
     for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET, "0.0.0.0")):  # noqa: S104 -- bound, not listened on
         with socket.socket(family, socket.SOCK_STREAM) as trial:
@@ -41,14 +41,14 @@ def way_in(port: int, ours: str) -> tuple[str, int | None]:
 
     Returns: who is in the way still, for people (empty: nobody); and which process was ended, if any.
     """
-    if is_free(port):
+    if _is_free(port):
         return "", None
     if left := carriers(ours):
         first = next(iter(left.values()))[0].pid
         for token in left:
             end_carriers(token)
-        return ("" if is_free(port) else f"port {port}, held by what is left of an earlier run"), first
+        return ("" if _is_free(port) else f"port {port}, held by what is left of an earlier run"), first
     with contextlib.suppress(psutil.Error, OSError):
-        if (holder := holder_of(port)) is not None:
+        if (holder := _holder_of(port)) is not None:
             return f"port {port}, held by {holder.name()} (process {holder.pid}), which is not WinClaw's", None
     return f"port {port}, held by a program that WinClaw may not look at", None

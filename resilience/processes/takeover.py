@@ -36,7 +36,7 @@ def left_behind(folder: Path, owner: str, configured: Collection[str]) -> dict[s
     for name in [*configured, *sorted((known | carrying.keys()) - set(configured))]:
         record = records.load(folder / name)
         running = take_over(record.identity) if record.identity is not None else None
-        chosen, leftovers = sorted_out(record.identity, running is not None, carrying.get(name, {}))
+        chosen, leftovers = _sorted_out(record.identity, running is not None, carrying.get(name, {}))
         if running is None and chosen is not None:
             running = take_over(chosen)
         for token in leftovers:
@@ -48,7 +48,7 @@ def left_behind(folder: Path, owner: str, configured: Collection[str]) -> dict[s
     return found
 
 
-def sorted_out(
+def _sorted_out(
     recorded: Identity | None, recorded_lives: bool, carrying: Mapping[str, Sequence[Identity]]
 ) -> tuple[Identity | None, tuple[str, ...]]:
     """Which process to take over, and the tokens of what is to be ended.

@@ -27,7 +27,7 @@ import win32con  # noqa: E402
 import win32file  # noqa: E402
 import win32job  # noqa: E402
 
-SEND_BREAK: Final = "--send-break"
+_SEND_BREAK: Final = "--send-break"
 _log = logging.getLogger("winclaw.processes")
 
 _FILE_APPEND_DATA, _SYNCHRONIZE, _QUERY_LIMITED_INFORMATION = 0x4, 0x100000, 0x1000
@@ -95,13 +95,13 @@ def end_group(pid: int, job: object) -> None:  # noqa: ARG001 -- POSIX needs it
 
 def ask_to_stop(pid: int, signal_name: str) -> None:  # noqa: ARG001 -- Windows has but one
     """Has Ctrl-Break pressed on a process's console; only who is on the same one can, so a helper goes there."""
-    command = [sys.executable, *([] if hasattr(sys, "frozen") else ["-m", __name__]), SEND_BREAK, str(pid)]
+    command = [sys.executable, *([] if hasattr(sys, "frozen") else ["-m", __name__]), _SEND_BREAK, str(pid)]
     quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     helper = partial(subprocess.run, command, check=False, creationflags=subprocess.DETACHED_PROCESS, **quiet)
     threading.Thread(target=helper, name=f"break-{pid}", daemon=True).start()
 
 
-def send_break(pid: int) -> bool:
+def _send_break(pid: int) -> bool:
     """Presses Ctrl-Break on the console of another process, which becomes this process's; True if that was possible."""
     import ctypes  # noqa: PLC0415
 
@@ -112,5 +112,5 @@ def send_break(pid: int) -> bool:
     )
 
 
-if __name__ == "__main__" and sys.argv[1:2] == [SEND_BREAK]:
-    sys.exit(not send_break(int(sys.argv[2])))
+if __name__ == "__main__" and sys.argv[1:2] == [_SEND_BREAK]:
+    sys.exit(not _send_break(int(sys.argv[2])))

@@ -30,7 +30,7 @@ class Fail:
             raise ValueError(f"after_items must be 0 or more, not {self.after_items}")
         if isinstance(self.error, (BaseException, type)):  # a function may count its calls: it is called when due only
             try:
-                new_error(self.error)
+                _new_error(self.error)
             except TypeError as error:
                 name = self.error.__name__ if isinstance(self.error, type) else type(self.error).__name__
                 raise ValueError(f"{name}: {error}; give a function instead: lambda: {name}(...)") from error
@@ -106,7 +106,7 @@ def error_of(fault: Fault | None) -> BaseException | None:
     """What the call raises in the end."""
     match fault:
         case Fail(error):
-            return new_error(error)
+            return _new_error(error)
         case TimeOut(after_s):
             return TimeoutError(f"no answer within {after_s:g} s (injected)")
         case None | Slow() | Hang() | Answer():
@@ -114,7 +114,7 @@ def error_of(fault: Fault | None) -> BaseException | None:
     assert_never(fault)
 
 
-def new_error(error: Raisable) -> BaseException:
+def _new_error(error: Raisable) -> BaseException:
     """A new object each time, so that tracebacks, notes and contexts do not grow from call to call.
 
     Raises:
