@@ -67,14 +67,17 @@ def test_the_first_error_takes_the_place_of_the_instructions(page: Page, winclaw
 def test_the_tree_counts_along_and_stays_as_it_was_folded(page: Page, winclaw: Running) -> None:
     fail(winclaw, type="RateLimitError", component="gmail_api")
     fail(winclaw, type="PromptInjectionError")
+    page.clock.install()
     page.goto(f"{winclaw.url}/errors")
     live(page)
     branch = page.locator("details[data-key='transient']")
     branch.locator("summary").first.click(position={"x": 4, "y": 8})
     expect(branch).not_to_have_attribute("open", re.compile(""))
     page.locator("#live-text").click()
-    fail(winclaw, type="RateLimitError", component="gmail_api")
-    expect(branch.locator("summary").first).to_contain_text("2", timeout=10_000)
+    number = fail(winclaw, type="RateLimitError", component="gmail_api")
+    expect(page.locator(f"tr[data-id='{number}']")).to_be_visible()
+    page.clock.fast_forward("05")
+    expect(branch.locator("summary").first).to_contain_text("2")
     expect(branch).not_to_have_attribute("open", re.compile(""))
 
 

@@ -56,12 +56,16 @@ def test_the_chart_counts_along_and_has_its_numbers_in_a_table(page: Page, wincl
 
 
 def test_troubles_and_agents_are_counted_anew_without_reloading(page: Page, winclaw: Running) -> None:
+    page.clock.install()
+    page.reload()
     live(page)
     page.evaluate("window.same = true")
     winclaw.core.beat(Heartbeat(agent="researcher")).result(10)
     expect(page.locator("#agents")).to_contain_text("1 of 1 connected")
-    fail(winclaw, "the disk is full")
-    expect(page.locator("#troubles")).to_contain_text("the disk is full", timeout=10_000)
+    number = fail(winclaw, "the disk is full")
+    expect(page.locator(f"#feed [data-id='{number}']")).to_be_visible()
+    page.clock.fast_forward("05")
+    expect(page.locator("#troubles")).to_contain_text("the disk is full")
     assert page.evaluate("window.same")
 
 
@@ -118,9 +122,14 @@ def test_what_safe_mode_does_is_told_before_it_is_pressed(page: Page) -> None:
 
 def test_a_server_that_hangs_is_noticed_within_five_seconds(page: Page) -> None:
     """Its connection stays open and says nothing; the page asks, gets no answer, and says so."""
+    page.clock.install()
+    page.reload()
     live(page)
     page.route("**/api/v1/state", lambda _: None)
-    expect(page.locator("#live-text")).to_have_text(re.compile(r"Disconnected \d s, retrying"), timeout=5000)
+    with page.expect_request("**/api/v1/state"):
+        page.clock.fast_forward("03")
+    page.clock.fast_forward("02")
+    expect(page.locator("#live-text")).to_have_text(re.compile(r"Disconnected \d s, retrying"))
     expect(page.locator("body")).to_have_class("stale-page")
     expect(page.locator("#announced")).to_contain_text("Disconnected")
     page.unroute("**/api/v1/state")
@@ -129,9 +138,12 @@ def test_a_server_that_hangs_is_noticed_within_five_seconds(page: Page) -> None:
 
 
 def test_a_page_whose_session_ended_says_so(page: Page, winclaw: Running, complaints: list[str]) -> None:
+    page.clock.install()
+    page.reload()
     live(page)
     winclaw.access.rotate()
-    expect(page.locator("#live-text")).to_contain_text("Signed out", timeout=10_000)
+    page.clock.fast_forward("03")
+    expect(page.locator("#live-text")).to_contain_text("Signed out")
     assert all("401" in complaint or "WebSocket" in complaint for complaint in complaints)
     complaints.clear()
 
