@@ -19,11 +19,6 @@ from resilience.testing import FakeClock
 from resilience.testing.clock import settle
 
 
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
 def state(bulkhead: Bulkhead) -> tuple[int, int, int]:
     metrics = bulkhead.get_metrics()
     return metrics["running"], metrics["current_queue"], metrics["available_slots"]

@@ -1,56 +1,29 @@
+"""What an error is taken for, how bad it is, and what is to be done about it."""
+
 from __future__ import annotations
 
-import asyncio
-import functools
-import socket
 from collections.abc import Mapping
-from dataclasses import replace
-from datetime import datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from resilience import errors
-from resilience.classification.classifier import ErrorClassifier, Verdict
-from resilience.classification.evidence import Evidence
+from resilience.classification.classifier import ErrorClassifier
 from resilience.classification.policy import ClassificationRule
 from resilience.context import ErrorImpact, ErrorSeverity, RecoveryStrategy
 from resilience.errors import (
     DiskFailureError,
     InvalidConfigError,
-    NetworkTransientError,
     PermissionDeniedError,
     PromptInjectionError,
     RateLimitError,
     SandboxEscapeError,
     SecurityError,
     ServiceTransientError,
-    ThrottlingError,
-    TransientError,
     WinClawError,
 )
 from resilience.testing import FakeClock
-
-
-class AnswerError(Exception):
-    """A library's error for an HTTP answer."""
-
-    def __init__(self, status: int, code: str | None = None, retry_after: str | None = None) -> None:
-        super().__init__(f"HTTP {status}")
-        self.status, self.code = status, code
-        self.headers = {} if retry_after is None else {"Retry-After": retry_after}
-
-
-def caused(error: Exception, by: BaseException) -> Exception:
-    error.__cause__ = by
-    return error
-
-
-def kind_of(error: BaseException, component: str = "somewhere") -> str:
-    return ErrorClassifier().classify(error, {"component": component}).error_type
-
+from tests.resilience.classification.raised import AnswerError, caused, kind_of
 
 # Structure decides, never words.
 
@@ -139,99 +112,6 @@ def test_an_unknown_type_has_the_default_severity() -> None:
 
 def test_an_exception_without_a_class_of_its_own_is_unknown() -> None:
     assert kind_of(Exception("x")) == "WinClawError"
-
-
-# Causes.
-
-
-def test_an_unknown_error_is_what_caused_it() -> None:
-    found = ErrorClassifier().classify(caused(RuntimeError("the plan failed"), ConnectionRefusedError(111, "x")))
-    assert found.error_type == "NetworkTransientError"
-    assert found.reason.startswith("it was caused by ConnectionRefusedError: ")
-
-
-def test_an_error_that_came_up_while_handling_another_is_told_apart() -> None:
-    error = RuntimeError("x")
-    error.__context__ = TimeoutError()
-    assert ErrorClassifier().classify(error).reason.startswith("it came up while handling TimeoutError: ")
-
-
-def test_the_real_chain_of_a_failed_call_is_followed() -> None:
-    def ask() -> None:
-        with socket.socket() as once:
-            once.bind(("127.0.0.1", 0))
-            port = once.getsockname()[1]
-        try:
-            socket.create_connection(("127.0.0.1", port))
-        except OSError as error:
-            raise RuntimeError("cannot ask the model") from error
-
-    with pytest.raises(RuntimeError) as failure:
-        ask()
-    assert kind_of(failure.value) == "NetworkTransientError"
-
-
-def test_a_cause_makes_a_class_more_precise_but_never_another() -> None:
-    assert kind_of(caused(ConnectionError("x"), TimeoutError())) == "ConnectionTimeoutError"
-    assert kind_of(caused(ValueError("x"), TimeoutError())) == "InputValidationError"
-    assert kind_of(caused(KeyError("x"), FileNotFoundError())) == "PersistentError"
-
-
-def test_what_was_raised_as_a_class_of_the_taxonomy_stays_that() -> None:
-    assert kind_of(caused(TransientError("x"), ConnectionRefusedError())) == "TransientError"
-    assert kind_of(caused(RuntimeError("x"), caused(TransientError("y"), TimeoutError()))) == "TransientError"
-    assert kind_of(caused(WinClawError("x"), TimeoutError())) == "ConnectionTimeoutError"
-
-
-def test_of_exhausted_retries_the_last_error_tells() -> None:
-    """``RetryExhaustedError`` hid the type from healing."""
-
-    class RetryExhaustedError(Exception):
-        errors = (ValueError("first"), AnswerError(503))
-
-    found = ErrorClassifier().classify(RetryExhaustedError("gave up"))
-    assert (found.error_type, found.is_transient) == ("ServiceUnavailableError", True)
-
-
-def test_retry_after_is_found_on_a_cause() -> None:
-    assert ErrorClassifier().classify(caused(RuntimeError("x"), AnswerError(429, retry_after="20"))).retry_after_s == 20.0
-
-
-def test_retry_after_at_a_moment_counts_from_the_clock() -> None:
-    clock = FakeClock()  # 1 January 2026, midnight
-    found = ErrorClassifier(clock=clock).classify(AnswerError(503, retry_after="Thu, 01 Jan 2026 00:00:45 GMT"))
-    assert found.retry_after_s == 45.0
-
-
-def test_cancelling_is_no_failure_and_nothing_is_to_be_tried() -> None:
-    found = ErrorClassifier().classify(asyncio.CancelledError())
-    assert (found.severity, found.impact, found.is_transient, found.recovery_strategy) == (
-        ErrorSeverity.INFO, ErrorImpact.NONE, False, RecoveryStrategy.ESCALATE_TO_HUMAN,
-    )  # fmt: skip
-
-
-def test_an_error_caused_by_cancelling_is_still_a_failure() -> None:
-    found = ErrorClassifier().classify(caused(RuntimeError("x"), asyncio.CancelledError()))
-    assert found.severity is ErrorSeverity.ERROR
-
-
-# Groups.
-
-
-def test_of_a_group_the_worst_decides() -> None:
-    group = ExceptionGroup("all", [TimeoutError(), OSError(5, "x"), ValueError()])
-    found = ErrorClassifier().classify(group)
-    assert (found.error_type, found.severity) == ("DiskFailureError", ErrorSeverity.CRITICAL)
-    assert found.reason == "the worst of 3 errors in a group: the system says EIO"
-
-
-def test_of_two_equally_bad_errors_the_lasting_one_is_worse() -> None:
-    assert ErrorClassifier().classify(ExceptionGroup("x", [TimeoutError(), ValueError()])).error_type == "InputValidationError"
-
-
-def test_groups_in_groups_are_looked_into() -> None:
-    inner = ExceptionGroup("inner", [TimeoutError(), SecurityError("x")])
-    assert kind_of(ExceptionGroup("outer", [ValueError(), inner])) == "SecurityError"
 
 
 # The judgement alone.
@@ -407,149 +287,6 @@ def test_a_language_model_has_classes_of_its_own(error: Exception, elsewhere: st
     assert ("the service is a language model" in found.reason) == (elsewhere != at_a_model)
 
 
-# Rules.
-
-
-def test_a_users_rule_comes_before_the_built_in_ones() -> None:
-    classifier = ErrorClassifier()
-
-    @classifier.add_rule
-    def teapots(evidence: Evidence) -> type[WinClawError] | None:
-        return ThrottlingError if evidence.status == 418 else None
-
-    found = classifier.classify(AnswerError(418))
-    assert (found.error_type, found.reason) == ("ThrottlingError", "your rule teapots says so")
-    assert classifier.classify(AnswerError(404)).error_type == "NotFoundError"
-    assert classifier.classify_report({"type": "x", "metadata": {"status": 418}}).error_class is ThrottlingError
-    assert teapots(Evidence(("x",), status=1)) is None  # still a function
-
-
-def test_of_two_rules_the_first_wins() -> None:
-    classifier = ErrorClassifier()
-    classifier.add_rule(lambda evidence: None)
-    classifier.add_rule(lambda evidence: ThrottlingError)
-    classifier.add_rule(lambda evidence: SecurityError)
-    assert classifier.classify(ValueError()).error_type == "ThrottlingError"
-
-
-def test_a_rule_may_give_the_whole_verdict() -> None:
-    verdict = Verdict(
-        RateLimitError, ErrorSeverity.DEBUG, ErrorImpact.NONE, False, RecoveryStrategy.ESCALATE_TO_LLM, "because", 7.0
-    )
-    classifier = ErrorClassifier()
-    classifier.add_rule(lambda evidence: verdict)
-    assert classifier.classify_report({"type": "x"}) == verdict
-    found = classifier.classify(ValueError())
-    assert (found.severity, found.reason, found.retry_after_s) == (ErrorSeverity.DEBUG, "because", 7.0)
-
-
-@pytest.mark.parametrize("answer", ["raises", "ThrottlingError", 7, ValueError])
-def test_a_rule_that_raises_or_answers_nonsense_is_passed_over_and_named(answer: object) -> None:
-    classifier = ErrorClassifier()
-
-    @classifier.add_rule
-    def broken(evidence: Evidence) -> Any:
-        if answer == "raises":
-            raise KeyError("x")
-        return answer
-
-    found = classifier.classify(AnswerError(404))
-    assert found.error_type == "NotFoundError"
-    assert found.reason.startswith("it has the HTTP status 404; broken was passed over")
-
-
-@pytest.mark.parametrize("answer", [RateLimitError, ErrorClassifier().verdict(RateLimitError("x"))])
-def test_whichever_rule_says_it_then_the_one_that_was_passed_over_is_named_with_its_fault(answer: Any) -> None:
-    """Even one that has no name of its own."""
-    classifier = ErrorClassifier()
-    classifier.add_rule(functools.partial(raises))
-    classifier.add_rule(lambda evidence: answer)
-    found = classifier.classify(ValueError())
-    assert found.error_type == "RateLimitError"
-    assert found.reason.endswith("; a rule was passed over, for it raised RuntimeError")
-
-
-def one_rule(**asks: Any) -> ErrorClassifier:
-    return ErrorClassifier(rules=[ClassificationRule(name="mine", **asks)])
-
-
-@pytest.mark.parametrize(
-    "asks",
-    [
-        {"exception": "AnswerError"},
-        {"exception": f"{__name__}.AnswerError"},
-        {"exception": "Exception"},
-        {"status": 402},
-        {"code": "no_credit"},
-        {"component": "shop"},
-        {"exception": "AnswerError", "status": 402, "code": "no_credit", "component": "shop"},
-    ],
-)
-def test_a_configured_rule_fits_by_what_it_asks_for(asks: Mapping[str, Any]) -> None:
-    found = one_rule(**asks, type="ThrottlingError").classify(AnswerError(402, "no_credit"), {"component": "shop"})
-    assert (found.error_type, found.reason) == ("ThrottlingError", "the configured rule 'mine' says so")
-
-
-@pytest.mark.parametrize(
-    "asks",
-    [
-        {"exception": "Answer"},
-        {"status": 403},
-        {"code": "credit"},
-        {"errno": "ENOENT"},
-        {"component": "Shop"},
-        {"exception": "AnswerError", "status": 402, "code": "no_credit", "component": "another"},
-    ],
-)
-def test_all_that_a_configured_rule_asks_for_must_fit(asks: Mapping[str, Any]) -> None:
-    found = one_rule(**asks, type="ThrottlingError").classify(AnswerError(402, "no_credit"), {"component": "shop"})
-    assert found.error_type == "PersistentError"
-
-
-@pytest.mark.parametrize("name", ["ECONNRESET", "WSAECONNRESET"])
-def test_a_configured_rule_knows_system_errors_by_all_their_names(name: str) -> None:
-    import errno
-
-    classifier = one_rule(errno=name, type="ThrottlingError")
-    assert classifier.classify(ConnectionResetError(errno.ECONNRESET, "x")).error_type == "ThrottlingError"
-    node = {"type": "Error", "metadata": {"code": "ECONNRESET"}}
-    assert classifier.classify_report(node).error_class is ThrottlingError
-
-
-def test_a_configured_rule_sees_what_an_error_was_raised_from() -> None:
-    classifier = one_rule(status=402, type="ThrottlingError")
-    assert classifier.classify(caused(RuntimeError("x"), AnswerError(402))).error_type == "ThrottlingError"
-    by_chance = RuntimeError("x")
-    by_chance.__context__ = AnswerError(402)
-    assert classifier.classify(by_chance).error_type == "PersistentError"
-
-
-def test_a_configured_rule_may_name_a_kind() -> None:
-    assert one_rule(status=402, type="security.anomaly").classify(AnswerError(402)).error_type == "AnomalyDetectedError"
-
-
-def test_a_configured_rule_may_change_the_severity_alone() -> None:
-    found = one_rule(status=404, severity="FATAL").classify(AnswerError(404))
-    assert (found.error_type, found.severity) == ("NotFoundError", ErrorSeverity.FATAL)
-    assert found.reason == "it has the HTTP status 404; how bad it is, the configured rule 'mine' says"
-
-
-def test_a_configured_rule_of_an_unknown_class_is_refused_at_once() -> None:
-    with pytest.raises(ValueError, match="the rule 'mine' gives the type 'RateLimtError'"):
-        one_rule(status=1, type="RateLimtError")
-
-
-def test_rules_in_code_are_asked_before_configured_ones() -> None:
-    classifier = one_rule(status=404, type="ThrottlingError")
-    classifier.add_rule(lambda evidence: DiskFailureError)
-    assert classifier.classify(AnswerError(404)).error_type == "DiskFailureError"
-
-
-def test_members_of_a_group_are_judged_by_rules_too() -> None:
-    classifier = one_rule(exception="ValueError", type="SecurityError")
-    assert classifier.classify(ExceptionGroup("x", [TimeoutError(), ValueError()])).error_type == "SecurityError"
-
-
 # Reports.
 
 
@@ -595,110 +332,3 @@ def test_the_agents_own_reason_is_kept_as_long_as_it_fits() -> None:
 def test_a_refused_certificate_is_known_from_a_report() -> None:
     report = {"type": "TLSHandshakeError", "metadata": {"code": "CERTIFICATE_VERIFY_FAILED"}}
     assert not ErrorClassifier().classify_report(report).is_transient
-
-
-# It never raises.
-
-
-def test_a_failure_inside_becomes_a_context_that_says_so() -> None:
-    class Mined(Exception):
-        @property
-        def __cause__(self) -> BaseException:  # type: ignore[override]
-            raise RuntimeError("boom")
-
-    error = Mined("x")
-    found = ErrorClassifier().classify(error, {"component": "c", "operation": "o", "a": 1})
-    assert (found.error_type, found.severity, found.is_transient) == ("WinClawError", ErrorSeverity.ERROR, False)
-    assert (found.component, found.operation, found.metadata) == ("c", "o", {"a": 1})
-    assert found.original_error is error
-    assert found.reason == "the classifier failed (RuntimeError), so this is a guess"
-
-
-def test_a_context_that_cannot_be_read_is_survived() -> None:
-    class Mute:
-        def __str__(self) -> str:
-            raise RuntimeError("no")
-
-    found = ErrorClassifier().classify(ValueError(), {"component": Mute(), "operation": Mute(), "retry_count": "many"})
-    assert (found.component, found.operation, found.retry_count) == ("unknown", "unknown", 0)
-    nothing: Any = 7
-    assert ErrorClassifier().classify(ValueError(), nothing).component == "unknown"
-    assert "so this is a guess" in ErrorClassifier().classify_report(nothing).reason
-
-
-def raises(*_: object) -> Any:
-    raise RuntimeError("no")
-
-
-class Stopped(FakeClock):
-    """A clock that nobody can read, until it ``runs``."""
-
-    runs = False
-
-    def now(self) -> datetime:
-        return super().now() if self.runs else raises()
-
-
-def test_a_guess_is_the_root_of_the_taxonomy_with_what_it_usually_means() -> None:
-    """It says what failed, and is not remembered."""
-    clock = Stopped()
-    classifier = ErrorClassifier(default_severity=ErrorSeverity.FATAL, clock=clock)
-    guess = Verdict(
-        WinClawError, ErrorSeverity.FATAL, WinClawError.impact, WinClawError.is_transient, WinClawError.recovery_strategy,
-        "the classifier failed (RuntimeError), so this is a guess",
-    )  # fmt: skip
-    assert classifier.verdict(ValueError()) == classifier.verdict(AnswerError(429)) == guess
-    clock.runs = True
-    assert classifier.verdict(ValueError()).error_class is not WinClawError
-    nothing: Any = 7
-    assert replace(classifier.classify_report(nothing), reason=guess.reason) == guess
-    assert classifier.classify_report(nothing).reason == "the classifier failed (AttributeError), so this is a guess"
-
-
-NASTY_VALUES = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.just([1]), st.just({"error": {"code": 1}}),
-    st.just(raises), st.just(property(raises)), st.builds(ValueError), st.just({"error": raises}),
-)  # fmt: skip
-NASTY_NAMES = st.sampled_from([
-    "status", "status_code", "code", "response", "headers", "body", "errors", "reason", "retry_after_s", "returncode",
-    "severity", "is_transient", "impact", "recovery_strategy", "sqlite_errorname", "os_error", "winerror", "errno",
-    "__str__", "__repr__", "__getattr__", "args", "__cause__", "__context__", "__suppress_context__", "exceptions",
-])  # fmt: skip
-
-
-@st.composite
-def nasty_errors(draw: st.DrawFn) -> BaseException:
-    """Errors whose attributes hold anything, raise, or lie; some in circles, some in groups."""
-    base = draw(st.sampled_from([Exception, OSError, ValueError, WinClawError, ServiceTransientError, SystemExit]))
-    made = []
-    for number in range(draw(st.integers(1, 3))):
-        body = draw(st.dictionaries(NASTY_NAMES, NASTY_VALUES, max_size=4))
-        body |= {name: raises for name in ("__str__", "__repr__") if name in body}
-        made.append(type(f"Nasty{number}", (base,), body)(draw(st.one_of(st.text(), st.binary(), st.integers()))))
-    for one, other in zip(made, [*made[1:], made[0]], strict=True):
-        if draw(st.booleans()):
-            BaseException.__dict__["__cause__"].__set__(one, other)
-    members = [one for one in made if isinstance(one, Exception)]
-    return ExceptionGroup("all", members) if draw(st.booleans()) and members else made[0]
-
-
-@given(nasty_errors())
-def test_no_error_makes_the_classifier_raise(error: BaseException) -> None:
-    found = ErrorClassifier(http_severity={500: ErrorSeverity.ERROR}).classify(error, {"component": "gpt-5.2"})
-    assert found.error_type in errors.TAXONOMY
-    assert isinstance(found.severity, ErrorSeverity)
-    assert isinstance(found.is_transient, bool)
-    assert found.reason
-    assert isinstance(found.message, str)
-    assert isinstance(found.stack_trace, str)
-    assert len(found.fingerprint) == 16
-
-
-@given(st.dictionaries(st.sampled_from(["type", "message", "cause", "metadata", "component", "reason"]),
-                       st.recursive(st.none() | st.integers() | st.text(), lambda inner: st.dictionaries(st.text(), inner))))
-def test_no_report_makes_the_classifier_raise(report: dict[str, Any]) -> None:
-    assert ErrorClassifier().classify_report(report).error_class.__name__ in errors.TAXONOMY
-
-
-def test_an_error_of_a_million_characters_is_classified_at_once() -> None:
-    assert kind_of(NetworkTransientError("x" * 1_000_000)) == "NetworkTransientError"

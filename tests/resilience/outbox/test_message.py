@@ -1,4 +1,4 @@
-"""What a message may hold, and when it may leave; test_outbox has the delivery."""
+"""What a message may hold, and when it may leave; test_delivery has how it leaves."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from enum import IntEnum
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from resilience.outbox.message import (
     MAX_DEPTH,
@@ -128,6 +130,18 @@ def test_the_limit_is_for_the_json_in_thousands_of_bytes() -> None:
         fit_payload("x" * 249_998, 2)
 
 
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(st.characters()),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(st.characters()), inner),
+    max_leaves=20,
+)
+
+
+@given(JSON)
+def test_an_accepted_payload_is_read_back_exactly(payload: object) -> None:
+    assert repr(json.loads(fit_payload(payload, 256))) == repr(payload)
+
+
 # The pace of a channel
 
 
@@ -193,3 +207,22 @@ def test_a_channel_rests_longer_after_each_failure_and_as_long_as_it_was_asked_t
     failures: int, chance: float, asked_s: float | None, expected_s: float
 ) -> None:
     assert pause_s(failures, chance, asked_s) == expected_s
+
+
+@given(st.floats(0.01, 10_000), st.lists(st.floats(0, 1e6), min_size=2))
+def test_the_pace_grows_and_never_exceeds_its_limit(drain_per_s: float, draining_s: list[float]) -> None:
+    rates = [rate_per_s(OutboxLimits(drain_per_s=drain_per_s), seconds) for seconds in sorted(draining_s)]
+    assert rates == sorted(rates)
+    assert 0 < rates[-1] <= drain_per_s
+
+
+def test_the_last_of_a_slow_drain_still_keeps_its_distance() -> None:
+    pace = Pace().held().after_one(OutboxLimits(), 10.0, more=True)
+    assert (pace.slow, pace.since_s, pace.next_s) == (True, 10.0, 11.0)
+    assert pace.after_one(OutboxLimits(), 11.0, more=False) == Pace(next_s=12.0)
+
+
+@given(st.integers(1, 10_000), st.floats(0, 1), st.none() | st.floats(0, 1e9))
+def test_a_pause_has_bounds(failures: int, chance: float, asked_s: float | None) -> None:
+    assert 0.5 <= pause_s(failures, chance, asked_s) <= 3600
+    assert pause_s(failures, chance) <= 60

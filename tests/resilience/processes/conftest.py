@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +26,7 @@ from resilience.detection.prober import Prober
 from resilience.journal.history import History
 from resilience.journal.journal import Journal
 from resilience.processes.identity import carriers
+from resilience.processes.output import OUTPUT
 from resilience.processes.policy import Process
 from resilience.processes.records import owner_of
 from resilience.processes.status import ProcessStatus
@@ -40,6 +42,15 @@ def python(code: str) -> tuple[str, ...]:
 
 
 SLEEPER = python("import time; print('up'); time.sleep(1000)")
+TREE = python(
+    "import subprocess, sys, time\n"
+    "code = 'import time; time.sleep(1000)'\n"
+    "children = [subprocess.Popen([sys.executable, '-c', code]), subprocess.Popen([sys.executable, '-c', code], **APART)]\n"
+    "print(*(one.pid for one in children), flush=True)\n"
+    "time.sleep(1000)".replace(
+        "**APART", "creationflags=512" if sys.platform == "win32" else "start_new_session=True"
+    )
+)
 
 
 def until(met: Callable[[], Any], what: str = "") -> Any:
@@ -124,6 +135,9 @@ class House:
         return House(self.folder, processes or dict(self.settings.processes))
 
 
+Houses = Callable[..., House]
+
+
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[Callable[..., House]]:
     made: list[House] = []
@@ -158,3 +172,13 @@ def process(command: tuple[str, ...] = SLEEPER, **policy: Any) -> Process:
 
 def environment_of(pid: int | None) -> dict[str, str]:
     return psutil.Process(pid or os.getpid()).environ()
+
+
+def output(winclaw: House, name: str) -> str:
+    path = winclaw.folder / "processes" / name / OUTPUT
+    return path.read_text() if path.exists() else ""
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        return int(found.getsockname()[1])

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 
 from resilience.policies import RetryBudget
+from resilience.retrying.attempts import RetryExhaustedError
 from resilience.retrying.budget import Budget
+from resilience.retrying.executor import RetryExecutor
+from resilience.retrying.strategies import RetryConfig
 from resilience.testing import FakeClock
+from tests.resilience.retrying.flaky import PLAIN, REFUSED, Flaky
 
 
 def left(budget: Budget) -> int:
     """How many retries may be made at once now; it takes them all."""
     return next(count for count in range(1000) if not budget.take())
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
 
 
 def test_it_begins_full_and_what_was_taken_is_gone(clock: FakeClock) -> None:
@@ -88,3 +92,110 @@ def test_a_policy_that_cannot_work_is_refused_and_changes_nothing(clock: FakeClo
     with pytest.raises(ValueError, match="burst"):
         Budget(RetryBudget(burst=0), clock=clock)
     assert left(budget) == 2
+
+
+def test_time_fills_the_budget_up_to_the_burst(clock: FakeClock) -> None:
+    budget = Budget(RetryBudget(per_call=0, per_second=0.5, burst=3), clock=clock)
+    assert [budget.take() for _ in range(4)] == [True, True, True, False]
+    clock.advance(2)
+    assert [budget.take() for _ in range(2)] == [True, False]
+    clock.advance(1_000_000)
+    assert [budget.take() for _ in range(4)] == [True, True, True, False]
+
+
+def test_threads_take_no_token_twice(clock: FakeClock) -> None:
+    budget = Budget(RetryBudget(per_call=0, per_second=0, burst=500), clock=clock)
+    taken: list[int] = []
+    threads = [threading.Thread(target=lambda: taken.append(sum(budget.take() for _ in range(200)))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(taken) == 500
+
+
+def test_a_token_that_is_given_back_makes_no_more_than_the_burst(clock: FakeClock) -> None:
+    budget = Budget(RetryBudget(per_call=0, per_second=1, burst=2), clock=clock)
+    assert budget.take()
+    clock.advance(100)
+    assert budget.take()
+    budget.give_back()
+    budget.give_back()
+    assert [budget.take() for _ in range(3)] == [True, True, False]
+
+
+def test_retries_that_are_not_counted_take_one_token_each(clock: FakeClock) -> None:
+    """Where somebody else counts the calls, retries that are under way or refused are not among them: each took 1.2 tokens."""
+    made = [0]
+    budget = Budget(RetryBudget(per_call=0.2, per_second=0, burst=20), clock=clock, tries=lambda: made[0])
+    assert [budget.take() for _ in range(21)] == [True] * 20 + [False]
+    made[0] += 20  # those retries have ended
+    assert not budget.take()
+    made[0] += 5  # and these are first calls
+    assert [budget.take() for _ in range(2)] == [True, False]
+
+
+# With callers that try again
+
+
+def tries(budget: Budget, clock: FakeClock, calls: int) -> Iterator[int]:
+    executor = RetryExecutor(RetryConfig(max_retries=3, base_delay=0, jitter=False), clock=clock, budget=budget)
+    for _ in range(calls):
+        call = Flaky(clock, REFUSED)
+        with pytest.raises((RetryExhaustedError, ConnectionRefusedError)):
+            executor.execute(call)
+        yield call.calls
+
+
+def test_an_outage_does_not_become_a_storm(clock: FakeClock) -> None:
+    """A thousand callers: the burst, and then a fifth of them may try again."""
+    budget = Budget(RetryBudget(per_call=0.2, per_second=0, burst=20), clock=clock)
+    made = sum(tries(budget, clock, 1000))
+    assert 1000 + 20 + 200 - 1 <= made <= 1000 + 20 + 200
+
+
+def test_a_used_up_budget_says_so(clock: FakeClock) -> None:
+    budget = Budget(RetryBudget(per_call=0, per_second=0, burst=1), clock=clock)
+    with pytest.raises(RetryExhaustedError, match="the retry budget of 'gmail_api' is used up"):
+        RetryExecutor(PLAIN, name="gmail_api", clock=clock, budget=budget).execute(Flaky(clock, REFUSED))
+
+
+def test_a_budget_that_is_off_limits_nothing(clock: FakeClock) -> None:
+    budget = Budget(RetryBudget(burst=1), clock=clock)
+    budget.configure(RetryBudget(enabled=False))
+    assert list(tries(budget, clock, 5)) == [4] * 5
+
+
+@pytest.mark.parametrize("way_out", ["cancelled", "collected", "interrupted"])
+def test_a_caller_that_leaves_during_the_pause_gives_its_token_back(clock: FakeClock, way_out: str) -> None:
+    """Twenty callers that were cancelled left none for those that stayed, though no retry was made."""
+    budget = Budget(RetryBudget(per_call=0, per_second=0, burst=2), clock=clock)
+    executor, call = RetryExecutor(PLAIN, clock=clock, budget=budget), Flaky(clock, REFUSED)
+
+    async def cancelled() -> None:
+        task = asyncio.create_task(executor.execute(call.later))  # type: ignore[arg-type]
+        await clock.run(0.5)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    async def collected() -> None:
+        left: Any = executor.execute(call.later)
+        left.send(None)
+        left.close()
+
+    async def interrupted() -> None:
+        def interrupt(seconds: float) -> None:
+            raise KeyboardInterrupt
+
+        clock.sleep = interrupt  # type: ignore[method-assign]
+        with pytest.raises(KeyboardInterrupt):
+            executor.execute(call)
+
+    async def scene() -> None:
+        for _ in range(5):
+            await {"cancelled": cancelled, "collected": collected, "interrupted": interrupted}[way_out]()
+
+    asyncio.run(scene())
+    assert call.calls == 5
+    assert [budget.take() for _ in range(3)] == [True, True, False]

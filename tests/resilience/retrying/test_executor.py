@@ -6,49 +6,19 @@ import asyncio
 import contextlib
 import gc
 import pickle
-import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from resilience import ErrorClassifier
 from resilience import errors as e
-from resilience.policies import RetryBudget
 from resilience.retrying.attempts import RetryExhaustedError
-from resilience.retrying.budget import Budget
 from resilience.retrying.executor import RetryExecutor, retry
 from resilience.retrying.strategies import RetryConfig, strategy_named
 from resilience.testing import FakeClock, immediate_retries
-
-
-class Flaky:
-    """Gives the outcomes in order, and the last one for ever; counts its calls."""
-
-    def __init__(self, clock: FakeClock, *outcomes: Any) -> None:
-        self.clock, self.outcomes, self.calls = clock, list(outcomes), 0
-        self.at: list[float] = []
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        outcome = self.outcomes[min(self.calls, len(self.outcomes) - 1)]
-        self.calls += 1
-        self.at.append(self.clock.monotonic())
-        if isinstance(outcome, BaseException):
-            raise outcome
-        return outcome if outcome is not Ellipsis else (args, kwargs)
-
-    async def later(self, *args: Any, **kwargs: Any) -> Any:
-        return self(*args, **kwargs)
-
-
-REFUSED = ConnectionRefusedError(111, "refused")
-PLAIN = RetryConfig(max_retries=3, base_delay=1, jitter=False)
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
+from tests.resilience.retrying.flaky import PLAIN, REFUSED, Flaky
 
 
 @pytest.fixture(params=["sync", "async"])
@@ -360,113 +330,6 @@ def test_an_error_is_gone_when_its_caller_has_dropped_it(clock: FakeClock, retri
         assert [one() for one in known] == [None] * (retries + 1)
     finally:
         gc.enable()
-
-
-# The budget
-
-
-def tries(budget: Budget, clock: FakeClock, calls: int) -> Iterator[int]:
-    executor = RetryExecutor(RetryConfig(max_retries=3, base_delay=0, jitter=False), clock=clock, budget=budget)
-    for _ in range(calls):
-        call = Flaky(clock, REFUSED)
-        with pytest.raises((RetryExhaustedError, ConnectionRefusedError)):
-            executor.execute(call)
-        yield call.calls
-
-
-def test_an_outage_does_not_become_a_storm(clock: FakeClock) -> None:
-    """A thousand callers: the burst, and then a fifth of them may try again."""
-    budget = Budget(RetryBudget(per_call=0.2, per_second=0, burst=20), clock=clock)
-    made = sum(tries(budget, clock, 1000))
-    assert 1000 + 20 + 200 - 1 <= made <= 1000 + 20 + 200
-
-
-def test_time_fills_the_budget_up_to_the_burst(clock: FakeClock) -> None:
-    budget = Budget(RetryBudget(per_call=0, per_second=0.5, burst=3), clock=clock)
-    assert [budget.take() for _ in range(4)] == [True, True, True, False]
-    clock.advance(2)
-    assert [budget.take() for _ in range(2)] == [True, False]
-    clock.advance(1_000_000)
-    assert [budget.take() for _ in range(4)] == [True, True, True, False]
-
-
-def test_a_used_up_budget_says_so(clock: FakeClock) -> None:
-    budget = Budget(RetryBudget(per_call=0, per_second=0, burst=1), clock=clock)
-    with pytest.raises(RetryExhaustedError, match="the retry budget of 'gmail_api' is used up"):
-        RetryExecutor(PLAIN, name="gmail_api", clock=clock, budget=budget).execute(Flaky(clock, REFUSED))
-
-
-def test_a_budget_that_is_off_limits_nothing(clock: FakeClock) -> None:
-    budget = Budget(RetryBudget(burst=1), clock=clock)
-    budget.configure(RetryBudget(enabled=False))
-    assert list(tries(budget, clock, 5)) == [4] * 5
-
-
-def test_threads_take_no_token_twice(clock: FakeClock) -> None:
-    budget = Budget(RetryBudget(per_call=0, per_second=0, burst=500), clock=clock)
-    taken: list[int] = []
-    threads = [threading.Thread(target=lambda: taken.append(sum(budget.take() for _ in range(200)))) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sum(taken) == 500
-
-
-@pytest.mark.parametrize("way_out", ["cancelled", "collected", "interrupted"])
-def test_a_caller_that_leaves_during_the_pause_gives_its_token_back(clock: FakeClock, way_out: str) -> None:
-    """Twenty callers that were cancelled left none for those that stayed, though no retry was made."""
-    budget = Budget(RetryBudget(per_call=0, per_second=0, burst=2), clock=clock)
-    executor, call = RetryExecutor(PLAIN, clock=clock, budget=budget), Flaky(clock, REFUSED)
-
-    async def cancelled() -> None:
-        task = asyncio.create_task(executor.execute(call.later))  # type: ignore[arg-type]
-        await clock.run(0.5)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-
-    async def collected() -> None:
-        left: Any = executor.execute(call.later)
-        left.send(None)
-        left.close()
-
-    async def interrupted() -> None:
-        def interrupt(seconds: float) -> None:
-            raise KeyboardInterrupt
-
-        clock.sleep = interrupt  # type: ignore[method-assign]
-        with pytest.raises(KeyboardInterrupt):
-            executor.execute(call)
-
-    async def scene() -> None:
-        for _ in range(5):
-            await {"cancelled": cancelled, "collected": collected, "interrupted": interrupted}[way_out]()
-
-    asyncio.run(scene())
-    assert call.calls == 5
-    assert [budget.take() for _ in range(3)] == [True, True, False]
-
-
-def test_a_token_that_is_given_back_makes_no_more_than_the_burst(clock: FakeClock) -> None:
-    budget = Budget(RetryBudget(per_call=0, per_second=1, burst=2), clock=clock)
-    assert budget.take()
-    clock.advance(100)
-    assert budget.take()
-    budget.give_back()
-    budget.give_back()
-    assert [budget.take() for _ in range(3)] == [True, True, False]
-
-
-def test_retries_that_are_not_counted_take_one_token_each(clock: FakeClock) -> None:
-    """Where somebody else counts the calls, retries that are under way or refused are not among them: each took 1.2 tokens."""
-    made = [0]
-    budget = Budget(RetryBudget(per_call=0.2, per_second=0, burst=20), clock=clock, tries=lambda: made[0])
-    assert [budget.take() for _ in range(21)] == [True] * 20 + [False]
-    made[0] += 20  # those retries have ended
-    assert not budget.take()
-    made[0] += 5  # and these are first calls
-    assert [budget.take() for _ in range(2)] == [True, False]
 
 
 def test_many_tasks_retry_without_hindering_each_other(clock: FakeClock) -> None:

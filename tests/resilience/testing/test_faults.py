@@ -1,4 +1,4 @@
-"""The fakes that users test with."""
+"""Faults on order: by script, by rate, for a while; in functions, coroutines and streams."""
 
 from __future__ import annotations
 
@@ -6,123 +6,17 @@ import asyncio
 import inspect
 import math
 import threading
-import traceback
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from unittest.mock import AsyncMock
 
-import httpx
-import openai
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resilience.clock import waits_are_immediate
-from resilience.errors import RateLimitError
-from resilience.testing import Answer, Fail, FakeClock, Faults, Slow, TimeOut, immediate_retries, settle
-
-
-def test_tasks_that_wait_go_on_in_the_order_of_their_moments() -> None:
-    clock, woken = FakeClock(), []
-
-    async def wait(seconds: float) -> None:
-        await clock.asleep(seconds)
-        woken.append((seconds, clock.monotonic()))
-
-    async def scene() -> None:
-        tasks = [asyncio.create_task(wait(seconds)) for seconds in (3, 1, 2)]
-        await clock.run(2.5)
-        assert woken == [(1, 1.0), (2, 2.0)]
-        assert clock.monotonic() == 2.5
-        await clock.run(0.5)
-        await asyncio.gather(*tasks)
-
-    asyncio.run(scene())
-    assert woken[-1] == (3, 3.0)
-
-
-def test_a_cancelled_wait_is_forgotten() -> None:
-    clock = FakeClock()
-
-    async def scene() -> None:
-        task = asyncio.create_task(clock.asleep(1))
-        await asyncio.sleep(0)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        await clock.run(2)
-
-    asyncio.run(scene())
-
-
-def test_sleeping_moves_the_clock_and_takes_no_time() -> None:
-    clock = FakeClock()
-    clock.sleep(3600)
-    assert clock.monotonic() == 3600
-    with pytest.raises(ValueError, match="0 or more"):
-        clock.advance(-1)
-
-
-# Immediate retries.
-
-
-def test_retries_are_immediate_inside_the_block_only() -> None:
-    assert not waits_are_immediate()
-    with immediate_retries():
-        assert waits_are_immediate()
-    assert not waits_are_immediate()
-
-
-def test_nested_blocks_end_with_the_last() -> None:
-    with immediate_retries():
-        with immediate_retries():
-            assert waits_are_immediate()
-        assert waits_are_immediate()
-    assert not waits_are_immediate()
-
-
-def test_pauses_are_back_after_a_block_that_raised() -> None:
-    with pytest.raises(ZeroDivisionError), immediate_retries():
-        raise ZeroDivisionError
-    assert not waits_are_immediate()
-
-
-# Faults.
-
-
-def greet(name: str = "you") -> str:
-    """Says hello."""
-    return f"hello {name}"
-
-
-async def agreet(name: str = "you") -> str:
-    return f"hello {name}"
-
-
-def count(closed: list[bool] | None = None) -> Iterator[int]:
-    try:
-        yield from (1, 2, 3)
-    finally:
-        if closed is not None:
-            closed.append(True)
-
-
-async def acount(closed: list[bool] | None = None) -> AsyncIterator[int]:
-    try:
-        for number in (1, 2, 3):
-            yield number
-    finally:
-        if closed is not None:
-            closed.append(True)
-
-
-def outcome_of(call: Callable[[], Any]) -> Any:
-    """What ``call`` returned, or the name of what it raised."""
-    try:
-        return call()
-    except Exception as error:
-        return type(error).__name__
+from resilience.testing import Answer, Fail, FakeClock, Faults, Slow, TimeOut, settle
+from tests.resilience.testing.called import CodeError, acount, agreet, count, greet, outcome_of
 
 
 def test_without_rules_a_call_is_made_as_ever() -> None:
@@ -349,76 +243,6 @@ def test_a_call_that_is_no_stream_fails_at_once() -> None:
     faults = Faults()
     faults.fail(ConnectionError, after_items=2)
     with pytest.raises(ConnectionError):
-        faults(greet)()
-
-
-# What is raised.
-
-
-class CodeError(OSError):
-    """As libraries write them: made from something else than ``args``."""
-
-    def __init__(self, code: int, *, host: str) -> None:
-        super().__init__(code, f"no answer from {host}")
-        self.host = host
-
-
-def refused() -> openai.RateLimitError:
-    response = httpx.Response(429, request=httpx.Request("POST", "https://localhost"))
-    return openai.RateLimitError("slow down", response=response, body=None)
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        ConnectionResetError("gone"), FileNotFoundError(2, "missing", "a.txt"), KeyError("key"), CodeError(111, host="here"),
-        UnicodeDecodeError("utf-8", b"\xff", 0, 1, "no"), ImportError("no", name="module"), RateLimitError("wait", retry_after_s=3),
-        ExceptionGroup("both", [KeyError(1), OSError(2)]), refused(),
-    ],
-    ids=lambda error: type(error).__name__,
-)  # fmt: skip
-def test_each_call_raises_a_new_object_with_the_same_contents(error: Exception) -> None:
-    error.__cause__ = OSError("below")
-    error.add_note("noted")
-    faults, depths, raised = Faults(), set(), []
-    faults.fail(error)
-    call = faults(greet)
-    for _ in range(3):
-        with pytest.raises(type(error)) as caught:
-            call()
-        caught.value.add_note("noted by who caught it")
-        depths.add(len(traceback.extract_tb(caught.value.__traceback__)))
-        raised.append(caught.value)
-    assert len({id(one) for one in (error, *raised)}) == 4
-    assert len(depths) == 1
-    for one in raised:
-        assert (str(one), one.args, one.__cause__) == (str(error), error.args, error.__cause__)
-        assert one.__notes__ == ["noted", "noted by who caught it"]
-        for name in ("errno", "filename", "host", "reason", "name", "retry_after_s", "exceptions", "response"):
-            assert getattr(one, name, None) == getattr(error, name, None)
-    assert error.__traceback__ is None
-
-
-def test_a_function_makes_the_error_when_it_is_due_and_not_before() -> None:
-    made: list[OSError] = []
-
-    def make() -> OSError:
-        made.append(OSError(len(made)))
-        return made[-1]
-
-    faults = Faults()
-    faults.fail(make)
-    assert made == []
-    for number in range(2):
-        with pytest.raises(OSError, match=str(number)) as caught:
-            faults(greet)()
-        assert caught.value is made[number]
-
-
-def test_a_function_that_makes_no_exception_is_told() -> None:
-    faults = Faults()
-    faults.fail(lambda: "oops")  # type: ignore[arg-type,return-value]
-    with pytest.raises(TypeError, match="made 'oops', which is no exception"):
         faults(greet)()
 
 

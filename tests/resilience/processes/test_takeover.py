@@ -1,0 +1,93 @@
+"""WinClaw ends or dies, and the next one finds what it has left."""
+
+from __future__ import annotations
+
+import psutil
+
+from resilience.journal.history import ErrorFilter
+from resilience.processes.identity import Identity
+from resilience.processes.output import OUTPUT
+from resilience.processes.records import ProcessRecord, save
+from tests.resilience.processes.conftest import TREE, Houses, is_alive, output, process, until
+
+
+def test_winclaws_death_does_not_touch_them_and_the_next_one_takes_them_over(house: Houses) -> None:
+    first = house(agent=process()).start()
+    pid = first.becomes("agent", "running").pid
+    first.crash()
+    assert is_alive(pid)
+    second = house(agent=process()).start()
+    one = second.becomes("agent", "running")
+    assert (one.pid, one.adopted, one.restarts) == (pid, True, 0)
+    assert second.events("agent")[-1] == "process.adopted"
+    psutil.Process(pid).kill()
+    assert second.becomes("agent", "running", run=one.run + 1).adopted is False
+
+
+def test_what_ended_while_nobody_watched_is_started_again(house: Houses) -> None:
+    first = house(agent=process()).start()
+    pid = first.becomes("agent", "running").pid
+    first.crash()
+    psutil.Process(pid).kill()
+    until(lambda: not is_alive(pid))
+    second = house(agent=process()).start()
+    one = second.becomes("agent", "running")
+    assert one.pid != pid
+    started = [event for event in second.core.history.events(0, 100) if event.type == "process.started"]
+    assert started[-1].body["because"] == "it ended while WinClaw was not running"
+    assert second.core.history.errors(ErrorFilter(), 10) == []
+
+
+def test_a_process_that_was_started_but_not_recorded_is_found_by_its_token(house: Houses) -> None:
+    first = house(agent=process()).start()
+    pid = first.becomes("agent", "running").pid
+    first.crash()
+    (first.folder / "processes" / "agent" / "process.json").unlink()
+    second = house(agent=process()).start()
+    assert second.becomes("agent", "running").pid == pid
+
+
+def test_children_that_have_lost_their_head_are_ended_and_no_double_is_started(house: Houses) -> None:
+    first = house(agent=process(TREE)).start()
+    pid = first.becomes("agent", "running").pid
+    pids = [int(word) for word in until(lambda: output(first, "agent").split())]
+    first.crash()
+    left = psutil.Process(pids[1])
+    (first.folder / "processes" / "agent" / OUTPUT).write_text("")
+    psutil.Process(pid).kill()
+    until(lambda: not is_alive(pid))
+    second = house(agent=process(TREE)).start()
+    again = second.becomes("agent", "running")
+    assert again.pid != pid
+    until(lambda: not left.is_running())
+
+
+def test_another_process_with_the_same_number_is_not_taken_over(house: Houses) -> None:
+    first = house(agent=process()).start()
+    first.becomes("agent", "running")
+    first.stop()
+    me = psutil.Process()
+    stale = Identity(me.pid, me.create_time() - 1, "an:old:token")
+    save(first.folder / "processes" / "agent", ProcessRecord(identity=stale, run=1))
+    second = house(agent=process()).start()
+    assert second.becomes("agent", "running").pid != me.pid
+
+
+def test_what_is_no_longer_configured_is_stopped_by_the_next_winclaw(house: Houses) -> None:
+    first = house(agent=process()).start()
+    pid = first.becomes("agent", "running").pid
+    first.crash()
+    second = house(other=process()).start()
+    second.becomes("other", "running")
+    until(lambda: not is_alive(pid))
+    until(lambda: second.status("agent") is None)
+
+
+def test_quit_leaves_what_is_to_be_kept(house: Houses) -> None:
+    first = house(kept=process(on_quit="keep"), stopped=process()).start()
+    kept, stopped = first.becomes("kept", "running").pid, first.becomes("stopped", "running").pid
+    first.stop()
+    assert (is_alive(kept), is_alive(stopped)) == (True, False)
+    second = house(kept=process(on_quit="keep"), stopped=process()).start()
+    assert second.becomes("kept", "running").pid == kept
+    second.becomes("stopped", "running")
