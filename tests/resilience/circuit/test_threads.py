@@ -9,7 +9,7 @@ import threading
 
 from resilience.circuit.breaker import CircuitBreaker, CircuitBreakerConfig, CircuitBreakerOpenError
 from resilience.testing import FakeClock
-from tests.resilience.circuit.conftest import CLOSED, HALF_OPEN, OPEN, SMALL, Gone
+from tests.resilience.circuit.conftest import CLOSED, HALF_OPEN, OPEN, SMALL, Gone, fail, half_open
 
 
 def test_threads_and_loops_lose_no_call() -> None:
@@ -57,26 +57,16 @@ def test_callers_do_not_wait_for_each_other(breaker: CircuitBreaker) -> None:
     assert breaker.metrics.successful_calls == 5
 
 
-def test_threads_together_open_it_once_and_probe_within_the_limit() -> None:
+def test_threads_together_open_it_once_and_half_open_it_once() -> None:
     clock = FakeClock()
     breaker = CircuitBreaker("x", SMALL, clock=clock)
-    inside, most, lock = 0, 0, threading.Lock()
     start = threading.Barrier(8)
-
-    def probe() -> None:
-        nonlocal inside, most
-        with lock:
-            inside += 1
-            most = max(most, inside)
-        with lock:
-            inside -= 1
-        raise Gone
 
     def run() -> None:
         start.wait()
         for _ in range(300):
             try:
-                breaker.call(probe)
+                breaker.call(fail)
             except (Gone, CircuitBreakerOpenError):
                 clock.advance(1)
 
@@ -88,3 +78,35 @@ def test_threads_together_open_it_once_and_probe_within_the_limit() -> None:
     changes = [(change.old, change.new) for change in breaker.metrics.state_changes]
     assert set(changes) <= {(CLOSED, OPEN), (OPEN, HALF_OPEN), (HALF_OPEN, OPEN)}
     assert all(one[1] is other[0] for one, other in itertools.pairwise(changes))
+
+
+def test_of_threads_that_probe_together_as_many_as_allowed_are_let_in(breaker: CircuitBreaker, clock: FakeClock) -> None:
+    """Those inside stay there until all the others have been refused, or the test does not end well."""
+    half_open(breaker, clock)
+    threads_n, lock = 8, threading.Lock()
+    start, all_refused = threading.Barrier(threads_n), threading.Event()
+    inside, refused = 0, 0
+
+    def probe() -> None:
+        nonlocal inside
+        with lock:
+            inside += 1
+        assert all_refused.wait(10)
+
+    def run() -> None:
+        nonlocal refused
+        start.wait()
+        try:
+            breaker.call(probe)
+        except CircuitBreakerOpenError:
+            with lock:
+                refused += 1
+                if refused == threads_n - SMALL.half_open_max_calls:
+                    all_refused.set()
+
+    threads = [threading.Thread(target=run) for _ in range(threads_n)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (inside, refused, breaker.state) == (2, 6, CLOSED)

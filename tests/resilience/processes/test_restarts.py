@@ -178,9 +178,9 @@ HAPPENINGS = st.one_of(
 
 
 @given(st.lists(st.tuples(HAPPENINGS, st.floats(0, 30)), max_size=60), st.sampled_from(["always", "on-failure", "never"]))
-def test_whatever_happens_there_is_never_a_double_and_never_a_hot_loop(story: list[tuple[Any, float]], restart: str) -> None:
-    """START is asked for only while nothing runs, and not more often than the policy's intensity and people allow."""
-    one, now_s, starts, asked = begun(restart=restart), 0.0, [], 0
+def test_whatever_happens_there_is_never_a_double(story: list[tuple[Any, float]], restart: str) -> None:
+    """START is asked for only while nothing runs, and what has failed comes back only when somebody asks."""
+    one, now_s = begun(restart=restart), 0.0
     for what, pause_s in story:
         now_s += pause_s
         if what is None or isinstance(what, str):
@@ -188,14 +188,25 @@ def test_whatever_happens_there_is_never_a_double_and_never_a_hot_loop(story: li
             if Do.START in do:
                 assert not one.is_alive
                 one, _ = after(one, Started(7), now_s)
-                starts.append(now_s)
         else:
-            asked += isinstance(what, Ask) or (isinstance(what, Ended) and what.unseen)
             before = one
             one, do = after(one, what, now_s)
             assert Do.START not in do
             assert not (before.state is S.FAILED and one.state is not S.FAILED and not isinstance(what, Ask))
         assert one.due_s is None or one.due_s >= 0
-        asked += isinstance(what, str)
-    if not asked:
-        assert all(sum(start - 60 < other <= start for other in starts) <= POLICY.max_restarts + 1 for start in starts)
+
+
+@given(st.lists(st.tuples(st.floats(0, 30), st.booleans(), st.sampled_from([None, 0, 1, -9])), min_size=40, max_size=80))
+def test_what_ends_again_and_again_is_never_started_in_a_hot_loop(story: list[tuple[float, bool, int | None]]) -> None:
+    """Whenever it ends, ready or not: within the policy's period it starts once and as often again as allowed."""
+    one, now_s, starts = begun(restart="always"), 0.0, []
+    for pause_s, gets_ready, code in story:
+        one, do = look(one, now_s, forbidden="", waits_for="")
+        if Do.START in do:
+            starts.append(now_s)
+            one, _ = after(one, Started(7), now_s)
+            one = after(one, Ready(one.run), now_s)[0] if gets_ready else one
+        now_s += pause_s
+        one = crash(one, now_s, code) if one.is_alive else one
+    assert len(starts) > 1
+    assert all(sum(start - 60 < other <= start for other in starts) <= POLICY.max_restarts + 1 for start in starts)

@@ -272,13 +272,29 @@ def test_callbacks_are_told_and_harm_nobody(clock: FakeClock, run: Callable[...,
         said.append((type(error).__name__, number, pause_s))
         raise RuntimeError("a callback's own fault")
 
-    async def on_give_up(error: Exception) -> None:
+    def on_give_up(error: Exception) -> None:
         said.append(error)
+        raise RuntimeError("a callback's own fault")
 
     config = RetryConfig(max_retries=2, jitter=False, on_retry=on_retry, on_give_up=on_give_up)
     with pytest.raises(RetryExhaustedError):
         run(RetryExecutor(config, clock=clock), Flaky(clock, REFUSED))
-    assert said[:2] == [("ConnectionRefusedError", 1, 1.0), ("ConnectionRefusedError", 2, 2.0)]
+    assert said == [("ConnectionRefusedError", 1, 1.0), ("ConnectionRefusedError", 2, 2.0), REFUSED]
+
+
+def test_a_callback_may_be_a_coroutine_where_a_loop_runs(clock: FakeClock) -> None:
+    said: list[Exception] = []
+
+    async def on_give_up(error: Exception) -> None:
+        said.append(error)
+
+    async def scene() -> None:
+        with pytest.raises(RetryExhaustedError), immediate_retries():
+            await RetryExecutor(RetryConfig(on_give_up=on_give_up), clock=clock).execute(Flaky(clock, REFUSED).later)
+        await asyncio.sleep(0)
+
+    asyncio.run(scene())
+    assert said == [REFUSED]
 
 
 def test_every_argument_of_the_function_is_its_own(clock: FakeClock, run: Callable[..., Any]) -> None:
