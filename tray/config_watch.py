@@ -19,7 +19,7 @@ from tray.startup import Startup, remember_good, settings_in
 
 _LOOK_S: Final = 1.0
 _COMMIT_S: Final = 10.0
-_AT_ONCE: Final = frozenset(
+AT_ONCE: Final = frozenset(
     {
         "circuit_breaker", "retry", "bulkhead", "services", "agents", "degradation", "loops", "outbox", "processes", "retention",
         "detection", "self_healing", "isolation", "zones",
@@ -124,7 +124,7 @@ class ConfigWatch:
         self._core.tell(Configuration(settings, _policy_of(settings)["settings_id"], notice)).result(_COMMIT_S)
         if changed:  # else a comment was
             self._before = before
-            later = [name for name in changed if name not in _AT_ONCE]
+            later = [name for name in changed if name not in AT_ONCE]
             self._core.announce(EventType.CONFIG_CHANGED, "config", changed=changed, from_next_start=later)
         return changed
 

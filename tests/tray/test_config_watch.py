@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,13 +11,15 @@ from typing import Any
 import pytest
 
 from resilience import connect
+from resilience.config.settings import Settings
 from resilience.core.core import Core
 from resilience.events import EventType
 from resilience.home import CONFIG
 from resilience.journal.journal import JournalError
+from tests.program import REPOSITORY
 from tests.resilience.core.test_core import clock, core, journal_of, start  # noqa: F401 -- fixtures
 from tray.app import running
-from tray.config_watch import ConfigWatch
+from tray.config_watch import AT_ONCE, ConfigWatch
 from tray.startup import LAST_GOOD, settings_at_start
 
 BAD = "error_handling:\n  dashboard:\n    prot: 9000\n"
@@ -72,6 +75,13 @@ class World:
 @pytest.fixture
 def world(tmp_path: Path, core: Core) -> Iterator[World]:  # noqa: F811
     return World(tmp_path, core)
+
+
+def test_the_documentation_names_the_sections_that_hold_at_once() -> None:
+    page = (REPOSITORY / "docs" / "configuration.md").read_text("utf-8")
+    [said] = re.findall(r"\*\*Read as soon as it is saved\.\*\*(.*?) are in force", page)
+    assert sorted(re.findall(r"`(\w+)`", said)) == sorted(AT_ONCE)
+    assert set(Settings.__struct_fields__) > AT_ONCE
 
 
 def test_a_file_is_believed_when_two_looks_see_the_same(world: World) -> None:

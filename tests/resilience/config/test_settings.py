@@ -19,6 +19,7 @@ from resilience.degradation.gate import SERVICE_FEATURES
 from resilience.degradation.levels import FEATURES, DegradationLevel
 from resilience.degradation.policy import LevelName
 from resilience.events import SeverityName
+from resilience.healing.policy import ActionName, HealingActionType
 from resilience.policies import CircuitBreakerConfig, RetryStrategy
 
 DOCUMENTATION = Path(__file__).parents[3] / "docs" / "configuration.md"
@@ -136,7 +137,8 @@ def test_the_defaults_do_not_contradict_each_other() -> None:
     assert list(contradictions(Settings())) == []
 
 
-def test_levels_and_severities_have_the_names_that_the_program_knows() -> None:
+def test_levels_severities_and_actions_have_the_names_that_the_program_knows() -> None:
+    assert get_args(ActionName) == tuple(HealingActionType)
     assert get_args(LevelName) == tuple(DegradationLevel.__members__)
     assert get_args(SeverityName) == tuple(ErrorSeverity.__members__)
 
