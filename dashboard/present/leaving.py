@@ -12,7 +12,7 @@ from resilience.degradation.loops import view as view_of_loops
 def leaving_preview(state: State, chosen: DegradationLevel | None) -> dict[str, Any]:
     """What leaving Safe Mode for ``chosen`` (None: as the rules say) will do, in sentences."""
     after = chosen or choose(state.standing, None, actor="preview", now=state.standing.since).wanted.level
-    alive = [agent.name for agent in state.agents.values() if agent.alive]
+    alive = sorted({agent.name for agent in state.agents.values() if agent.alive})
     by = " by the rules" if chosen is None else ", pinned"
     will = [f"The level becomes {after.title}{by}: {_allowed_words(after)}."]
     if chosen is None:

@@ -223,6 +223,11 @@ class Settings(Section, frozen=True, kw_only=True):
         return service.process if service is not None and service.process is not None else component
 
     @property
+    def probed(self) -> Mapping[str, Probe]:
+        """The probe of everything that has one, by name: of services, and of what ``detection.probes`` names."""
+        return {**{name: one.probe for name, one in self.services.items() if one.probe is not None}, **self.detection.probes}
+
+    @property
     def llm_services(self) -> frozenset[str]:
         """Every language model: those of ``classification`` and those of the table of services."""
         return frozenset(self.classification.llm_services) | {name for name, one in self.services.items() if one.llm}

@@ -39,14 +39,15 @@ from resilience.core.presence import beaten, fallen_silent
 from resilience.core.records import Records
 from resilience.core.services import (
     MAX_SERVICES,
-    AgentKey,
     CircuitCommand,
     circumstances,
     commanded,
     counted,
     heard,
-    left_open,
+    left_alone,
+    only_probed,
     probed,
+    silent,
 )
 from resilience.core.state import State, with_settings
 from resilience.degradation import loops
@@ -76,6 +77,7 @@ class Decisions:
 
     def __init__(self, classifier: ErrorClassifier, redactor: Redactor, clock: Clock) -> None:
         self._classifier, self._redactor, self._clock = classifier, redactor, clock
+        self._begun_s = clock.monotonic()
         self.records = Records(redactor, clock)
 
     def decide(self, state: State, an_input: Input) -> tuple[State, list[Record]]:
@@ -146,11 +148,12 @@ class Decisions:
         return state, [said, *changes]
 
     def _probed(self, state: State, told: ProbeTold) -> tuple[State, list[Record]]:
-        service, found = told.service, told.found
-        if found is not None:
-            found = replace(found, what=self._redactor.text(found.what))
+        service = told.service
+        if service not in state.settings.probed:  # taken out of the configuration while it looked
+            return state, []
+        found = replace(told.found, what=self._redactor.text(told.found.what))
         services, changed = probed(
-            state.services, service, found, _alive(state), self._clock.now(), has_circuit=service in state.settings.services
+            state.services, service, found, self._clock.now(), has_circuit=service in state.settings.services
         )
         return replace(state, services=services), [self.records.of_circuit(changed)] if changed is not None else []
 
@@ -168,19 +171,24 @@ class Decisions:
 
     def _looked(self, state: State) -> tuple[State, list[Record]]:
         """What time alone brings about: agents are lost, isolations end, circuits that nobody probes any more close."""
-        now, said = self._clock.now(), list[Record]()
-        agents, lost = fallen_silent(state.agents, self._clock.monotonic(), now, state.settings.agents.lost_after_s)
+        now, now_s, said = self._clock.now(), self._clock.monotonic(), list[Record]()
+        lost_after_s = state.settings.agents.lost_after_s
+        agents, lost = fallen_silent(state.agents, now_s, now, lost_after_s)
         state = replace(state, agents=agents) if lost else state
         for name in [name for name, one in state.isolations.items() if one.until is not None and one.until <= now]:
             state, changes = self._released(state, name, "release", "WinClaw, for its time is over")
             said += changes
-        services, closed = left_open(state.services, _alive(state), now)
-        state = replace(state, services=services)
-        said += [self.records.of_circuit(circuit) for circuit in closed]
         for agent in lost:
-            state = replace(state, loops=loops.without(state.loops, agent.name))
+            services = silent(state.services, (agent.name, agent.pid))
+            state = replace(state, services=services, loops=loops.without(state.loops, agent.name, agent.pid))
             said.append(self.records.event(EventType.AGENT_LOST, agent.name, pid=agent.pid, last_beat=as_text(agent.beat_at)))
-        return state, said
+        services, changed = only_probed(state.services, state.settings.probed, now)
+        if now_s - self._begun_s > lost_after_s:  # those that are there have had the time to say so
+            services, closed = left_alone(services, now)
+            changed += closed
+        if services is not state.services:
+            state = replace(state, services=services)
+        return state, [*said, *map(self.records.of_circuit, changed)]
 
     def _heal(self, state: State, heal: Heal) -> tuple[State, list[Record]]:
         clean = self._redactor.text
@@ -284,14 +292,11 @@ class Decisions:
             )
             for one in beat.audit
         ]
-        counts = [(name, count) for name, count in counted(state.services, services) if name in state.counted]
+        is_new = news is EventType.AGENT_CONNECTED  # what it counted before may be long ago
+        counts = [] if is_new else [one for one in counted(state.services, services) if one[0] in state.counted]
         tally = state.tally.with_counts(counts, now_s) if counts else state.tally
         doing = tuple(replace(one, because=self._redactor.text(one.because)) for one in beat.loops)
         running = loops.heard(state.loops, replace(beat, loops=doing), now)
         answered = tuple(replace(one, what=self._redactor.text(one.what)) for one in beat.orders)
         given = orders.heard(state.orders, replace(beat, orders=answered)) if answered else state.orders
         return replace(state, agents=agents, services=services, tally=tally, loops=running, orders=given), said
-
-
-def _alive(state: State) -> set[AgentKey]:
-    return {(agent.name, agent.pid) for agent in state.agents.values() if agent.alive}

@@ -90,10 +90,10 @@ class ProcessTold(Struct, frozen=True):
 
 
 class ProbeTold(Struct, frozen=True):
-    """What WinClaw's own probe of a service finds now; None: it has none any more."""
+    """What WinClaw's own probe of a service finds now."""
 
     service: str
-    found: Probed | None
+    found: Probed
 
 
 class HealTold(Struct, frozen=True):

@@ -1,4 +1,7 @@
-"""Which agents are there, told from their heartbeats. Pure: time comes in as an argument."""
+"""Which agents are there, told from their heartbeats. Pure: time comes in as an argument.
+
+An agent is a name and a process: several processes may go by one name, and one that was killed comes back as another.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,13 @@ from types import MappingProxyType
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from resilience.events import EventType, Heartbeat
 
-Agents = Mapping[str, "Presence"]
+AgentKey = tuple[str, int | None]
+"""An agent's name and the number of its process."""
+Agents = Mapping[AgentKey, "Presence"]
 NOBODY: Agents = MappingProxyType({})
 MAX_AGENTS = 1000
 
@@ -42,9 +48,10 @@ class Presence(Struct, frozen=True, kw_only=True):
 def beaten(agents: Agents, beat: Heartbeat, now: datetime, now_s: float) -> tuple[Agents, EventType | None]:
     """The agents after ``beat``, and what is to be announced of it: arrival, departure, or nothing.
 
-    Past 1,000 names the longest silent one makes room, so that invented names cannot fill the memory.
+    Past 1,000 the longest silent one makes room, so that invented names cannot fill the memory.
     """
-    known = agents.get(beat.agent)
+    key = (beat.agent, beat.pid)
+    known = agents.get(key)
     was_here = known is not None and known.alive
     if beat.leaving and not was_here:
         return agents, None
@@ -54,9 +61,9 @@ def beaten(agents: Agents, beat: Heartbeat, now: datetime, now_s: float) -> tupl
         since=now if came or beat.leaving or known is None else known.since, beat_at=now, beat_s=now_s,
         healers=beat.healers,
     )  # fmt: skip
-    after = {**agents, beat.agent: seen}
+    after = _without_forerunners({**agents, key: seen})
     if len(after) > MAX_AGENTS:
-        del after[min(after.values(), key=lambda agent: agent.beat_s).name]
+        del after[min(after, key=lambda one: after[one].beat_s)]
     announced = EventType.AGENT_CONNECTED if came else EventType.AGENT_LEFT if beat.leaving else None
     return MappingProxyType(after), announced
 
@@ -66,11 +73,11 @@ def fallen_silent(agents: Agents, now_s: float, now: datetime, lost_after_s: flo
     lost = [agent for agent in agents.values() if agent.alive and now_s - agent.beat_s > lost_after_s]
     if not lost:
         return agents, []
-    gone = {
-        agent.name: Presence(
-            name=agent.name, alive=False, pid=agent.pid, version=agent.version,
-            since=now, beat_at=agent.beat_at, beat_s=agent.beat_s,
-        )
-        for agent in lost
-    }  # fmt: skip
-    return MappingProxyType({**agents, **gone}), lost
+    gone = {(agent.name, agent.pid): replace(agent, alive=False, since=now, healers=()) for agent in lost}
+    return MappingProxyType(_without_forerunners({**agents, **gone})), lost
+
+
+def _without_forerunners(agents: Agents) -> dict[AgentKey, Presence]:
+    """Those that are gone are remembered as long as nobody of their name is there."""
+    names = {agent.name for agent in agents.values() if agent.alive}
+    return {key: agent for key, agent in agents.items() if agent.alive or agent.name not in names}

@@ -7,7 +7,7 @@ order in which they arrive; the latest wins, but for an isolation, which only a 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Container, Mapping
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple
 from msgspec import Struct
 from msgspec.structs import replace
 
+from resilience.core.presence import AgentKey
 from resilience.degradation.health import Circumstances, Count, ServiceHealth, Tally
 from resilience.events import CircuitReport, Heartbeat
 
@@ -22,12 +23,10 @@ MAX_SERVICES = 500
 
 CircuitName = Literal["CLOSED", "OPEN", "HALF_OPEN", "ISOLATED"]
 CircuitCommand = Literal["reset", "isolate", "release"]
-AgentKey = tuple[str, int | None]
-"""An agent's name and the number of its process."""
 
 
 class Seen(Struct, frozen=True):
-    """What one agent said last of its circuit: how many changes, and its numbers."""
+    """What one agent said last of its circuit: how many changes, and its numbers; without numbers it has fallen silent."""
 
     change: int
     numbers: Mapping[str, float]
@@ -92,7 +91,8 @@ class Services(NamedTuple):
         """The services as the API gives them, with what the agents count: those that are unwell first."""
         counted: dict[str, list[Mapping[str, float]]] = {}
         for (_, _, service), one in self.seen.items():
-            counted.setdefault(service, []).append(one.numbers)
+            if one.numbers:
+                counted.setdefault(service, []).append(one.numbers)
         views = []
         for circuit in self.circuits.values():
             numbers = counted.get(circuit.name, [])
@@ -101,6 +101,10 @@ class Services(NamedTuple):
             probe = self.probes.get(circuit.name)
             views.append({**circuit.view(now), **sums, "p95_ms": worst, "probe": probe.view() if probe is not None else None})
         return sorted(views, key=lambda view: (view["healthy"], view["name"]))
+
+    def users(self, name: str) -> set[AgentKey]:
+        """The agents, not silent, that have a circuit for the service ``name``."""
+        return {(agent, pid) for (agent, pid, service), one in self.seen.items() if service == name and one.numbers}
 
 
 def heard(services: Services, beat: Heartbeat, now: datetime) -> tuple[Services, list[ServiceCircuit]]:
@@ -122,15 +126,22 @@ def heard(services: Services, beat: Heartbeat, now: datetime) -> tuple[Services,
                 continue
             circuit = circuits[report.service] = _new(report.service, now)
         if report.change > (before.change if before is not None else 0):
-            after = _followed(circuit, report, beat, now)
+            after = _followed(circuit, report, beat, now, is_first=before is None)
             if after is not circuit:
                 circuits[report.service] = after
-                changed.append(after)
+                if after.version != circuit.version:
+                    changed.append(after)
     while len(seen) > 10 * MAX_SERVICES:
         del seen[next(iter(seen))]
-    if changed or len(circuits) != len(services.circuits):  # else the very same, so that nobody stores it again
+    if circuits != services.circuits:  # else the very same, so that nobody stores it again
         services = services._replace(circuits=MappingProxyType(circuits))
     return services._replace(seen=MappingProxyType(seen)), changed
+
+
+def silent(services: Services, agent: AgentKey) -> Services:
+    """The services after ``agent`` was lost: it uses none any more; which changes it has told of is not forgotten."""
+    kept = {key: Seen(one.change, {}) if key[:2] == agent else one for key, one in services.seen.items()}
+    return services._replace(seen=MappingProxyType(kept))
 
 
 def commanded(
@@ -150,7 +161,7 @@ def commanded(
         case "isolate":
             after = _changed(circuit, "ISOLATED", f"isolated by {actor}{': ' if reason else ''}{reason}", now)
         case "release":
-            after = _changed(circuit, "HALF_OPEN", f"released by {actor}", now) if circuit.state == "ISOLATED" else circuit
+            after = circuit if circuit.state != "ISOLATED" else _tried(services, circuit, f"released by {actor}", now)
         case "reset":
             after = _changed(circuit, "CLOSED", f"closed by {actor}", now)
     if after is circuit or (after.state, circuit.state) == ("CLOSED", "CLOSED"):
@@ -159,24 +170,16 @@ def commanded(
 
 
 def probed(
-    services: Services,
-    name: str,
-    found: Probed | None,
-    agents: Collection[AgentKey],
-    now: datetime,
-    *,
-    has_circuit: bool = True,
+    services: Services, name: str, found: Probed, now: datetime, *, has_circuit: bool = True
 ) -> tuple[Services, ServiceCircuit | None]:
     """The services after what the probe of ``name`` found, and its circuit if that changed with it.
 
     A probe that fails opens a circuit. One that is well again lets agents try, who close it; where no agent is there that
-    would, it is closed. None: there is no such probe any more.
+    would, it is closed.
 
     Args:
-        agents: those that are alive. has_circuit: whether it is a service, which has one.
+        has_circuit: whether it is a service, which has one.
     """
-    if found is None:
-        return services._replace(probes=MappingProxyType({key: one for key, one in services.probes.items() if key != name})), None
     before = services.probes.get(name)
     since = before.since if before is not None and before.well is found.well else found.since
     services = services._replace(probes=MappingProxyType({**services.probes, name: replace(found, since=since)}))
@@ -188,35 +191,58 @@ def probed(
     after = circuit
     if not found.well and circuit.state in ("CLOSED", "HALF_OPEN"):
         after = _changed(circuit, "OPEN", f"its probe: {found.what}", now)
-    elif found.well and circuit.state == "OPEN" and _is_used(services, name, agents):
-        after = _changed(circuit, "HALF_OPEN", f"its probe: {found.what}", now)
-    elif found.well and circuit.state in ("OPEN", "HALF_OPEN") and not _is_used(services, name, agents):
-        after = _changed(circuit, "CLOSED", f"its probe: {found.what}", now)
+    elif found.well and circuit.state in ("OPEN", "HALF_OPEN"):
+        after = _tried(services, circuit, f"its probe: {found.what}", now)
     if after is circuit:
         return services, None
     return services._replace(circuits=MappingProxyType({**services.circuits, name: after})), after
 
 
-def left_open(services: Services, agents: Collection[AgentKey], now: datetime) -> tuple[Services, list[ServiceCircuit]]:
-    """The services after closing each circuit that nobody is left to probe, though WinClaw's own probe is well."""
+def only_probed(services: Services, names: Container[str], now: datetime) -> tuple[Services, list[ServiceCircuit]]:
+    """The services where nothing but ``names`` has a probe any more, and the circuits that a probe now gone had opened."""
+    probes = {name: one for name, one in services.probes.items() if name in names}
+    if len(probes) != len(services.probes):
+        services = services._replace(probes=MappingProxyType(probes))
     changed = [
-        _changed(circuit, "CLOSED", f"its probe: {probe.what}; no agent that uses it is left", now)
-        for name, probe in services.probes.items()
-        if probe.well and (circuit := services.circuits.get(name)) is not None and circuit.state in ("OPEN", "HALF_OPEN")
-        and not (circuit.until is not None and circuit.until > now) and not _is_used(services, name, agents)
-    ]  # fmt: skip
+        _tried(services, circuit, "its probe is no longer configured", now)
+        for name, circuit in services.circuits.items()
+        if circuit.state == "OPEN" and not circuit.agent and name not in names
+    ]
+    return _with(services, changed), changed
+
+
+def left_alone(services: Services, now: datetime) -> tuple[Services, list[ServiceCircuit]]:
+    """The services after closing each circuit that waits for a trial by agents, while none that uses it is left.
+
+    An open one is closed only where WinClaw's own probe says that the service is well.
+    """
+    changed = []
+    for name, circuit in services.circuits.items():
+        probe = services.probes.get(name)
+        waits = circuit.state == "HALF_OPEN" and (probe is None or probe.well)
+        waits = waits or (circuit.state == "OPEN" and probe is not None and probe.well)
+        if waits and not (circuit.until is not None and circuit.until > now) and not services.users(name):
+            said = f"its probe: {probe.what}; " if probe is not None else ""
+            changed.append(_changed(circuit, "CLOSED", f"{said}no agent that uses it is left", now))
+    return _with(services, changed), changed
+
+
+def _with(services: Services, changed: list[ServiceCircuit]) -> Services:
     if not changed:
-        return services, []
+        return services
     circuits = {**services.circuits, **{circuit.name: circuit for circuit in changed}}
-    return services._replace(circuits=MappingProxyType(circuits)), changed
+    return services._replace(circuits=MappingProxyType(circuits))
 
 
-def _is_used(services: Services, name: str, agents: Collection[AgentKey]) -> bool:
-    return any(service == name and (agent, pid) in agents for agent, pid, service in services.seen)
+def _tried(services: Services, circuit: ServiceCircuit, because: str, now: datetime) -> ServiceCircuit:
+    """The circuit while agents try whether the service answers; closed where none is there that would."""
+    if services.users(circuit.name):
+        return circuit if circuit.state == "HALF_OPEN" else _changed(circuit, "HALF_OPEN", because, now)
+    return _changed(circuit, "CLOSED", because, now)
 
 
 def counted(before: Services, after: Services) -> list[tuple[str, Count]]:
-    """What agents have counted between two of their heartbeats: calls and failures by service."""
+    """What an agent that was there before has counted between two of its heartbeats: calls and failures by service."""
     found = []
     for key, seen in after.seen.items():
         known = before.seen.get(key)
@@ -251,16 +277,17 @@ def _new(name: str, now: datetime) -> ServiceCircuit:
     return ServiceCircuit(name=name, state="CLOSED", since=now, because="it has not opened yet")
 
 
-def _followed(circuit: ServiceCircuit, report: CircuitReport, beat: Heartbeat, now: datetime) -> ServiceCircuit:
+def _followed(circuit: ServiceCircuit, report: CircuitReport, beat: Heartbeat, now: datetime, is_first: bool) -> ServiceCircuit:
     if circuit.state == "ISOLATED" or report.state == "ISOLATED" or report.state == "DISABLED":
         return circuit  # only a person ends an isolation, and what a program isolates, it isolates for itself
     if report.state == circuit.state == "CLOSED":
         return circuit
     until = now + timedelta(seconds=report.retry_after_s) if report.retry_after_s is not None else None
+    until = until if report.state == "OPEN" else None
+    if is_first and (circuit.state, circuit.agent, circuit.pid) == (report.state, beat.agent, beat.pid):
+        return replace(circuit, until=until, counts=report.counts)  # what it had told a WinClaw that has ended since
     after = _changed(circuit, report.state, report.because, now)
-    return replace(
-        after, agent=beat.agent, pid=beat.pid, until=until if report.state == "OPEN" else None, counts=report.counts
-    )
+    return replace(after, agent=beat.agent, pid=beat.pid, until=until, counts=report.counts)
 
 
 def _changed(circuit: ServiceCircuit, state: CircuitName, because: str, now: datetime) -> ServiceCircuit:

@@ -44,9 +44,9 @@ def heard(before: Heard, beat: Heartbeat, now: datetime) -> Heard:
     return MappingProxyType(after)
 
 
-def without(before: Heard, agent: str) -> Heard:
-    """What is known after ``agent`` was lost."""
-    return MappingProxyType({key: said for key, said in before.items() if key[0] != agent})
+def without(before: Heard, agent: str, pid: int | None) -> Heard:
+    """What is known after this process of ``agent`` was lost."""
+    return MappingProxyType({key: said for key, said in before.items() if key != (agent, pid)})
 
 
 def view(known: Mapping[str, Loop], said: Heard, level: DegradationLevel) -> list[dict[str, Any]]:

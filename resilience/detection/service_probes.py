@@ -54,14 +54,12 @@ class ServiceProbes:
             self._configure(state.settings)
 
     def _configure(self, settings: Settings) -> None:
-        wanted = {name: one.probe for name, one in settings.services.items() if one.probe is not None}
-        wanted |= settings.detection.probes
+        wanted = settings.probed
         every_s = settings.self_healing.health_check_interval
         with self._changing:
             self._settings = settings
             for name in self._watched.keys() - wanted.keys():
                 self._prober.forget(_watch_name(name))
-                self._core.tell(ProbeTold(name, None))
                 del self._watched[name]
             for name, probe in wanted.items():
                 if self._watched.get(name) != (probe, every_s):

@@ -109,14 +109,13 @@ class Actions:
             return ()
         state = self._core.state
         component = ANY if kind is HealingActionType.GARBAGE_COLLECT else target
-        users = {agent for agent, _, service in state.services.seen if service == target}
-        return tuple(
-            name
-            for name, agent in state.agents.items()
-            if agent.alive
-            and can(agent.healers, kind.value, component)
-            and (kind is not HealingActionType.SCALE_RESOURCES or name in users)
-        )
+        users = state.services.users(target)
+        able = {
+            agent.name
+            for key, agent in state.agents.items()
+            if can(agent.healers, kind.value, component) and (kind is not HealingActionType.SCALE_RESOURCES or key in users)
+        }
+        return tuple(sorted(able))
 
     def _with_agents(self, action: HealingAction, done: list[str]) -> HealingResult:
         agents = self._agents(action.action_type, action.target)

@@ -80,9 +80,8 @@ class Troubles:
 def diagnosed(state: State, pattern: str, component: str) -> Diagnosis:
     """The diagnosis of trouble of ``component``, from all that is known."""
     users: dict[str, set[str]] = {}
-    alive = {(agent.name, agent.pid) for agent in state.agents.values() if agent.alive}
-    for agent, pid, service in state.services.seen:
-        if (agent, pid) in alive:
+    for (agent, _, service), said in state.services.seen.items():
+        if said.numbers:
             users.setdefault(service, set()).add(agent)
     loops: dict[str, set[str]] = {}
     for (agent, _), heard in state.loops.items():

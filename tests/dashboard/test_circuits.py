@@ -12,9 +12,11 @@ import pytest
 import resilience
 from resilience.agent.client import Agent
 from resilience.circuit.breaker import CircuitBreaker, CircuitBreakerOpenError, CircuitState
-from resilience.core.inputs import ProbeTold
+from resilience.config.settings import Service, Settings
+from resilience.core.inputs import Configuration, ProbeTold
 from resilience.core.services import Probed
 from resilience.degradation.levels import DegradationLevel
+from resilience.detection.policy import Probe
 from resilience.events import CircuitReport, Heartbeat
 from tests.dashboard.conftest import Caller
 from tests.failing import fail, open_circuit
@@ -73,6 +75,9 @@ def test_a_circuit_that_one_agent_opens_holds_for_the_others(call: Caller, conne
 def test_agents_try_at_once_what_winclaws_probe_finds_well(call: Caller, connect: Callable[[str], Agent]) -> None:
     """Before, they waited until the time of their open circuit was up. What another agent tries for itself tells them nothing."""
     core, one = call.winclaw.core, connect("one")
+    never_told = Service(probe=Probe(tcp="127.0.0.1:1", failures=100))
+    services = {**Settings().services, "gpt-5.2": never_told}
+    core.tell(Configuration(Settings(services=services), "", None)).result(10)
     breaker = one.resilience.circuits.get_or_create("gpt-5.2")
     breaker.isolate()  # so that WinClaw hears at once that this agent uses it
     breaker.reset()

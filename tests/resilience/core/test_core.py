@@ -304,7 +304,7 @@ def test_a_silent_agent_is_lost(core: Core, clock: FakeClock) -> None:
     version = core.state.version
     clock.advance(60)
     state = core.wait_for_change(version, 10)
-    assert not state.agents["a"].alive
+    assert not state.agents[("a", 7)].alive
     assert core.history.events(0)[-1].type == EventType.AGENT_LOST
 
 

@@ -244,7 +244,7 @@ def test_the_unwell_come_first_then_by_name() -> None:
 
 
 def test_a_service_that_nobody_has_counted_is_shown_with_noughts_and_its_probe() -> None:
-    services, _ = probed(Services(), "gpt-5.2", finds(False, "refused"), (), NOW)
+    services, _ = probed(Services(), "gpt-5.2", finds(False, "refused"), NOW)
     [view] = services.view(NOW)
     assert {name: view[name] for name in ("calls", "failures", "rejected", "p95_ms")} == {
         "calls": 0, "failures": 0, "rejected": 0, "p95_ms": None,
@@ -267,7 +267,7 @@ def test_what_was_seen_is_what_was_told_and_nothing_where_it_was_not() -> None:
     [
         ("isolate", "CLOSED", "ISOLATED", "isolated by tray: it floods us"),
         ("isolate", "OPEN", "ISOLATED", "isolated by tray: it floods us"),
-        ("release", "ISOLATED", "HALF_OPEN", "released by tray"),
+        ("release", "ISOLATED", "CLOSED", "released by tray"),
         ("release", "OPEN", None, ""),
         ("release", "CLOSED", None, ""),
         ("reset", "OPEN", "CLOSED", "closed by tray"),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from resilience.classification.classifier import ErrorClassifier
 from resilience.clock import SystemClock
@@ -16,6 +17,7 @@ from resilience.core.core import Core
 from resilience.core.inputs import ProbeTold, TooLateError
 from resilience.core.services import Probed
 from resilience.degradation.levels import DegradationLevel
+from resilience.detection.policy import Probe
 from resilience.events import Report
 from resilience.healing.engine import SelfHealingEngine
 from resilience.healing.heals import Heal, HealingAction, HealingResult, HealState
@@ -39,11 +41,12 @@ class Hospital:
         self.values: dict[tuple[str, str], float] = {}
 
     def open(self, *rules: HealingRule, services: dict[str, Service] | None = None, **chosen: Any) -> None:
+        services = {name: replace(one, probe=Probe(tcp="127.0.0.1:1")) for name, one in (services or {}).items()}
         policy = SelfHealing(rules=rules, healing_cooldown=0.0, **chosen)
         journal = Journal(self.folder / "journal.db", self.clock.now())
         self.core = Core(
             journal, History(journal.path), ErrorClassifier(clock=self.clock), Redactor(), self.clock,
-            settings=Settings(self_healing=policy, services={**Settings().services, **(services or {})}),
+            settings=Settings(self_healing=policy, services={**Settings().services, **services}),
         )  # fmt: skip
         self.core.start()
         self.engine = SelfHealingEngine(self.core, self, self.measure, self.clock, look_s=0.02)

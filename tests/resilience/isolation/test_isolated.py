@@ -130,7 +130,7 @@ def test_an_isolation_ends_with_its_time(core: Core, clock: FakeClock) -> None: 
     version = core.state.version
     while circuits(core) == {"gmail_api": "ISOLATED"}:  # the core looks at the clock once a second
         version = core.wait_for_change(version, 2).version
-    assert circuits(core) == {"gmail_api": "HALF_OPEN"}
+    assert circuits(core) == {"gmail_api": "CLOSED"}
     assert not core.state.isolations
 
 
@@ -143,9 +143,9 @@ def test_a_verified_heal_ends_an_isolation_that_waits_for_one(core: Core, clock:
             at=clock.now(), diagnosis=Diagnosis(pattern="r", component=target, root_cause=target),
         )  # fmt: skip
         core.tell(HealTold(heal)).result(10)
-        assert circuits(core)["gmail_api"] == ("ISOLATED" if target == "gmail_api" else "HALF_OPEN")
+        assert circuits(core)["gmail_api"] == ("ISOLATED" if target == "gmail_api" else "CLOSED")
         core.tell(HealTold(replace(heal, state=HealState.HEALED))).result(10)
-    assert circuits(core) == {"gmail_api": "HALF_OPEN", "twilio_api": "ISOLATED"}
+    assert circuits(core) == {"gmail_api": "CLOSED", "twilio_api": "ISOLATED"}
 
 
 def test_a_service_that_has_escaped_is_cut_off_by_itself_and_a_person_told(core: Core) -> None:  # noqa: F811
