@@ -187,8 +187,13 @@ class DegradationManager:
         return found
 
     def _aged(self, health: ServiceHealth) -> ServiceHealth:
-        age = self.clock.now() - health.last_check.astimezone()  # a naive time is the local one
-        if not health.is_healthy or age <= timedelta(seconds=2 * self._stale_after_s):
+        if not health.is_healthy:
+            return health
+        try:
+            age = self.clock.now() - health.last_check.astimezone()  # a naive time is the local one
+        except (OverflowError, ValueError, OSError):  # a time such as datetime.min, before all time zones
+            age = timedelta.max
+        if age <= timedelta(seconds=2 * self._stale_after_s):
             return health
         return replace(health, is_healthy=False, because=f"nothing heard of it for {age.total_seconds():.0f} s")
 

@@ -27,13 +27,6 @@ _LEFT_ALONE: Final = frozenset(
 )
 CONFIG: Final = "config"
 """The target of a roll-back that means WinClaw's own configuration."""
-_ORDERED: Final = frozenset(
-    {
-        HealingActionType.CLEAR_CACHE, HealingActionType.RESET_CONNECTIONS, HealingActionType.GARBAGE_COLLECT,
-        HealingActionType.SCALE_RESOURCES, HealingActionType.ROLLBACK_VERSION, HealingActionType.RELOAD_CONFIG,
-        HealingActionType.RESTART_SERVICE,
-    }
-)  # fmt: skip
 
 
 class OwnConfig(Struct, frozen=True):
@@ -58,7 +51,7 @@ class Actions:
     def is_possible(self, kind: HealingActionType, target: str) -> bool:
         """Whether there is anything that the action could do for ``target``."""
         match kind:
-            case HealingActionType.ESCALATE_TO_HUMAN | HealingActionType.GARBAGE_COLLECT | HealingActionType.RELOAD_CONFIG:
+            case HealingActionType.GARBAGE_COLLECT | HealingActionType.RELOAD_CONFIG:
                 return True
             case HealingActionType.RESTART_SERVICE:
                 return self._process(target) is not None or bool(self._agents(kind, target))
@@ -105,8 +98,6 @@ class Actions:
         return self._core.state.settings.self_healing.cache_folders.get(target, ())
 
     def _agents(self, kind: HealingActionType, target: str) -> tuple[str, ...]:
-        if kind not in _ORDERED:
-            return ()
         state = self._core.state
         component = ANY if kind is HealingActionType.GARBAGE_COLLECT else target
         users = state.services.users(target)
@@ -148,7 +139,7 @@ def _emptied(folder: str, home: Path) -> str:
     """Deletes what is in ``folder``, which stays; a link is deleted, not what it leads to.
 
     Raises:
-        OSError: it cannot be deleted. ValueError: it is no folder for caches.
+        OSError: nothing in it can be deleted. ValueError: it is no folder for caches.
     """
     path = Path(folder).expanduser()
     if not path.is_absolute() or path.is_symlink() or not path.is_dir():
@@ -156,13 +147,21 @@ def _emptied(folder: str, home: Path) -> str:
     kept = {one for whole in (home.resolve(), Path.home().resolve()) for one in (whole, *whole.parents)}
     if path.resolve() in kept or home.resolve() in path.resolve().parents:
         raise ValueError(f"{folder} is not only a cache; WinClaw does not empty it")
-    entries, freed = 0, 0
+    entries, freed, stays = 0, 0, list[str]()
     for entry in list(path.iterdir()):
-        is_folder = entry.is_dir() and not entry.is_symlink()
-        freed += sum(one.lstat().st_size for one in entry.rglob("*")) if is_folder else entry.lstat().st_size
-        if is_folder:
-            shutil.rmtree(entry)
-        else:
-            entry.unlink()
+        try:
+            is_folder = entry.is_dir() and not entry.is_symlink()
+            size = sum(one.lstat().st_size for one in entry.rglob("*")) if is_folder else entry.lstat().st_size
+            if is_folder:
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
+        except OSError as error:  # on Windows, a file that somebody has open
+            stays.append(f"{entry.name} ({error.strerror or error})")
+            continue
         entries += 1
-    return f"{folder}: {entries} entries deleted, {freed / _MB:.1f} MB freed"
+        freed += size
+    if stays and not entries:
+        raise OSError(f"{folder}: nothing could be deleted: {', '.join(stays[:3])}")
+    left = f"; {len(stays)} stay, e.g. {stays[0]}" if stays else ""
+    return f"{folder}: {entries} entries deleted, {freed / _MB:.1f} MB freed{left}"

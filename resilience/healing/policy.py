@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta, field
 
-from resilience.config.sections import Section, means
+from resilience.config.sections import Section, means, named_twice
 from resilience.errors import KINDS, is_below
 from resilience.events import Name, Text
 
@@ -141,10 +141,7 @@ class SelfHealing(Section, frozen=True, kw_only=True):
     )  # fmt: skip
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
-        names = [rule.name for rule in self.rules]
-        for at, name in enumerate(names):
-            if name in names[:at]:
-                yield f"rules[{at}].name", f"there is another rule {name!r}; give each a name of its own"
+        yield from named_twice([rule.name for rule in self.rules])
         for component, folders in self.cache_folders.items():
             for folder in folders:
                 if not (PurePosixPath(folder).is_absolute() or PureWindowsPath(folder).is_absolute()):

@@ -19,7 +19,8 @@ class EndedHeals:
     """
 
     def __init__(self, is_told: Callable[[], bool], clock: Clock) -> None:
-        self._is_told, self._clock = is_told, clock
+        self.clock = clock
+        self._is_told = is_told
         self._ended: Sequence[Mapping[str, Any]] = ()
         self._waiting: set[HealWait] = set()
         self._changing = threading.Lock()
@@ -30,11 +31,14 @@ class EndedHeals:
             self._ended = ended
             settled = [one for one in self._waiting if one.hear(ended)]
         for one in settled:
-            one.wake()
+            try:
+                one.wake()
+            except RuntimeError:  # its event loop has been closed under it
+                self.leave(one)
 
     def begin(self, service: str) -> HealWait:
         """A wait for heals of ``service`` that end from now on; begun before its error is reported, so that none is missed."""
-        return HealWait(service, max((int(one["id"]) for one in self._ended), default=0), self)
+        return HealWait(service, frozenset(one["id"] for one in self._ended), self)
 
     def enter(self, one: HealWait) -> bool:
         """Has ``one`` hear from now on; False where it need not wait."""
@@ -49,22 +53,18 @@ class EndedHeals:
         with self._changing:
             self._waiting.discard(one)
 
-    def call_later(self, seconds: float, callback: Callable[[], None]) -> Any:
-        """As the clock's."""
-        return self._clock.call_later(seconds, callback)
-
 
 class HealWait:
     """One call's wait. ``wait`` and ``wait_async`` say whether its service was healed."""
 
-    def __init__(self, service: str, known: int, heals: EndedHeals) -> None:
+    def __init__(self, service: str, known: frozenset[Any], heals: EndedHeals) -> None:
         self._service, self._known, self._heals = service, known, heals
         self._healed = False
         self.wake: Callable[[], object] = lambda: None
 
     def hear(self, ended: Sequence[Mapping[str, Any]]) -> bool:
         """Whether these heals settle it: the service was healed, or left to a person. After a failed one another may come."""
-        new = [one for one in ended if one["id"] > self._known]
+        new = [one for one in ended if one["id"] not in self._known]
         outcomes = {one["outcome"] for one in new if self._service in (one["component"], one["root_cause"], one["target"])}
         self._healed = "healed" in outcomes
         return self._healed or not outcomes.isdisjoint(_HOPELESS)
@@ -86,7 +86,7 @@ class HealWait:
         settled = asyncio.Event()
         self.wake = lambda: loop.call_soon_threadsafe(settled.set)
         if self._heals.enter(self):
-            timer = self._heals.call_later(seconds, settled.set)
+            timer = self._heals.clock.call_later(seconds, settled.set)
             try:
                 await settled.wait()
             finally:

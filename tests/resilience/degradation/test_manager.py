@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -98,7 +99,13 @@ def test_health_that_nobody_renews_becomes_unknown_and_then_unhealthy(manager: D
     assert manager.current_level is FULL
     clock.advance(1)
     assert manager.current_level is LLM
-    assert "nothing heard of it" in manager.get_status()["cause"] or "gpt-5.2" in manager.get_status()["cause"]
+    assert manager.get_status()["cause"] == "gpt-5.2 not answering; rule llm_service_failure."
+
+
+def test_health_from_before_all_time_zones_is_old(manager: DegradationManager, clock: FakeClock) -> None:
+    one = health(clock, "gpt-5.2", healthy=True)
+    manager.update_service_health(replace(one, last_check=datetime.min))  # noqa: DTZ901
+    assert manager.current_level is LLM
 
 
 def test_a_local_time_without_a_zone_will_do(clock: FakeClock) -> None:

@@ -92,6 +92,32 @@ def test_the_folders_of_a_cache_are_emptied_and_nothing_else(house: House, actio
             do(actions, "clear_cache", refused)
 
 
+def test_what_cannot_be_deleted_stays_and_the_rest_goes(
+    house: House, actions: Actions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with a file of a cache that somebody has open on Windows."""
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    for name in ("a", "in use", "z"):
+        (cache / name).write_bytes(b"x" * 1_048_576)
+    really = Path.unlink
+
+    def unlink(path: Path, missing_ok: bool = False) -> None:
+        if path.name == "in use":
+            raise PermissionError(13, "somebody has it open")
+        really(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", unlink)
+    policy = SelfHealing(cache_folders={"x": (str(cache),)})
+    house.core.tell(Configuration(replace(house.settings, self_healing=policy), "other", None)).result(10)
+    result = do(actions, "clear_cache")
+    assert result.success
+    assert result.message == f"{cache}: 2 entries deleted, 2.0 MB freed; 1 stay, e.g. in use (somebody has it open)"
+    assert [one.name for one in cache.iterdir()] == ["in use"]
+    with pytest.raises(OSError, match=r"nothing could be deleted: in use \(somebody has it open\)"):
+        do(actions, "clear_cache")
+
+
 def test_the_configuration_is_loaded_again_or_rolled_back(actions: Actions) -> None:
     assert do(actions, "reload_config").message == "the file is in force"
     with pytest.raises(LookupError):

@@ -25,6 +25,14 @@ def error(kind: str = "transient.network.timeout", component: str = "x", operati
     return Seen(kind, component, operation, "it failed")
 
 
+def test_calls_that_wait_learn_what_was_mended_and_how_it_ended() -> None:
+    heal = Heal(
+        id=7, rule="r", action=RESTART, target="server", state=HealState.HEALED, trigger="", at=NOW,
+        diagnosis=Diagnosis(pattern="r", component="store", root_cause="disk"),
+    )  # fmt: skip
+    assert heal.outcome() == {"id": 7, "component": "store", "root_cause": "disk", "target": "server", "outcome": "healed"}
+
+
 @pytest.mark.parametrize(
     ("chosen", "seen", "fits"),
     [

@@ -47,6 +47,38 @@ def test_only_a_heal_that_ends_after_the_call_has_failed_counts(after: list[dict
     assert wait.wait(0.001) is healed
 
 
+def test_a_heal_that_began_before_one_that_has_ended_counts_all_the_same() -> None:
+    """Heals of several services run at once, and end in any order."""
+    world = heals(ended(7, component="mail", root_cause="mail", target="mail"))
+    wait = world.begin("store")
+    world.take([ended(7, component="mail", root_cause="mail", target="mail"), ended(6)])
+    assert wait.wait(0.001)
+
+
+def test_a_waiter_whose_loop_was_closed_keeps_nobody_else_from_hearing() -> None:
+    world = heals()
+
+    async def gone() -> None:
+        task = asyncio.ensure_future(world.begin("store").wait_async(60))
+        await asyncio.sleep(0)
+        loop = asyncio.get_running_loop()
+        loop.call_soon(loop.stop)
+        await task
+
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(gone())
+    loop.run_forever()
+    loop.close()
+    woken = []
+    other = world.begin("store")
+    other.wake = lambda: woken.append(True)
+    assert world.enter(other)
+    world.take([ended(1)])
+    assert woken == [True]
+    assert world._waiting == {other}
+    del task
+
+
 @pytest.mark.parametrize("outcome", ["escalated", "rejected", "expired", "interrupted"])
 def test_where_only_a_person_could_help_nobody_waits_on(outcome: str) -> None:
     world = heals()
