@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import psutil
 from msgspec import Struct
@@ -36,6 +36,7 @@ from resilience.processes.spawning import Started as Running
 from resilience.processes.spawning import why_not
 from resilience.processes.supervision import (
     Ask,
+    Command,
     Do,
     Ended,
     Happening,
@@ -58,8 +59,6 @@ from resilience.redaction import Redactor
 _LOOK_AGAIN_S: Final = 1.0
 _GRACE_S: Final = 5.0
 _log = logging.getLogger("winclaw.processes")
-
-Command = Literal["start", "stop", "restart"]
 
 
 class _Message(Struct, frozen=True):
