@@ -14,7 +14,6 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Final
 
-import psutil
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -32,8 +31,7 @@ from resilience.processes.policy import Process, start_order
 from resilience.processes.ports import way_in
 from resilience.processes.records import ProcessRecord
 from resilience.processes.runs import Runs
-from resilience.processes.spawning import Started as Running
-from resilience.processes.spawning import why_not
+from resilience.processes.spawning import Running, why_not
 from resilience.processes.supervision import (
     Ask,
     Command,
@@ -258,7 +256,8 @@ class Supervisor:
         one = self._table[name]
         try:
             running = self._runs.start(name, one.policy)
-        except (OSError, ValueError, psutil.Error) as error:
+        except Exception as error:  # whatever it was, it must not keep the others from being looked after
+            _log.warning("the process %s could not be started", name, exc_info=True)
             not_started = NotStarted(why_not(one.policy, error))
             self._step(name, after(one, not_started, self._clock.monotonic()), not_started)
         else:
