@@ -28,7 +28,7 @@ from resilience.isolation.isolated import stopped
 from resilience.processes import records
 from resilience.processes.output import OUTPUT, tail_of
 from resilience.processes.policy import Process, start_order
-from resilience.processes.ports import way_in
+from resilience.processes.ports import Ways
 from resilience.processes.records import ProcessRecord
 from resilience.processes.runs import Runs
 from resilience.processes.spawning import Running, why_not
@@ -82,7 +82,7 @@ class Supervisor:
         self._blocked: dict[str, str] = {}
         self._first_run: dict[str, int] = {}
         self._adopted: set[str] = set()
-        self._telling = Telling(core, clock)
+        self._telling, self._ways = Telling(core, clock), Ways()
         self._configured: Mapping[str, Process] = {}
         self._seen: object = None
         self._quitting = False
@@ -225,7 +225,7 @@ class Supervisor:
                 return needed
         if one.policy.port is None or (one.due_s is not None and now_s < one.due_s):
             return ""
-        held, cleared = way_in(one.policy.port, f"{self._owner}:{name}:")
+        held, cleared = self._ways.clear(one.policy.port, f"{self._owner}:{name}:", now_s)
         if cleared is not None:
             self._telling.announce(EventType.PROCESS_CLEARED, name, port=one.policy.port, pid=cleared)
         if held:
