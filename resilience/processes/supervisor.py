@@ -203,6 +203,7 @@ class Supervisor:
         for name in start_order({name: one.policy.depends_on for name, one in self._table.items()}):
             one = self._table[name]
             forbidden = self._forbidden(name, one, safe_mode) or isolated.get(name, "")
+            self._blocked.pop(name, None)
             waits_for = self._waits_for(name, one, now_s) if one.state is ProcessState.WAITING and not forbidden else ""
             self._step(name, look(one, now_s, forbidden=forbidden, waits_for=waits_for))
         for name in [name for name in self._leaving if not self._table[name].is_alive]:
@@ -230,8 +231,6 @@ class Supervisor:
             self._telling.announce(EventType.PROCESS_CLEARED, name, port=one.policy.port, pid=cleared)
         if held:
             self._blocked[name] = held
-        else:
-            self._blocked.pop(name, None)
         return held
 
     def _step(self, name: str, outcome: Next, what: Happening | None = None) -> None:

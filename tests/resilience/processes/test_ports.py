@@ -36,6 +36,15 @@ def test_a_port_that_a_stranger_holds_is_said_and_waited_for(house: Houses) -> N
     assert winclaw.core.view()["needs_you"] == 0
 
 
+def test_who_does_not_want_to_start_any_more_needs_nobody_to_clear_its_port(house: Houses) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as stranger:
+        port = stranger.getsockname()[1]
+        winclaw = house(agent=process(listening(port), port=port)).start()
+        until(lambda: winclaw.core.view()["needs_you"] == 1)
+        winclaw.ask("agent", "stop")
+        assert until(lambda: (one := winclaw.status("agent")) and one.state.value == "stopped" and one).needs_you == ""
+
+
 def test_what_an_earlier_run_has_left_at_the_port_is_ended(house: Houses) -> None:
     """A daemon that has got away carries the token of the run that it comes from."""
     port = free_port()
