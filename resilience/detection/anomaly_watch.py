@@ -52,13 +52,12 @@ class AnomalyWatch:
             if verdict is None or not verdict.change:
                 continue
             began = verdict.change == "began"
+            kind = EventType.ANOMALY_BEGAN if began else EventType.ANOMALY_ENDED
             low, high = round(max(verdict.low, 0.0), 1), round(verdict.high, 1)
             body = {"metric": metric, "value": round(value, 1), "low": low, "high": high}
+            how = {} if began else {"adopted": verdict.change == "adopted"}
             try:
-                if began:
-                    self._core.announce(EventType.ANOMALY_BEGAN, component, **body)
-                else:
-                    self._core.announce(EventType.ANOMALY_ENDED, component, **body, adopted=verdict.change == "adopted")
+                self._core.announce(kind, component, **body, **how)
             except CoreBusyError as error:
                 _log.warning("an anomaly could not be announced: %s %s: %s", component, metric, error)
         self._known = seen  # what is not measured any more is forgotten

@@ -85,11 +85,18 @@ def _children() -> dict[int, list[int]]:
 
 
 def _tree(pid: int, below: Mapping[int, list[int]]) -> Iterator[psutil.Process]:
-    waiting, seen = [pid], set[int]()
+    """A process and its descendants, as far as they live; a child of one that has ended is found no more.
+
+    Windows goes on naming the parent of an orphan, whose number may be another's by now: who is older is no child.
+    """
+    waiting, seen = [(pid, 0.0)], set[int]()
     while waiting:
-        one = waiting.pop()
-        if one not in seen:
-            seen.add(one)
-            waiting += below.get(one, [])
-            with contextlib.suppress(psutil.Error):
-                yield psutil.Process(one)
+        number, born = waiting.pop()
+        if number in seen:
+            continue
+        seen.add(number)
+        with contextlib.suppress(psutil.Error):
+            one = psutil.Process(number)
+            if (began := one.create_time()) >= born:
+                waiting += [(child, began) for child in below.get(number, [])]
+                yield one

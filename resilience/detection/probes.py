@@ -1,4 +1,8 @@
-"""Looking: one question to a server, a port, a program, a file or a disk. It never raises, and never waits for long."""
+"""Looking: one question to a server, a port, a program, a file or a disk. It never raises.
+
+It waits for ``timeout_s``: for the answer of a server, for each address of a name, for a command, with up to two seconds
+to end it. How long the system takes to resolve a name, or to tell of a file or disk, is the system's.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ import ssl
 import subprocess
 import threading
 from pathlib import Path
-from typing import Final, assert_never
+from typing import IO, Final, assert_never
 from urllib.parse import urlsplit
 
 import psutil
@@ -24,6 +28,8 @@ from resilience.processes.records import token_for
 
 _MOST_BYTES: Final = 256 * 1024
 _MB: Final = 1024 * 1024
+_KILLED_S: Final = 1.0
+"""How long it may take until what was killed has ended."""
 
 
 class _UnwellError(Exception):
@@ -71,6 +77,9 @@ def _http(probe: Probe, clock: Clock) -> str:
     alarm.daemon = True
     alarm.start()
     try:
+        connection.connect()
+        if clock.monotonic() >= until_s:  # the alarm has rung while there was nothing to close
+            raise TimeoutError
         where = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         connection.request("GET", where, headers={"Connection": "close"})
         answer = connection.getresponse()
@@ -123,26 +132,27 @@ def _process(name: str) -> str:
 
 def _command(probe: Probe) -> str:
     token = token_for("probe", "command")
-    with subprocess.Popen(
+    child = subprocess.Popen(
         list(probe.command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         env={**os.environ, TOKEN: token}, creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
-    ) as child:  # fmt: skip
-        assert child.stdout is not None
-        said: list[bytes] = []
-        reader = threading.Thread(target=_read, args=(child.stdout, said), daemon=True)
-        reader.start()
-        try:
-            code = child.wait(probe.timeout_s)
-        except subprocess.TimeoutExpired:
-            raise TimeoutError from None
-        finally:
-            if child.poll() is None:
-                child.kill()
-            if reader.is_alive():
-                reader.join(0.05)
-            if reader.is_alive():  # something that it has started holds on to its output
-                end_carriers(token)
-                reader.join(1)
+    )  # fmt: skip
+    assert child.stdout is not None
+    said: list[bytes] = []
+    reader = threading.Thread(target=_read, args=(child.stdout, said), daemon=True)
+    reader.start()
+    try:
+        code = child.wait(probe.timeout_s)
+    except subprocess.TimeoutExpired:
+        raise TimeoutError from None
+    finally:
+        if child.poll() is None:
+            child.kill()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(_KILLED_S)
+        reader.join(0.05)
+        if reader.is_alive():  # something that it has started holds on to its output
+            end_carriers(token)
+            reader.join(_KILLED_S)  # what has another environment is not found: it is read from until it ends
     text = b"".join(said).decode("utf-8", "replace")
     if code != 0:
         last = text.strip().rpartition("\n")[2]
@@ -152,10 +162,10 @@ def _command(probe: Probe) -> str:
     return "exit status 0"
 
 
-def _read(stream: object, said: list[bytes]) -> None:
-    """Reads to the end, and keeps the beginning."""
+def _read(stream: IO[bytes], said: list[bytes]) -> None:
+    """Reads to the end, keeps the beginning, and closes: nobody else can, while this waits for more."""
     kept = 0
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError), stream:
         while chunk := stream.read1(65536):  # type: ignore[attr-defined]
             if kept < _MOST_BYTES:
                 said.append(chunk[: _MOST_BYTES - kept])

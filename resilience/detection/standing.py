@@ -25,24 +25,23 @@ class Outcome(Struct, frozen=True):
 class Standing(Struct, frozen=True):
     """Where something stands. ``well`` is None until it is known; times in seconds, monotonic.
 
-    ``failing_s``: when the present failures in a row began. ``seconds``: how long the last look took.
+    ``failing_s``: when the present failures in a row began.
     """
 
     well: bool | None = None
     failures: int = 0
     failing_s: float | None = None
-    seconds: float = 0.0
     what: str = ""
 
 
 def after(standing: Standing, outcome: Outcome, probe: Probe, now_s: float) -> Standing:
     """The standing after another look: well at the first success, unwell after so many failures in a row."""
     if outcome.ok:
-        return Standing(True, seconds=outcome.seconds, what=outcome.what)
+        return Standing(True, what=outcome.what)
     failures = standing.failures + 1
     began_s = standing.failing_s if standing.failing_s is not None else now_s - outcome.seconds
     well = False if failures >= probe.failures else standing.well
-    return replace(standing, well=well, failures=failures, failing_s=began_s, seconds=outcome.seconds, what=outcome.what)
+    return replace(standing, well=well, failures=failures, failing_s=began_s, what=outcome.what)
 
 
 def pause_s(standing: Standing, probe: Probe, interval_s: float, dice: float) -> float:

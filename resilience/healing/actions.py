@@ -23,8 +23,11 @@ from resilience.processes.supervisor import Supervisor
 _ANSWER_S: Final = 20.0
 _MB: Final = 1024 * 1024
 _LEFT_ALONE: Final = frozenset(
-    {ProcessState.STOPPED, ProcessState.STOPPING, ProcessState.WAITING, ProcessState.STARTING, ProcessState.FAILED}
-)
+    {
+        ProcessState.STOPPED, ProcessState.STOPPING, ProcessState.WAITING, ProcessState.STARTING, ProcessState.FAILED,
+        ProcessState.EXITED,
+    }
+)  # fmt: skip
 CONFIG: Final = "config"
 """The target of a roll-back that means WinClaw's own configuration."""
 
@@ -85,14 +88,19 @@ class Actions:
                 return self._with_agents(action, [])
 
     def _process(self, target: str) -> str | None:
-        """The supervised process that ``target`` is, unless it is being started, is given up, or is not wanted to run."""
+        """The supervised process that ``target`` is, unless it is not wanted to run, is given up, or is only just being
+        started again: its crashes are errors, and its supervisor has answered them already.
+        """
         state = self._core.state
         name = state.settings.process_of(target)
         policy = state.settings.processes.get(name)
         if policy is None or (state.standing.level is DegradationLevel.SAFE_MODE and policy.in_safe_mode == "stop"):
             return None
         status = state.processes.get(name)
-        return None if status is not None and status.state in _LEFT_ALONE else name
+        if status is None:
+            return name
+        is_new = status.restarts > 0 and (self._clock.now() - status.since).total_seconds() < policy.healthy_after_s
+        return None if is_new or status.state in _LEFT_ALONE else name
 
     def _folders(self, target: str) -> tuple[str, ...]:
         return self._core.state.settings.self_healing.cache_folders.get(target, ())

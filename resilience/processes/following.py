@@ -72,6 +72,7 @@ class Follower:
         new = self._read(self._path)
         self._take(new)
         if len(new) < _MOST_BYTES and size > policy.max_log_mb * _MB:
+            self._tell()  # what the next WinClaw would look for in a file that is empty then
             total = rotate(self._path, policy.log_files)
             while self._at < total and (rest := self._read(aside(self._path))):
                 self._take(rest)
@@ -109,8 +110,11 @@ class Follower:
         self._save()
 
     def _begin_anew(self) -> None:
+        """Goes on at the beginning of the emptied file; that is noted when all that stood in it before is told."""
         self._note(self._reader.flush())
         self._stream, self._at, self._reader = secrets.token_hex(8), 0, OutputReader()
+        self._is_noted = False
+        self._tell()
         self._save()
 
     def _save(self) -> None:

@@ -1,5 +1,5 @@
-"""Which process is which. A process is known by its number, the moment it started, and a token in its environment,
-which all that it starts inherit: numbers are given out again, and children may leave their parent.
+"""Which process is which. A process is known by its number and a token in its environment, which all that it starts
+inherit: numbers are given out again, and children may leave their parent.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from msgspec import Struct
 
 TOKEN: Final = "WINCLAW_PROCESS"  # noqa: S105 -- a variable's name, and no secret
 _SAME_MOMENT_S: Final = 0.05
-_CLOCK_SET_S: Final = 5.0  # what a system says of when a process started moves a little when its clock is set
 
 
 class Identity(Struct, frozen=True):
@@ -27,12 +26,12 @@ class Identity(Struct, frozen=True):
         """The process, if it still runs and is no other of the same number.
 
         It must have the token. One that hides its environment, as programs do that write a title over it, must have
-        started at this very moment.
+        started at this very moment; of the others that is not asked, for it moves when the system's clock is set.
         """
         try:
             found = psutil.Process(self.pid)
-            apart_s, token = abs(found.create_time() - self.started), token_of(found)
-            same = apart_s < _SAME_MOMENT_S if token is None else token == self.token and apart_s < _CLOCK_SET_S
+            token = token_of(found)
+            same = token == self.token if token is not None else abs(found.create_time() - self.started) < _SAME_MOMENT_S
             return found if same and found.status() != psutil.STATUS_ZOMBIE else None
         except psutil.Error:
             return None

@@ -35,7 +35,7 @@ class Process(Section, frozen=True, kw_only=True):
         float, means("pause before the second restart in a row; it doubles each time, the first is at once", "s", ge=0, le=3600)
     ] = 0.5
     max_backoff_s: Annotated[float, means("the longest pause", "s", ge=0, le=86_400)] = 60.0
-    healthy_after_s: Annotated[float, means("run time after which earlier failures are forgotten", "s", gt=0, le=86_400)] = 30.0
+    healthy_after_s: Annotated[float, means("run time after which earlier ends are forgotten", "s", gt=0, le=86_400)] = 30.0
     probe: Annotated[
         Probe | None, means("how to tell that it answers; none: by a connection to its `port`, if it has one")
     ] = None

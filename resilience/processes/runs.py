@@ -16,7 +16,7 @@ from resilience.processes import records
 from resilience.processes.output import OUTPUT
 from resilience.processes.policy import Process
 from resilience.processes.records import ProcessRecord
-from resilience.processes.spawning import Started, environment_of, start
+from resilience.processes.spawning import Running, environment_of, start
 from resilience.processes.supervision import Ended, Happening, Ready, Silent
 
 _PROBE_EVERY_S: Final = 1.0
@@ -24,7 +24,7 @@ _log = logging.getLogger("winclaw.processes")
 
 
 class Runs:
-    """The present run of each process, by its name. Belongs to one thread, and never waits.
+    """The present run of each process, by its name. One thread changes it, any may ask for a name; it never waits.
 
     Args:
         folder: WINCLAW_HOME. owner: what the tokens of its processes begin with.
@@ -34,16 +34,16 @@ class Runs:
     def __init__(self, folder: Path, owner: str, prober: Prober, tell: Callable[[str, Happening], None]) -> None:
         self._home, self._folder, self._owner = folder, folder / home.PROCESSES, owner
         self._prober, self._tell = prober, tell
-        self._running: dict[str, Started] = {}
+        self._running: dict[str, Running] = {}
 
     def __contains__(self, name: str) -> bool:
         return name in self._running
 
-    def start(self, name: str, policy: Process) -> Started:
+    def start(self, name: str, policy: Process) -> Running:
         """Starts a program in its own folder.
 
         Raises:
-            OSError, ValueError, psutil.Error: it could not be started.
+            Exception: it could not be started, for whatever reason.
         """
         folder = self._folder / name
         home.make_private_folder(folder / "work")
@@ -52,7 +52,7 @@ class Runs:
             output=folder / OUTPUT, token=records.token_for(self._owner, name),
         )  # fmt: skip
 
-    def watch(self, name: str, run: int, running: Started) -> None:
+    def watch(self, name: str, run: int, running: Running) -> None:
         """Has the end of a run told, by a thread of its own, which then looks for what has got away from it."""
 
         def wait() -> None:

@@ -23,7 +23,7 @@ else:
     from resilience.processes import posix as system
 
 
-class Started:
+class Running:
     """A program that was started here, or taken over from the WinClaw before."""
 
     def __init__(self, identity: Identity, child: subprocess.Popen[bytes] | None, job: object = None) -> None:
@@ -56,29 +56,34 @@ class Started:
 
 def start(
     command: Sequence[str], *, environment: Mapping[str, str], folder: Path, output: Path, token: str
-) -> Started:
+) -> Running:
     """Starts ``command``; its output goes to the end of the file ``output``, and it reads from nothing.
 
     Raises:
-        OSError: it cannot be started.
+        Exception: it cannot be started; an OSError, or on Windows whatever its library raises.
     """
     with system.appending(output) as file:
         child = subprocess.Popen(
             list(command), env={**environment, TOKEN: token}, cwd=folder, stdin=subprocess.DEVNULL, stdout=file, stderr=file,
             close_fds=True, **system.OF_ITS_OWN,
         )  # fmt: skip
-    job = system.job_for(child)
+    try:
+        job = system.job_for(child)
+    except Exception:  # it is not to be left behind half started
+        child.kill()
+        child.wait()
+        raise
     try:
         started = psutil.Process(child.pid).create_time()
     except psutil.Error:  # it has ended already
         started = 0.0
-    return Started(Identity(child.pid, started, token), child, job)
+    return Running(Identity(child.pid, started, token), child, job)
 
 
-def take_over(identity: Identity) -> Started | None:
+def take_over(identity: Identity) -> Running | None:
     """The program of an earlier WinClaw, if it still runs."""
     found = identity.find()
-    return None if found is None else Started(identity, None, system.job_around(found))
+    return None if found is None else Running(identity, None, system.job_around(found))
 
 
 def wait_for_end(pid: int) -> int | None:

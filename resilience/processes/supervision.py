@@ -29,19 +29,22 @@ class ProcessState(StrEnum):
     EXITED = "exited"
     """It ended by itself, and is not to be started again."""
     FAILED = "failed"
-    """It crashed too often; only a person starts it again."""
+    """It ended too often; only a person starts it again."""
 
 
 _SIGNALS: Final = {one.value: one.name for one in signal.Signals}
 ALIVE = (ProcessState.STARTING, ProcessState.RUNNING, ProcessState.STOPPING)
 Then = Literal["stay", "again", "failure", "wait"]
+Command = Literal["start", "stop", "restart"]
 
 
 class Past(Struct, frozen=True):
-    """What counts of the past: when it was started again lately (s, monotonic), and how many failures came in a row."""
+    """What counts of the past: when it was started again lately (s, monotonic), and how many ends came in a row, with no
+    healthy time between them.
+    """
 
     restarts_s: tuple[float, ...] = ()
-    failures: int = 0
+    ends: int = 0
 
 
 class Supervised(Struct, frozen=True, kw_only=True):
@@ -90,11 +93,10 @@ class NotStarted(Struct, frozen=True):
 
 
 class Ended(Struct, frozen=True):
-    """It ended. ``code`` is negative for a signal, None where nobody could tell; ``unseen`` while nobody watched."""
+    """It ended. ``code`` is negative for a signal, None where nobody could tell."""
 
     run: int
     code: int | None
-    unseen: bool = False
 
 
 class Ready(Struct, frozen=True):
@@ -122,7 +124,7 @@ class Unwell(Struct, frozen=True):
 class Ask(Struct, frozen=True):
     """A person's command."""
 
-    command: Literal["start", "stop", "restart"]
+    command: Command
     actor: str
 
 
@@ -143,6 +145,13 @@ Next = tuple[Supervised, tuple[Do, ...]]
 _KILL_AGAIN_S = 2.0
 
 
+def is_failure(before: Supervised, end: Ended | NotStarted) -> bool:
+    """Whether an end speaks against a process: it could not be started, had to go, or ended by itself, and not well."""
+    if before.state is ProcessState.STOPPING:
+        return before.then == "failure"
+    return isinstance(end, NotStarted) or end.code != 0
+
+
 def after(one: Supervised, what: Happening, now_s: float) -> Next:
     """What follows from something that happened to a process (§6)."""
     match what:
@@ -150,7 +159,7 @@ def after(one: Supervised, what: Happening, now_s: float) -> Next:
             begun = replace(one, pid=pid, run=one.run + 1, started_s=now_s)
             return replace(_to(begun, ProcessState.STARTING, now_s, ""), due_s=now_s + one.policy.ready_within_s), ()
         case NotStarted(why):
-            return _after_exit(one, why, is_failure=True, ran_s=0.0, now_s=now_s), ()
+            return _after_exit(one, what, why, ran_s=0.0, now_s=now_s), ()
         case Ended(run) if run == one.run and one.is_alive:
             return _ended(one, what, now_s), ()
         case Ready(run) if run == one.run and one.state is ProcessState.STARTING:
@@ -234,45 +243,42 @@ def _stopping(one: Supervised, then: Then, why: str, now_s: float, hopeless: boo
     return replace(stopping, due_s=now_s + one.policy.stop_timeout_s), (Do.STOP,)
 
 
-def _ended(one: Supervised, end: Ended, now_s: float) -> Supervised:
-    one = replace(one, pid=None)
-    if one.state is ProcessState.STOPPING:
-        match one.then:
-            case "stay":
-                return _to(replace(one, past=Past()), ProcessState.STOPPED, now_s, one.why)
-            case "again":
-                return _to(replace(one, past=Past()), ProcessState.WAITING, now_s, one.why)
-            case "wait":
-                return _to(one, ProcessState.WAITING, now_s, one.why)
-            case "failure":
-                return _after_exit(one, one.why, is_failure=True, ran_s=now_s - one.started_s, now_s=now_s)
-            case _:
-                assert_never(one.then)
-    if end.unseen:  # while WinClaw was away, perhaps with the whole machine: that says nothing against it
-        return _to(one, ProcessState.WAITING, now_s, "it ended while WinClaw was not running")
-    return _after_exit(one, words(end.code), is_failure=end.code != 0, ran_s=now_s - one.started_s, now_s=now_s)
+def _ended(before: Supervised, end: Ended, now_s: float) -> Supervised:
+    one, ran_s = replace(before, pid=None), now_s - before.started_s
+    if before.state is not ProcessState.STOPPING:
+        return _after_exit(one, end, words(end.code), ran_s=ran_s, now_s=now_s)
+    match before.then:
+        case "stay":
+            return _to(replace(one, past=Past()), ProcessState.STOPPED, now_s, one.why)
+        case "again":
+            return _to(replace(one, past=Past()), ProcessState.WAITING, now_s, one.why)
+        case "wait":
+            return _to(one, ProcessState.WAITING, now_s, one.why)
+        case "failure":
+            return _after_exit(one, end, one.why, ran_s=ran_s, now_s=now_s)
+        case _:
+            assert_never(before.then)
 
 
-def _after_exit(one: Supervised, why: str, *, is_failure: bool, ran_s: float, now_s: float) -> Supervised:
-    """The first failure after a healthy time is answered at once, each further one in a row after a pause that doubles.
-
-    More than ``max_restarts`` within ``within_s`` is a crash loop.
+def _after_exit(one: Supervised, end: Ended | NotStarted, why: str, *, ran_s: float, now_s: float) -> Supervised:
+    """The first end after a healthy time is answered at once, each further one in a row after a pause that doubles. More
+    than ``max_restarts`` within ``within_s`` are a loop. Clean ends count, too: what only ends must not go round for ever.
     """
     policy = one.policy
-    if policy.restart == "never" or (policy.restart == "on-failure" and not is_failure):
+    if policy.restart == "never" or (policy.restart == "on-failure" and not is_failure(one, end)):
         return _to(replace(one, past=Past()), ProcessState.EXITED, now_s, why)
     lately = tuple(at_s for at_s in one.past.restarts_s if now_s - at_s < policy.within_s)
     if len(lately) >= policy.max_restarts:
         times = "once" if len(lately) == 1 else f"{len(lately)} times"
         failed = f"{why}, and was started again {times} within {policy.within_s:g} s" if lately else why
-        return _to(replace(one, past=Past(lately, one.past.failures)), ProcessState.FAILED, now_s, failed)
-    failures = 1 if ran_s >= policy.healthy_after_s else one.past.failures + 1
-    pause_s = 0.0 if failures == 1 else min(policy.backoff_s * 2.0 ** min(failures - 2, 30), policy.max_backoff_s)
-    again = replace(one, past=Past((*lately, now_s), failures))
+        return _to(replace(one, past=Past(lately, one.past.ends)), ProcessState.FAILED, now_s, failed)
+    ends = 1 if ran_s >= policy.healthy_after_s else one.past.ends + 1
+    pause_s = 0.0 if ends == 1 else min(policy.backoff_s * 2.0 ** min(ends - 2, 30), policy.max_backoff_s)
+    again = replace(one, past=Past((*lately, now_s), ends))
     return replace(_to(again, ProcessState.WAITING, now_s, why), due_s=now_s + pause_s)
 
 
-def _asked(one: Supervised, command: str, actor: str, now_s: float) -> Next:
+def _asked(one: Supervised, command: Command, actor: str, now_s: float) -> Next:
     fresh = replace(one, past=Past())
     match command, one.state:
         case "stop", ProcessState.STOPPED:

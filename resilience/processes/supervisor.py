@@ -12,9 +12,8 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-import psutil
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -29,13 +28,13 @@ from resilience.isolation.isolated import stopped
 from resilience.processes import records
 from resilience.processes.output import OUTPUT, tail_of
 from resilience.processes.policy import Process, start_order
-from resilience.processes.ports import way_in
+from resilience.processes.ports import Ways
 from resilience.processes.records import ProcessRecord
 from resilience.processes.runs import Runs
-from resilience.processes.spawning import Started as Running
-from resilience.processes.spawning import why_not
+from resilience.processes.spawning import Running, why_not
 from resilience.processes.supervision import (
     Ask,
+    Command,
     Do,
     Ended,
     Happening,
@@ -58,8 +57,6 @@ from resilience.redaction import Redactor
 _LOOK_AGAIN_S: Final = 1.0
 _GRACE_S: Final = 5.0
 _log = logging.getLogger("winclaw.processes")
-
-Command = Literal["start", "stop", "restart"]
 
 
 class _Message(Struct, frozen=True):
@@ -85,7 +82,7 @@ class Supervisor:
         self._blocked: dict[str, str] = {}
         self._first_run: dict[str, int] = {}
         self._adopted: set[str] = set()
-        self._telling = Telling(core, clock)
+        self._telling, self._ways = Telling(core, clock), Ways()
         self._configured: Mapping[str, Process] = {}
         self._seen: object = None
         self._quitting = False
@@ -206,6 +203,7 @@ class Supervisor:
         for name in start_order({name: one.policy.depends_on for name, one in self._table.items()}):
             one = self._table[name]
             forbidden = self._forbidden(name, one, safe_mode) or isolated.get(name, "")
+            self._blocked.pop(name, None)
             waits_for = self._waits_for(name, one, now_s) if one.state is ProcessState.WAITING and not forbidden else ""
             self._step(name, look(one, now_s, forbidden=forbidden, waits_for=waits_for))
         for name in [name for name in self._leaving if not self._table[name].is_alive]:
@@ -228,13 +226,11 @@ class Supervisor:
                 return needed
         if one.policy.port is None or (one.due_s is not None and now_s < one.due_s):
             return ""
-        held, cleared = way_in(one.policy.port, f"{self._owner}:{name}:")
+        held, cleared = self._ways.clear(one.policy.port, f"{self._owner}:{name}:", now_s)
         if cleared is not None:
             self._telling.announce(EventType.PROCESS_CLEARED, name, port=one.policy.port, pid=cleared)
         if held:
             self._blocked[name] = held
-        else:
-            self._blocked.pop(name, None)
         return held
 
     def _step(self, name: str, outcome: Next, what: Happening | None = None) -> None:
@@ -259,7 +255,8 @@ class Supervisor:
         one = self._table[name]
         try:
             running = self._runs.start(name, one.policy)
-        except (OSError, ValueError, psutil.Error) as error:
+        except Exception as error:  # whatever it was, it must not keep the others from being looked after
+            _log.warning("the process %s could not be started", name, exc_info=True)
             not_started = NotStarted(why_not(one.policy, error))
             self._step(name, after(one, not_started, self._clock.monotonic()), not_started)
         else:

@@ -10,14 +10,14 @@ from msgspec import Struct
 from resilience.processes import records
 from resilience.processes.identity import Identity, carriers, end_carriers, identity_of
 from resilience.processes.records import ProcessRecord
-from resilience.processes.spawning import Started, take_over
+from resilience.processes.spawning import Running, take_over
 
 
 class Left(Struct, frozen=True):
     """What is left of a process: what was recorded, and (None: nothing) what still runs."""
 
     record: ProcessRecord
-    running: Started | None
+    running: Running | None
 
 
 def left_behind(folder: Path, owner: str, configured: Collection[str]) -> dict[str, Left]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -17,7 +18,17 @@ from resilience.detection.metrics import TreeUse
 from resilience.events import EventType, Report
 from resilience.journal.journal import JournalError
 from resilience.processes.status import ProcessStatus
-from resilience.processes.supervision import Ended, Happening, NotStarted, ProcessState, Ready, Silent, Started, Supervised
+from resilience.processes.supervision import (
+    Ended,
+    Happening,
+    NotStarted,
+    ProcessState,
+    Ready,
+    Silent,
+    Started,
+    Supervised,
+    is_failure,
+)
 
 _MAX_UNTOLD: Final = 1000
 
@@ -32,6 +43,7 @@ class Telling:
         self._core, self._clock = core, clock
         self._untold: deque[_Word] = deque(maxlen=_MAX_UNTOLD)
         self._under_way: deque[tuple[_Word, Future[Any]]] = deque()
+        self._crashes: list[_Word] = []
         self._told: dict[str, ProcessStatus] = {}
         self._moments: dict[str, tuple[object, datetime, datetime | None]] = {}
 
@@ -86,14 +98,20 @@ class Telling:
         self._untold.append(partial(self._core.tell, ProcessTold(name, None)))
 
     def flush(self) -> None:
-        """Hands over what has not been taken yet, and again what the disk has refused: it has happened all the same."""
-        while self._under_way and self._under_way[0][1].done():
-            word, told = self._under_way.popleft()
-            if isinstance(told.exception(), JournalError):
-                refused = [word, *(later for later, one in self._under_way if not one.done() or one.exception() is not None)]
+        """Hands over what has not been taken yet, and again what the disk has refused: it has happened all the same.
+
+        Crashes go behind where their processes stand: whoever heals errors has to see that this one is answered already.
+        """
+        self._untold.extend(self._crashes)
+        self._crashes.clear()
+        refused = [word for word, told in self._under_way if told.done() and isinstance(told.exception(), JournalError)]
+        if refused:
+            if all(told.done() for _, told in self._under_way):  # until then nobody knows what else there is to tell again
                 self._under_way.clear()
                 self._untold.extendleft(reversed(refused))
-                return  # the disk gets a moment
+            return  # the disk gets a moment
+        while self._under_way and self._under_way[0][1].done():
+            self._under_way.popleft()
         with contextlib.suppress(CoreBusyError):
             while self._untold and len(self._under_way) < _MAX_UNTOLD:
                 self._under_way.append((self._untold[0], self._untold[0]()))
@@ -108,8 +126,8 @@ class Telling:
             return
         pause_s = None if one.due_s is None else round(max(one.due_s - one.since_s, 0.0), 3)
         self.announce(EventType.PROCESS_EXITED, name, **body, again_in_s=pause_s)
-        if one.past.failures > before.past.failures or one.state is ProcessState.FAILED:
-            self._untold.append(partial(self._core.report, (_as_report(name, one, what),)))
+        if is_failure(before, what) or one.state is ProcessState.FAILED:  # to be given up is an error, however well it ended
+            self._crashes.append(partial(self._core.report, (_as_report(name, one, what),)))
         if one.state is ProcessState.FAILED:
             self.announce(EventType.PROCESS_FAILED, name, because=one.why)
 
@@ -126,11 +144,12 @@ class Telling:
 
 
 def _as_report(name: str, one: Supervised, what: Ended | NotStarted) -> Report:
-    facts: dict[str, Any] = {"run": one.run, "failures_in_a_row": one.past.failures}
+    facts: dict[str, Any] = {"run": one.run, "ends_in_a_row": one.past.ends}
     if isinstance(what, Ended) and what.code is not None:
         facts["exit"] = what.code
     severity: Literal["CRITICAL", "ERROR"] = "CRITICAL" if one.state is ProcessState.FAILED else "ERROR"
     message = f"{name}{one.why.removeprefix('it')}" if one.why.startswith("it ") else one.why
     return Report(
         type="ProcessError", message=message, component=name, operation="run", severity=severity, metadata=facts,
+        key=secrets.token_hex(16),
     )  # fmt: skip

@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from resilience.clock import SystemClock
+from resilience.detection import metrics
 from resilience.detection.anomaly_watch import AnomalyWatch
 from resilience.detection.metrics import SystemMeter, TreeMeter, TreeUse
 from tests.resilience.processes.conftest import House, until
@@ -32,6 +33,25 @@ def test_a_tree_is_measured_with_all_that_it_has_started() -> None:
                 one.kill()
     assert use.memory_mb > 60
     assert use.processes >= 2
+
+
+def test_who_is_older_than_its_parent_is_no_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On Windows an orphan's parent is named by a number that was given out again."""
+    with subprocess.Popen([sys.executable, "-c", HOG], stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        head = psutil.Process(child.pid)
+        below = {number: [one.pid for one in psutil.Process(number).children()] for number in (head.pid, *(one.pid for one in head.children()))}
+        stranger = psutil.Process().pid
+        try:
+            monkeypatch.setattr(metrics, "_children", lambda: below)
+            whole = TreeMeter(SystemClock()).look({"hog": head.pid})["hog"].processes
+            monkeypatch.setattr(metrics, "_children", lambda: {number: [stranger, *some] for number, some in below.items()})
+            assert TreeMeter(SystemClock()).look({"hog": head.pid})["hog"].processes == whole
+        finally:
+            for one in [*head.children(recursive=True), child]:
+                one.kill()
+    assert whole >= 2
 
 
 def test_cpu_is_measured_from_look_to_look() -> None:

@@ -192,6 +192,23 @@ def test_a_command_takes_what_it_has_started_with_it(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="a program of Windows cannot do without its environment")
+@pytest.mark.parametrize(("code", "what"), [("", "exit status 0"), ("; time.sleep(1000)", "no answer within 2 s")])
+def test_what_a_command_leaves_behind_out_of_reach_holds_up_no_look(tmp_path: Path, code: str, what: str) -> None:
+    """It has another environment, so nobody knows it as the command's, and holds on to the output."""
+    told, found = tmp_path / "pid", list[Outcome]()
+    child = "import time; time.sleep(1000)"
+    left = f"one = subprocess.Popen([sys.executable, '-c', {child!r}], env={{}}, start_new_session=True)"
+    command = (sys.executable, "-c", f"import subprocess, sys, time, pathlib; {left}; pathlib.Path({str(told)!r}).write_text(str(one.pid)){code}")
+    timeout_s = 2 if code else 20
+    looking = threading.Thread(target=lambda: found.append(seen(command=command, timeout_s=timeout_s)), daemon=True)
+    looking.start()
+    looking.join(30)
+    if told.exists():
+        psutil.Process(int(told.read_text())).kill()
+    assert [one.what for one in found] == [what]
+
+
 def test_a_program_that_is_not_there() -> None:
     assert seen(command=("no-such-program",)).what in ("there is no no-such-program", "there is no such program")
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from msgspec.structs import replace
 
@@ -66,6 +67,28 @@ def test_what_crashes_in_a_loop_is_left_to_a_person(house: House, actions: Actio
     house.start()
     house.becomes("chroma", "failed")
     assert not possible(actions, "restart_service", "chroma")
+
+
+def test_what_ended_for_good_is_not_started_by_healing(house: House, actions: Actions) -> None:
+    """Its ``restart`` says that its end is the end."""
+    house.configure(chroma=Process(command=(*SLEEPER[:1], "-c", "raise SystemExit(1)"), restart="never"))
+    house.start()
+    house.becomes("chroma", "exited")
+    assert not possible(actions, "restart_service", "chroma")
+
+
+def test_what_its_supervisor_has_only_just_started_again_is_given_its_time(house: House, actions: Actions) -> None:
+    """Its crashes are errors, and answered: healing would only end the new run."""
+    policy = Process(command=SLEEPER, stop_timeout_s=1, healthy_after_s=3600)
+    house.configure(chroma=policy)
+    house.start()
+    first = house.becomes("chroma", "running")
+    assert possible(actions, "restart_service", "chroma")
+    psutil.Process(first.pid).kill()
+    house.becomes("chroma", "running", run=first.run + 1)
+    assert not possible(actions, "restart_service", "chroma")
+    house.configure(chroma=replace(policy, healthy_after_s=0.001))
+    assert until(lambda: possible(actions, "restart_service", "chroma"))
 
 
 def test_the_folders_of_a_cache_are_emptied_and_nothing_else(house: House, actions: Actions, tmp_path: Path) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from resilience.core.core import CoreBusyError
 from resilience.detection.flood import Collapser
 from resilience.detection.reading import Finding
 from resilience.journal.history import ErrorFilter
@@ -131,6 +133,56 @@ def test_what_was_written_just_before_the_file_was_emptied_is_read_from_where_it
     append(output, "x" * 2000 + "\n")
     look(reader)
     assert messages(house) == ["late"]
+
+
+class Killed(BaseException):
+    """WinClaw is killed."""
+
+
+def test_nothing_is_lost_when_winclaw_is_killed_while_it_turns_the_file_over(
+    house: House, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the file is empty, what stood in it is told; when its new beginning is noted, so is what came last."""
+    def killed(path: Path, keep: int) -> int:
+        rotate(path, keep)
+        raise Killed
+
+    append(output, "ERROR one\n" + "x" * 2000 + "\n")
+    with monkeypatch.context() as deadly:
+        deadly.setattr("resilience.processes.following.rotate", killed)
+        with pytest.raises(Killed):
+            look(follower(house), 1)
+    append(output, "ERROR two\n")
+    look(follower(house))
+    assert messages(house) == ["one", "two"]
+
+
+def test_the_last_errors_of_a_file_are_told_before_its_new_beginning_is_noted(
+    house: House, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The journal is busy just when the file is turned over: they are held, and nothing is noted, until it takes them."""
+    def late(path: Path, keep: int) -> int:
+        append(path, "ERROR late\n")
+        monkeypatch.setattr(house.core, "report", refuse)
+        return rotate(path, keep)
+
+    def refuse(_: object) -> object:
+        raise CoreBusyError("too much is waiting")
+
+    reader, taken = follower(house), house.core.report
+    append(output, "x" * 2000 + "\n")
+    monkeypatch.setattr("resilience.processes.following.rotate", late)
+    with pytest.raises(CoreBusyError):
+        look(reader)
+    stream = json.loads((output.parent / "read.json").read_text())["stream"]
+    append(output, "ERROR next\n")
+    with pytest.raises(CoreBusyError):
+        look(reader)
+    assert json.loads((output.parent / "read.json").read_text())["stream"] == stream
+    monkeypatch.setattr(house.core, "report", taken)
+    look(reader)
+    assert messages(house) == ["late", "next"]
+    assert json.loads((output.parent / "read.json").read_text())["stream"] != stream
 
 
 def test_a_file_that_somebody_emptied_is_read_from_its_beginning(house: House, output: Path) -> None:

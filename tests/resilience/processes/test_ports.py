@@ -7,8 +7,11 @@ import socket
 import subprocess
 
 import psutil
+import pytest
 
+from resilience.processes import ports
 from resilience.processes.identity import TOKEN
+from resilience.processes.ports import Ways
 from tests.resilience.processes.conftest import Houses, free_port, process, python, until
 
 
@@ -33,6 +36,15 @@ def test_a_port_that_a_stranger_holds_is_said_and_waited_for(house: Houses) -> N
     assert winclaw.core.view()["needs_you"] == 0
 
 
+def test_who_does_not_want_to_start_any_more_needs_nobody_to_clear_its_port(house: Houses) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as stranger:
+        port = stranger.getsockname()[1]
+        winclaw = house(agent=process(listening(port), port=port)).start()
+        until(lambda: winclaw.core.view()["needs_you"] == 1)
+        winclaw.ask("agent", "stop")
+        assert until(lambda: (one := winclaw.status("agent")) and one.state.value == "stopped" and one).needs_you == ""
+
+
 def test_what_an_earlier_run_has_left_at_the_port_is_ended(house: Houses) -> None:
     """A daemon that has got away carries the token of the run that it comes from."""
     port = free_port()
@@ -48,3 +60,21 @@ def test_what_an_earlier_run_has_left_at_the_port_is_ended(house: Houses) -> Non
         finally:
             daemon.kill()
     assert "process.cleared" in winclaw.events("agent")
+
+
+def test_who_holds_a_port_is_looked_up_now_and_then_and_that_it_is_free_is_seen_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To look at every process of the machine each second would cost more than all that WinClaw does beside it."""
+    looks: list[str] = []
+    monkeypatch.setattr(ports, "carriers", lambda ours: looks.append(ours) or {})
+    ways = Ways()
+    with socket.create_server(("127.0.0.1", 0)) as stranger:
+        port = stranger.getsockname()[1]
+        said = [ways.clear(port, "a:b:", now_s) for now_s in (0.0, 1.0, 9.9, 10.0, 11.0)]
+        assert said[0][0].startswith(f"port {port}, held by ")
+        assert said == [said[0]] * 5
+        ways.clear(port, "a:c:", 11.0)  # what another process has left there, only a look for it finds
+        assert looks == ["a:b:", "a:b:", "a:c:"]
+    assert ways.clear(port, "a:b:", 12.0) == ("", None)
+    with socket.create_server(("127.0.0.1", port)):
+        assert ways.clear(port, "a:b:", 13.0)[0]
+    assert len(looks) == 4

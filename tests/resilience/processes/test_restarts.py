@@ -18,8 +18,10 @@ from resilience.processes.supervision import (
     ProcessState,
     Ready,
     Started,
+    Supervised,
     Unwell,
     after,
+    is_failure,
     look,
     with_policy,
 )
@@ -39,10 +41,12 @@ def test_whether_it_starts_again_is_the_policys(restart: str, code: int | None, 
     assert crash(running(restart=restart), 5, code).state is state
 
 
-def test_the_first_failure_is_answered_at_once_and_the_next_ones_after_growing_pauses() -> None:
+@pytest.mark.parametrize("code", [0, 1])
+def test_the_first_end_is_answered_at_once_and_the_next_ones_after_growing_pauses(code: int) -> None:
+    """However it ended: what only ends well, again and again, must not become a hot loop."""
     one, pauses, now_s = running(max_restarts=10, within_s=1000), [], 0.0
     for _ in range(5):
-        one = crash(one, now_s)
+        one = crash(one, now_s, code)
         assert one.due_s is not None
         pauses.append(one.due_s - now_s)
         now_s = one.due_s
@@ -57,17 +61,18 @@ def test_a_healthy_time_lets_it_start_from_the_beginning() -> None:
     assert one.due_s == 33
 
 
-def test_a_crash_loop_ends_in_failed_and_stays_there() -> None:
+@pytest.mark.parametrize("code", [0, 1])
+def test_a_loop_of_ends_is_over_in_failed_and_stays_there(code: int) -> None:
     one, now_s = running(), 0.0
     for _ in range(3):
-        one = crash(one, now_s)
+        one = crash(one, now_s, code)
         assert one.state is S.WAITING
         assert one.due_s is not None
         now_s = one.due_s
         one = restarted(one, now_s)
-    one = crash(one, now_s)
+    one = crash(one, now_s, code)
     assert one.state is S.FAILED
-    assert one.why == "it ended with exit status 1, and was started again 3 times within 60 s"
+    assert one.why == f"it ended with exit status {code}, and was started again 3 times within 60 s"
     assert due(one, now_s + 1e6) == ()
 
 
@@ -81,24 +86,24 @@ def test_it_is_healthy_after_exactly_the_time_that_its_policy_says() -> None:
 
     assert [next_pause_s(29.9), next_pause_s(30)] == [1, 0]
     again = restarted(crash(running(), 1), 41)
-    for gone_s, failures in ((70.9, 2), (71, 1)):
-        assert crash(after(again, Unwell(2, "too large", hopeless=True), 60)[0], gone_s).past.failures == failures
+    for gone_s, ends in ((70.9, 2), (71, 1)):
+        assert crash(after(again, Unwell(2, "too large", hopeless=True), 60)[0], gone_s).past.ends == ends
     not_there = after(replace(begun(healthy_after_s=0.1), past=Past((), 1)), NotStarted("no such program"), 50)[0]
     assert (not_there.due_s, not_there.past) == (51, Past((50.0,), 2))
 
 
 @pytest.mark.parametrize(
-    ("backoff_s", "max_backoff_s", "failures", "pause_s"),
+    ("backoff_s", "max_backoff_s", "ends", "pause_s"),
     [(1, 60, 2, 2), (1, 60, 5, 16), (0.5, 60, 2, 1), (0.5, 2.5, 5, 2.5), (0, 60, 9, 0), (1, 1e6, 99, 1e6), (1e-12, 1e6, 99, 2**30 * 1e-12)],
 )
 def test_pauses_double_up_to_the_longest_and_the_doubling_has_an_end(
-    backoff_s: float, max_backoff_s: float, failures: int, pause_s: float
+    backoff_s: float, max_backoff_s: float, ends: int, pause_s: float
 ) -> None:
     """However long it goes on: 2.0 ** 1024 would be an OverflowError."""
     policy = {"backoff_s": backoff_s, "max_backoff_s": max_backoff_s, "max_restarts": 1000}
-    one = crash(replace(running(**policy), past=Past((), failures)), 5)
+    one = crash(replace(running(**policy), past=Past((), ends)), 5)
     assert one.due_s == pytest.approx(5 + pause_s)
-    assert one.past == Past((5.0,), failures + 1)
+    assert one.past == Past((5.0,), ends + 1)
 
 
 def test_a_restart_counts_for_less_than_the_time_within() -> None:
@@ -109,7 +114,7 @@ def test_a_restart_counts_for_less_than_the_time_within() -> None:
     assert (again.state, again.past.restarts_s) == (S.WAITING, (1.0, 2.0, 60))
 
 
-def test_what_has_failed_knows_which_restarts_and_failures_brought_it_there() -> None:
+def test_what_has_failed_knows_which_restarts_and_ends_brought_it_there() -> None:
     failed = crash(replace(running(), past=Past((-99.0, 1.0, 2.0, 3.0), 4)), 5)
     assert (failed.state, failed.past, failed.since_s, failed.due_s) == (S.FAILED, Past((1.0, 2.0, 3.0), 4), 5, None)
 
@@ -156,20 +161,31 @@ def test_a_program_that_cannot_be_started_is_tried_again_and_then_has_failed() -
     assert one.why.startswith("there is no program 'agent', and was")
 
 
-def test_what_ended_while_nobody_watched_is_started_again_without_blame() -> None:
-    one = after(running(), Ended(1, None, unseen=True), 5)[0]
-    assert (one.state, one.past.failures, one.due_s) == (S.WAITING, 0, None)
-    assert (one.since_s, one.pid, one.why) == (5, None, "it ended while WinClaw was not running")
-
-
 def test_a_mended_process_does_not_wait_out_the_pause_of_the_broken_one() -> None:
     resting = replace(begun(), state=S.WAITING, due_s=240, past=Past((1, 2, 3), 9))
     assert look(with_policy(resting, replace(POLICY, command=("mended",)), 5)[0], 5, forbidden="", waits_for="")[1] == (Do.START,)
     assert with_policy(resting, replace(POLICY, max_log_mb=5), 5)[0].due_s == 240
 
 
+@pytest.mark.parametrize(
+    ("before", "end", "speaks_against_it"),
+    [
+        (standing(S.RUNNING), Ended(1, 0), False), (standing(S.STARTING), Ended(1, 0), False),
+        (standing(S.RUNNING), Ended(1, 1), True), (standing(S.STARTING), Ended(1, -9), True),
+        (standing(S.RUNNING), Ended(1, None), True), (begun(), NotStarted("no such program"), True),
+        (standing(S.STOPPING, then="failure"), Ended(1, 0), True), (standing(S.STOPPING, then="failure"), Ended(1, -9), True),
+        (standing(S.STOPPING, then="stay"), Ended(1, 1), False), (standing(S.STOPPING, then="again"), Ended(1, -9), False),
+        (standing(S.STOPPING, then="wait"), Ended(1, None), False),
+    ],
+)  # fmt: skip
+def test_how_and_why_it_ended_says_whether_that_is_a_failure(before: Supervised, end: Ended | NotStarted, speaks_against_it: bool) -> None:
+    """Not how often, nor what its policy makes of it; what was asked to end may end as it likes."""
+    for restart in ("always", "on-failure", "never"):
+        assert is_failure(replace(before, policy=replace(POLICY, restart=restart)), end) is speaks_against_it
+
+
 HAPPENINGS = st.one_of(
-    st.builds(Ended, st.integers(0, 3), st.sampled_from([None, 0, 1, -9]), st.booleans()),
+    st.builds(Ended, st.integers(0, 3), st.sampled_from([None, 0, 1, -9])),
     st.builds(Ready, st.integers(0, 3)),
     st.builds(Unwell, st.integers(0, 3), st.just("silent"), st.booleans()),
     st.builds(Ask, st.sampled_from(["start", "stop", "restart"]), st.just("you")),

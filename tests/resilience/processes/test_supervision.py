@@ -64,7 +64,7 @@ def test_silence_is_borne_for_a_while_and_then_it_is_hung() -> None:
     hung, do = look(silent, 14, forbidden="", waits_for="")
     assert (hung.state, hung.why, do) == (S.STOPPING, "it was silent for 10 s: no answer", (Do.KILL,))
     assert (hung.due_s, hung.silent_s) == (16, None)
-    assert crash(hung, 14.5, -9).past.failures == 1
+    assert crash(hung, 14.5, -9).past.ends == 1
     well, do = after(silent, Ready(1), 9)
     assert (well.is_ready, well.silent_s, well.why, do) == (True, None, "", ())
     assert due(well, 1e6) == ()
@@ -229,7 +229,7 @@ def test_a_silent_process_is_killed_and_counts_as_a_failure() -> None:
     one, do = after(running(), Unwell(1, "its probe got no answer", hopeless=True), 5)
     assert (one.state, do) == (S.STOPPING, (Do.KILL,))
     one = crash(one, 5.1, -9)
-    assert (one.state, one.past.failures, one.why) == (S.WAITING, 1, "its probe got no answer")
+    assert (one.state, one.past.ends, one.why) == (S.WAITING, 1, "its probe got no answer")
 
 
 def test_a_process_that_is_too_large_is_asked_first() -> None:
@@ -242,7 +242,7 @@ def test_a_process_that_never_becomes_ready_is_a_failure() -> None:
     one, do = look(one, 20, forbidden="", waits_for="")
     assert (one.state, one.why, do) == (S.STOPPING, "it was not ready within 20 s", (Do.KILL,))
     one = crash(one, 21, -9)
-    assert (one.state, one.past.failures, one.why) == (S.WAITING, 1, "it was not ready within 20 s")
+    assert (one.state, one.past.ends, one.why) == (S.WAITING, 1, "it was not ready within 20 s")
 
 
 def test_what_is_said_of_an_earlier_run_moves_nothing() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -13,9 +14,21 @@ import pytest
 from resilience.degradation.levels import DegradationLevel
 from resilience.detection.policy import Probe
 from resilience.journal.history import ErrorFilter
+from resilience.processes import spawning
 from resilience.processes.identity import carriers
 from resilience.processes.policy import Process
-from tests.resilience.processes.conftest import TREE, Houses, environment_of, free_port, is_alive, output, process, python, until
+from tests.resilience.processes.conftest import (
+    SLEEPER,
+    TREE,
+    Houses,
+    environment_of,
+    free_port,
+    is_alive,
+    output,
+    process,
+    python,
+    until,
+)
 
 STUBBORN = python("import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up'); time.sleep(1000)")
 
@@ -78,6 +91,27 @@ def test_a_folder_that_is_not_there_is_said_clearly(house: Houses, tmp_path: Pat
 def test_a_variable_that_is_not_there_is_said_clearly(house: Houses) -> None:
     winclaw = house(agent=process(environment={"KEY": "env:NOT_SET_ANYWHERE"}, max_restarts=0)).start()
     assert "its KEY comes from the variable NOT_SET_ANYWHERE, which WinClaw does not have" in winclaw.becomes("agent", "failed").why
+
+
+class WinError(Exception):
+    """As pywin32's, which is no OSError."""
+
+
+def test_what_cannot_be_started_for_an_unheard_of_reason_keeps_no_other_from_running(
+    house: Houses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(child: subprocess.Popen[bytes]) -> object:
+        if "the broken one" in child.args:  # type: ignore[operator]
+            raise WinError(32, "CreateJobObject", "the system is busy")
+        return of_the_system(child)
+
+    of_the_system = spawning.system.job_for
+    monkeypatch.setattr(spawning.system, "job_for", refuses)
+    winclaw = house(broken=process((*SLEEPER, "the broken one"), max_restarts=1), well=process()).start()
+    winclaw.becomes("well", "running")
+    failed = winclaw.becomes("broken", "failed")
+    assert failed.why.startswith("it could not be started: (32, 'CreateJobObject', 'the system is busy')")
+    assert not carriers(f"{winclaw.supervisor._owner}:broken:")
 
 
 def test_a_deliberate_stop_is_no_crash_and_lasts(house: Houses) -> None:

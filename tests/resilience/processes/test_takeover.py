@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+
 import psutil
+import pytest
+from msgspec.structs import replace
 
 from resilience.journal.history import ErrorFilter
-from resilience.processes.identity import Identity
+from resilience.processes.identity import TOKEN, Identity
 from resilience.processes.output import OUTPUT
-from resilience.processes.records import ProcessRecord, save
-from tests.resilience.processes.conftest import TREE, Houses, is_alive, output, process, until
+from resilience.processes.records import ProcessRecord, load, save
+from tests.resilience.processes.conftest import SLEEPER, TREE, Houses, is_alive, output, process, until
 
 
 def test_winclaws_death_does_not_touch_them_and_the_next_one_takes_them_over(house: Houses) -> None:
@@ -71,6 +76,41 @@ def test_another_process_with_the_same_number_is_not_taken_over(house: Houses) -
     save(first.folder / "processes" / "agent", ProcessRecord(identity=stale, run=1))
     second = house(agent=process()).start()
     assert second.becomes("agent", "running").pid != me.pid
+
+
+def test_a_clock_that_was_set_meanwhile_ends_nothing(house: Houses) -> None:
+    """Linux tells the moments at which processes started by the clock of now."""
+    first = house(agent=process()).start()
+    one = first.becomes("agent", "running")
+    first.crash()
+    folder = first.folder / "processes" / "agent"
+    identity = load(folder).identity
+    assert identity is not None
+    save(folder, ProcessRecord(identity=replace(identity, started=identity.started - 7200), run=one.run))
+    second = house(agent=process()).start()
+    adopted = second.becomes("agent", "running")
+    assert (adopted.pid, adopted.adopted) == (one.pid, True)
+
+
+@pytest.mark.parametrize(("pid", "started_s", "token", "is_it"), [
+    (None, 0, None, True), (None, 3600, None, True), (None, 0, "a:b:another", False), (1, 0, None, False),
+])  # fmt: skip
+def test_a_token_that_can_be_read_decides(pid: int | None, started_s: float, token: str | None, is_it: bool) -> None:
+    own = "a:b:0123456789abcdef"
+    with subprocess.Popen(SLEEPER, env={**os.environ, TOKEN: own}, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        identity = Identity(pid or child.pid, psutil.Process(child.pid).create_time() - started_s, token or own)
+        try:
+            assert (identity.find() is not None) is is_it
+        finally:
+            child.kill()
+
+
+@pytest.mark.parametrize(("started_s", "is_it"), [(0.0, True), (1.0, False)])
+def test_where_no_token_can_be_read_the_moment_decides(started_s: float, is_it: bool) -> None:
+    me = psutil.Process()
+    assert (Identity(me.pid, me.create_time() - started_s, "a:b:0123456789abcdef").find() is not None) is is_it
 
 
 def test_what_is_no_longer_configured_is_stopped_by_the_next_winclaw(house: Houses) -> None:
