@@ -301,7 +301,7 @@ def test_no_error_is_too_strange_to_report(tray: FakeTray, agent: Agent, strange
     error = STRANGE[strange]()
     agent.report(error, "x", "y", odd=object(), deep={"a": [{}]})
     assert agent.flush(10)
-    assert len(tray.reports) == 1
+    assert len({one["key"] for one in tray.reports}) == 1  # sent again where the answer took too long, and stored once
     assert len(tray.reports[0]["message"]) <= 10_000
 
 
