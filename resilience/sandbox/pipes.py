@@ -1,0 +1,57 @@
+"""What a sandboxed program reads and writes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+from contextlib import suppress
+from typing import IO, Final
+
+from resilience.sandbox.limits import ResourceLimits
+
+_MB: Final = 1024 * 1024
+
+
+class Pipes:
+    """Reads what a program writes, up to a limit, and gives it what it reads; each on a thread of its own."""
+
+    def __init__(self, process: subprocess.Popen[bytes], given: bytes, most: int) -> None:
+        self._most, self._read = most, 0
+        self._parts: dict[str, list[bytes]] = {"stdout": [], "stderr": []}
+        self._threads = [
+            threading.Thread(target=self._take, args=(process.stdout, "stdout"), daemon=True),
+            threading.Thread(target=self._take, args=(process.stderr, "stderr"), daemon=True),
+            threading.Thread(target=self._give, args=(process.stdin, given), daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    @property
+    def stdout(self) -> bytes:
+        return b"".join(self._parts["stdout"])
+
+    @property
+    def stderr(self) -> bytes:
+        return b"".join(self._parts["stderr"])
+
+    def hit(self, limits: ResourceLimits) -> tuple[str, float, float] | None:
+        """That too much was written, if so."""
+        return ("max_output_mb", limits.max_output_mb, self._read / _MB) if self._read > self._most else None
+
+    def close(self) -> None:
+        """Waits for the end of what was written; everything that writes must have ended."""
+        for thread in self._threads:
+            thread.join(2)
+
+    def _take(self, pipe: IO[bytes], name: str) -> None:
+        with suppress(OSError, ValueError), pipe:
+            while part := os.read(pipe.fileno(), 65_536):
+                room = self._most - self._read
+                self._read += len(part)
+                if room > 0:
+                    self._parts[name].append(part[:room])
+
+    def _give(self, pipe: IO[bytes], given: bytes) -> None:
+        with suppress(OSError, ValueError), pipe:
+            pipe.write(given)
