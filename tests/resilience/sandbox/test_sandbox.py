@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,24 +17,13 @@ import pytest
 from msgspec.structs import replace
 
 import resilience
-from resilience import ExecutionSandbox, FeatureDisabledError, ResourceLimitExceeded, ResourceLimits, SandboxError
+from resilience import ExecutionSandbox, FeatureDisabledError, ResourceLimitExceeded, ResourceLimits
 from resilience.processes.identity import TOKEN, carriers
 from tests.resilience.processes.conftest import DEADLINE_S, until
 from tests.resilience.sandbox import called
+from tests.resilience.sandbox.conftest import LIMITS, POSIX, WINE, python
 
-POSIX = sys.platform != "win32"
-WINE = "WINEPREFIX" in os.environ
-LIMITS = ResourceLimits(max_cpu_seconds=80_000 if WINE else 5, max_memory_mb=200, max_disk_io_mb=10, max_output_mb=1.0, wall_seconds=30)
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_left() -> Iterator[None]:
-    yield
-    assert not carriers(f"sandbox:{os.getpid()}:")
-
-
-def python(code: str) -> list[str]:
-    return [sys.executable, "-c", code]
+pytestmark = pytest.mark.usefixtures("nothing_is_left")
 
 
 def hit(code: str, **limits: Any) -> ResourceLimitExceeded:
@@ -178,50 +166,6 @@ async def _cancelled(started: Path) -> None:
 
 def test_cancelling_ends_it(tmp_path: Path) -> None:
     asyncio.run(_cancelled(tmp_path / "started"))
-
-
-def test_a_function_gives_back_what_json_can_hold() -> None:
-    sandbox = ExecutionSandbox(LIMITS)
-    assert sandbox.run_python(called.Sums.add, 1, right=2) == {"sum": 3}
-    assert asyncio.run(sandbox.run_python_async(called.Sums.add, 1)) == {"sum": 2}
-    with pytest.raises(SandboxError, match="nothing that JSON can hold"):
-        sandbox.run_python(called.give_back_an_object)
-
-
-def test_what_a_function_raises_is_told() -> None:
-    with pytest.raises(SandboxError) as failed:
-        ExecutionSandbox(LIMITS).run_python(called.fail)
-    assert failed.value.error_type == "KeyError"
-    assert "in fail" in failed.value.traceback
-    with pytest.raises(SandboxError, match="ended with exit status 3, and no answer"):
-        ExecutionSandbox(LIMITS).run_python(called.exit_at_once)
-
-
-@pytest.mark.parametrize(
-    ("function", "limit"),
-    [
-        (called.eat_memory, "max_memory_mb"), (called.write_much, "max_disk_io_mb"),
-        pytest.param(
-            called.open_many, "max_file_descriptors",
-            marks=pytest.mark.skipif(not POSIX, reason="Windows refuses nobody a file; the watcher ends who has too many"),
-        ),
-    ],
-)
-def test_the_limit_that_a_function_hits_is_named(function: Callable[[], Any], limit: str) -> None:
-    with pytest.raises(ResourceLimitExceeded) as exceeded:
-        ExecutionSandbox(LIMITS).run_python(function)
-    assert exceeded.value.limit == limit
-
-
-def test_a_function_that_nobody_could_find_again_is_refused() -> None:
-    with pytest.raises(ValueError, match="make it a function of a module"):
-        ExecutionSandbox(LIMITS).run_python(lambda: 1)
-
-
-@pytest.mark.parametrize("forged", ["", "[1]", "not json", '{"limit": 7}', "\x80\x04cos\nsystem\n"])
-def test_an_answer_that_was_forged_is_never_trusted(forged: str) -> None:
-    with pytest.raises(SandboxError):
-        ExecutionSandbox(LIMITS).run_python(called.forged, forged)
 
 
 def refusing(*kinds: str) -> Callable[[str], Exception | None]:
