@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from resilience.sandbox.folders import open_left
 from resilience.sandbox.limits import ResourceLimitExceeded, ResourceLimits, SandboxError, SandboxResult
 
 T = TypeVar("T")
@@ -37,9 +38,9 @@ def call(
         (folder / "call").write_bytes(asked)
         done = run([sys.executable, "-I", str(_RUNNER), str(folder)])
         try:
-            with (folder / "answer").open("rb") as file:
+            with open_left(folder / "answer") as file:
                 answer = json.loads(file.read(int(limits.max_output_mb * _MB)))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):  # the last one: nested deeper than anything that JSON is used for
             last = done.stderr.decode(errors="replace").strip()[-1000:]
             raise SandboxError("NoAnswer", f"it ended with exit status {done.returncode}, and no answer. {last}") from None
     finally:

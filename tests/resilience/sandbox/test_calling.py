@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from resilience import ExecutionSandbox, ResourceLimitExceeded, SandboxError
+from tests.resilience.processes.conftest import DEADLINE_S
 from tests.resilience.sandbox import called
 from tests.resilience.sandbox.conftest import LIMITS, POSIX
 
@@ -53,7 +56,31 @@ def test_a_function_that_nobody_could_find_again_is_refused() -> None:
         ExecutionSandbox(LIMITS).run_python(lambda: 1)
 
 
-@pytest.mark.parametrize("forged", ["", "[1]", "not json", '{"limit": 7}', "\x80\x04cos\nsystem\n"])
+@pytest.mark.parametrize(
+    "forged",
+    [
+        "", "[1]", "not json", '{"limit": 7}', "\x80\x04cos\nsystem\n",
+        pytest.param("[" * 200_000, id="nests deep"), pytest.param(f'{{"value": "{"x" * 2_000_000}"}}', id="too long"),
+    ],
+)
 def test_an_answer_that_was_forged_is_never_trusted(forged: str) -> None:
     with pytest.raises(SandboxError):
         ExecutionSandbox(LIMITS).run_python(called.forged, forged)
+
+
+@pytest.mark.skipif(not POSIX, reason="Windows has no pipes in folders, and lets not everybody make links")
+def test_an_answer_that_is_no_file_keeps_nobody_waiting_and_is_not_followed(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text('{"value": 1}')
+    failed: list[str] = []
+
+    def ask() -> None:
+        for function, arguments in ((called.leave_a_pipe, ()), (called.leave_a_link, (str(elsewhere),))):
+            with pytest.raises(SandboxError) as error:
+                ExecutionSandbox(LIMITS).run_python(function, *arguments)
+            failed.append(error.value.error_type)
+
+    asking = threading.Thread(target=ask, daemon=True)  # who waits at a pipe can be ended by nobody
+    asking.start()
+    asking.join(DEADLINE_S)
+    assert failed == ["NoAnswer", "NoAnswer"]
