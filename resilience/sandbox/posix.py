@@ -80,7 +80,7 @@ class Child:
         told: dict[str, Any] = {}
         hit = self._leave_group()
         with contextlib.suppress(ValueError):
-            told = json.loads(text.partition(b"}")[0] + b"}") if text else {}
+            told = json.JSONDecoder().raw_decode(text.decode())[0]  # what is told first: why it could not start
         if "errno" in told:
             raise OSError(told["errno"], told["message"])
         if not told:

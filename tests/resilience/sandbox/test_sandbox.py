@@ -46,8 +46,9 @@ def test_what_is_no_command_is_refused_before_anything_starts() -> None:
     for nothing in ([], [""], "echo hello"):
         with pytest.raises(ValueError, match="command is a list"):
             ExecutionSandbox(LIMITS).run(nothing)
-    with pytest.raises(FileNotFoundError):
-        ExecutionSandbox(LIMITS).run(["there-is-no-such-program"])
+    for missing in ("there-is-no-such-program", "nor{such}"):
+        with pytest.raises(FileNotFoundError, match=missing if POSIX else None):
+            ExecutionSandbox(LIMITS).run([missing])
     with pytest.raises(ValueError, match="max_memory_mb"):
         ExecutionSandbox(ResourceLimits(max_memory_mb=1))
 
