@@ -24,6 +24,7 @@ _MB: Final = 1024 * 1024
 _GUARD: Final = Path(__file__).with_name("guard.py")
 COUNTS_HEAD: Final = False
 _PATIENCE_S: Final = 2.0
+_MOST_TOLD: Final = 65_536  # what a pipe holds
 
 
 class Child:
@@ -69,14 +70,17 @@ class Child:
             self.process.wait()
 
     def outcome(self) -> dict[str, Any]:
-        """How it ended, as the guard tells; what is left is ended if the guard does not. Afterwards all is closed.
+        """How it ended, as the guard tells. If it has not, ``code`` is None, and what it has left is ended. All is closed then.
 
         Raises:
             OSError: the program could not be started.
         """
         self._close_alive()
-        with os.fdopen(self._report, "rb") as report:
-            text = report.read(10_000)
+        text = b""
+        os.set_blocking(self._report, False)  # the guard has ended; what it has left may hold the other end for ever
+        with contextlib.suppress(BlockingIOError):
+            text = os.read(self._report, _MOST_TOLD)
+        os.close(self._report)
         told: dict[str, Any] = {}
         hit = self._leave_group()
         with contextlib.suppress(ValueError):
@@ -86,7 +90,7 @@ class Child:
         if not told:
             system.end_group(self.process.pid, None)
             end_carriers(self._token)
-            return {"code": self.process.returncode, "cpu_s": 0.0, "peak_kb": 0, "network_cut_off": False, "hit": hit}
+            return {"code": None, "cpu_s": 0.0, "peak_kb": 0, "network_cut_off": False, "hit": hit}
         if sys.platform == "darwin":
             told["peak_kb"] /= 1024
         return {**told, "hit": hit}

@@ -24,7 +24,7 @@ from msgspec.structs import replace
 
 from resilience.clock import Clock, SystemClock
 from resilience.sandbox.calling import call
-from resilience.sandbox.limits import ResourceLimitExceeded, ResourceLimits, SandboxResult
+from resilience.sandbox.limits import ResourceLimitExceeded, ResourceLimits, SandboxError, SandboxResult
 from resilience.sandbox.pipes import Pipes
 
 T = TypeVar("T")
@@ -79,6 +79,7 @@ class ExecutionSandbox:
         Raises:
             ResourceLimitExceeded: it says which; everything has ended. FeatureDisabledError: the level does not allow it.
             OSError: there is no such program, or it cannot be started. ValueError: there is no command.
+            SandboxError: what guards the program died, so nobody knows how the program ended; it has ended, too.
         """
         return self._run(command, input, environment, limits, threading.Event())
 
@@ -166,14 +167,18 @@ class ExecutionSandbox:
             pipes.close()
         if ended_for is not None:
             raise ended_for
+        code: int | None = told["code"]
         cpu_s, peak_mb = max(float(told["cpu_s"]), watch.cpu_s), max(float(told["peak_kb"]) / 1024, watch.peak_mb)
         if hit is None and (name := told.get("hit")) is not None:
             hit = name, getattr(limits, name), getattr(limits, name)
-        hit = hit or pipes.hit(limits) or _hit_at_end(int(told["code"]), cpu_s, peak_mb, _size_mb(folder), limits)
+        hit = hit or pipes.hit(limits) or _hit_at_end(code or 0, cpu_s, peak_mb, _size_mb(folder), limits)
         if hit is not None:
             raise ResourceLimitExceeded(*hit, pipes.stdout, pipes.stderr)
+        if code is None:
+            last, status = pipes.stderr.decode(errors="replace").strip()[-1000:], child.process.returncode
+            raise SandboxError("GuardDied", f"its guard ended with exit status {status}, and said nothing of the program. {last}")
         return SandboxResult(
-            returncode=int(told["code"]), stdout=pipes.stdout, stderr=pipes.stderr, seconds=self._clock.monotonic() - begin_s,
+            returncode=code, stdout=pipes.stdout, stderr=pipes.stderr, seconds=self._clock.monotonic() - begin_s,
             cpu_seconds=cpu_s, peak_memory_mb=peak_mb,
             network="allowed" if network else "cut off" if told["network_cut_off"] else "watched",
         )  # fmt: skip

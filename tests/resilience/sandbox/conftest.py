@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
-from typing import Final
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from typing import Any, Final
 
 import pytest
 
@@ -28,3 +30,17 @@ def nothing_is_left() -> Iterator[None]:
 
 def python(code: str) -> list[str]:
     return [sys.executable, "-c", code]
+
+
+def begun(function: Callable[..., Any], *args: Any) -> Future[Any]:
+    """``function`` on a thread that holds up nobody, should it hang."""
+    future: Future[Any] = Future()
+
+    def work() -> None:
+        try:
+            future.set_result(function(*args))
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    return future
