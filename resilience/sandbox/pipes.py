@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import threading
+from collections.abc import Callable
 from contextlib import suppress
-from typing import IO, Final
+from typing import IO, Any, Final
 
 from resilience.sandbox.limits import ResourceLimits
 
@@ -16,16 +17,25 @@ _MB: Final = 1024 * 1024
 class Pipes:
     """Reads what a program writes, up to a limit, and gives it what it reads; each on a thread of its own."""
 
-    def __init__(self, process: subprocess.Popen[bytes], given: bytes, most: int) -> None:
+    def __init__(self, most: int) -> None:
         self._most, self._read = most, 0
         self._parts: dict[str, list[bytes]] = {"stdout": [], "stderr": []}
-        self._threads = [
-            threading.Thread(target=self._take, args=(process.stdout, "stdout"), daemon=True),
-            threading.Thread(target=self._take, args=(process.stderr, "stderr"), daemon=True),
-            threading.Thread(target=self._give, args=(process.stdin, given), daemon=True),
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._threads: list[threading.Thread] = []
+
+    def start(self, process: subprocess.Popen[bytes], given: bytes) -> None:
+        """Begins to read what ``process`` writes, and gives it ``given``."""
+        left: list[tuple[Callable[..., None], Any, Any]] = [
+            (self._take, process.stdout, "stdout"), (self._take, process.stderr, "stderr"), (self._give, process.stdin, given)
+        ]  # fmt: skip
+        try:
+            while left:
+                thread = threading.Thread(target=left[0][0], args=left[0][1:], daemon=True)
+                thread.start()
+                self._threads.append(thread)
+                del left[0]
+        finally:
+            for _, pipe, _ in left:  # there was no thread for it
+                pipe.close()
 
     @property
     def stdout(self) -> bytes:

@@ -33,32 +33,35 @@ class Child:
     def __init__(
         self, command: Sequence[str], environment: Mapping[str, str], folder: Path, limits: ResourceLimits, *, network: bool
     ) -> None:
-        told_alive, self._alive = os.pipe()
-        self._report, told_report = os.pipe()
         self._token = f"sandbox:{os.getpid()}:{uuid4().hex}"
         self._group = cgroup.make(limits) if sys.platform == "linux" else None
-        told = {
-            "cgroup": str(self._group.path) if self._group is not None else None,
-            "alive": told_alive, "report": told_report, "command": list(command), "network": network,
-            "rlimits": {  # what the watcher would name at its next look; these hold until then
-                "RLIMIT_CPU": math.ceil(limits.max_cpu_seconds), "RLIMIT_NOFILE": 2 * limits.max_file_descriptors,
-                "RLIMIT_FSIZE": limits.max_disk_io_mb * _MB, "RLIMIT_DATA": 2 * limits.max_memory_mb * _MB, "RLIMIT_CORE": 0,
-            },
-        }  # fmt: skip
+        self._alive = self._report = -1
+        theirs: list[int] = []
         try:
+            told_alive, self._alive = os.pipe()
+            theirs.append(told_alive)
+            self._report, told_report = os.pipe()
+            theirs.append(told_report)
+            told = {
+                "cgroup": str(self._group.path) if self._group is not None else None,
+                "alive": told_alive, "report": told_report, "command": list(command), "network": network,
+                "rlimits": {  # what the watcher would name at its next look; these hold until then
+                    "RLIMIT_CPU": math.ceil(limits.max_cpu_seconds), "RLIMIT_NOFILE": 2 * limits.max_file_descriptors,
+                    "RLIMIT_FSIZE": limits.max_disk_io_mb * _MB, "RLIMIT_DATA": 2 * limits.max_memory_mb * _MB, "RLIMIT_CORE": 0,
+                },
+            }  # fmt: skip
             self.process = subprocess.Popen(
                 [sys.executable, "-I", "-S", str(_GUARD), json.dumps(told)], env={**environment, TOKEN: self._token}, cwd=folder,
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, pass_fds=(told_alive, told_report),
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, pass_fds=theirs,
                 **system.OF_ITS_OWN,
             )  # fmt: skip
-        except OSError:
-            os.close(self._alive)
-            os.close(self._report)
+        except BaseException:
+            self._close()
             self._leave_group()
             raise
         finally:
-            os.close(told_alive)
-            os.close(told_report)
+            for one in theirs:
+                os.close(one)
 
     def end(self) -> None:
         """Has the guard end everything; where the guard is gone, looks for what it has left."""
@@ -80,7 +83,7 @@ class Child:
         os.set_blocking(self._report, False)  # the guard has ended; what it has left may hold the other end for ever
         with contextlib.suppress(BlockingIOError):
             text = os.read(self._report, _MOST_TOLD)
-        os.close(self._report)
+        self._close()
         told: dict[str, Any] = {}
         hit = self._leave_group()
         with contextlib.suppress(ValueError):
@@ -108,3 +111,9 @@ class Child:
         if self._alive >= 0:
             os.close(self._alive)
             self._alive = -1
+
+    def _close(self) -> None:
+        self._close_alive()
+        if self._report >= 0:
+            os.close(self._report)
+            self._report = -1

@@ -64,7 +64,7 @@ class ExecutionSandbox:
 
     def run(
         self,
-        command: Sequence[str],
+        command: Sequence[str | os.PathLike[str]],
         *,
         input: bytes = b"",  # noqa: A002 -- as of subprocess
         environment: Mapping[str, str] | None = None,
@@ -73,7 +73,7 @@ class ExecutionSandbox:
         """Runs a program in a folder of its own, with a clean environment, and waits for its end.
 
         Args:
-            command: the program and its arguments, each an entry of its own; no shell is in between.
+            command: the program and its arguments, each an entry of its own, text or a path; no shell is in between.
             input: what it reads. environment: variables beside ``PATH``, language and temporary folder.
 
         Raises:
@@ -85,7 +85,7 @@ class ExecutionSandbox:
 
     async def run_async(
         self,
-        command: Sequence[str],
+        command: Sequence[str | os.PathLike[str]],
         *,
         input: bytes = b"",  # noqa: A002
         environment: Mapping[str, str] | None = None,
@@ -111,13 +111,14 @@ class ExecutionSandbox:
         return call(lambda command: self._run(command, b"", None, None, gone), self.limits, function, args, kwargs)
 
     def _run(
-        self, command: Sequence[str], given: bytes, environment: Mapping[str, str] | None, limits: ResourceLimits | None,
-        gone: threading.Event,
+        self, command: Sequence[str | os.PathLike[str]], given: bytes, environment: Mapping[str, str] | None,
+        limits: ResourceLimits | None, gone: threading.Event,
     ) -> SandboxResult:  # fmt: skip
         if isinstance(command, str) or not command or not command[0]:
             raise ValueError("command is a list: the program, and each argument an entry of its own")
+        words = [os.fspath(one) for one in command]
         limits = limits.sound() if limits is not None else self.limits
-        kinds = ["code", *(["shell"] if Path(command[0]).name.lower().removesuffix(".exe") in _SHELLS else [])]
+        kinds = ["code", *(["shell"] if Path(words[0]).name.lower().removesuffix(".exe") in _SHELLS else [])]
         for kind in kinds:
             if (why := self._refusal(kind)) is not None:
                 raise why
@@ -126,12 +127,12 @@ class ExecutionSandbox:
             limits = replace(limits, max_network_connections=0)
         folder = Path(tempfile.mkdtemp(prefix="winclaw-sandbox-"))
         try:
-            return self._watch(command, given, _clean(folder, environment), folder, limits, kinds, gone, network=network)
+            return self._watch(words, given, _clean(folder, environment), folder, limits, kinds, gone, network=network)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _watch(
-        self, command: Sequence[str], given: bytes, environment: dict[str, str], folder: Path, limits: ResourceLimits,
+        self, command: list[str], given: bytes, environment: dict[str, str], folder: Path, limits: ResourceLimits,
         kinds: list[str], gone: threading.Event, *, network: bool,
     ) -> SandboxResult:  # fmt: skip
         from resilience.sandbox.tree_watch import TreeWatch  # noqa: PLC0415 -- from here on psutil is needed
@@ -142,11 +143,12 @@ class ExecutionSandbox:
             from resilience.sandbox import posix as system  # noqa: PLC0415
         begin_s = self._clock.monotonic()
         child = system.Child(command, environment, folder, limits, network=network)
-        pipes = Pipes(child.process, given, int(limits.max_output_mb * _MB))
-        watch = TreeWatch(child.process.pid, limits, counts_head=system.COUNTS_HEAD)
+        pipes = Pipes(int(limits.max_output_mb * _MB))
         hit: tuple[str, float, float] | None = None
         ended_for: Exception | None = None
         try:
+            pipes.start(child.process, given)
+            watch = TreeWatch(child.process.pid, limits, counts_head=system.COUNTS_HEAD)
             pause_s = _FIRST_LOOK_S
             while not _has_ended(child.process, pause_s):
                 pause_s = min(2 * pause_s, _LOOK_S)

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -51,6 +52,32 @@ def test_what_is_no_command_is_refused_before_anything_starts() -> None:
             ExecutionSandbox(LIMITS).run([missing])
     with pytest.raises(ValueError, match="max_memory_mb"):
         ExecutionSandbox(ResourceLimits(max_memory_mb=1))
+
+
+def test_a_path_is_an_argument_like_any_other(tmp_path: Path) -> None:
+    script = tmp_path / "greet.py"
+    script.write_text("import sys; print(sys.argv[1])")
+    done = ExecutionSandbox(LIMITS).run([Path(sys.executable), script, tmp_path])
+    assert done.stdout.decode().split() == [str(tmp_path)]
+
+
+@pytest.mark.skipif(not POSIX, reason="on Windows subprocess has all that is open")
+def test_what_cannot_be_started_leaves_no_descriptors_open() -> None:
+    before = psutil.Process().num_fds()
+    for argument, environment, error in ((7, {}, TypeError), (b"x", {}, TypeError), ("x", {"A": "\0"}, ValueError)):
+        with pytest.raises(error):
+            ExecutionSandbox(LIMITS).run([sys.executable, argument], environment=environment)
+        assert psutil.Process().num_fds() == before
+
+
+@pytest.mark.skipif(not POSIX, reason="subprocess itself needs threads on Windows")
+def test_a_program_that_nobody_can_watch_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(RuntimeError, match="new thread"):
+        ExecutionSandbox(LIMITS).run(python("import time; time.sleep(600)"))
 
 
 def test_its_environment_is_clean_and_its_folder_its_own_and_gone_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
