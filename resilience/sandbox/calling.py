@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import pickle
-import shutil
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from resilience.sandbox.folders import open_left
+from resilience.sandbox.folders import open_left, own_folder
 from resilience.sandbox.limits import ResourceLimitExceeded, ResourceLimits, SandboxError, SandboxResult
 
 T = TypeVar("T")
@@ -33,8 +31,7 @@ def call(
         ResourceLimitExceeded: it was refused what is limited. Otherwise what ``run`` raises.
     """
     asked = pickle.dumps({**_where(function), "path": sys.path, "arguments": pickle.dumps((args, kwargs))})
-    folder = Path(tempfile.mkdtemp(prefix="winclaw-call-"))
-    try:
+    with own_folder() as folder:
         (folder / "call").write_bytes(asked)
         done = run([sys.executable, "-I", str(_RUNNER), str(folder)])
         try:
@@ -43,8 +40,6 @@ def call(
         except (OSError, ValueError, RecursionError):  # the last one: nested deeper than anything that JSON is used for
             last = done.stderr.decode(errors="replace").strip()[-1000:]
             raise SandboxError("NoAnswer", f"it ended with exit status {done.returncode}, and no answer. {last}") from None
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     if not isinstance(answer, dict) or not ("value" in answer or "type" in answer):
         raise SandboxError("NoAnswer", "what it left is no answer")
     if "value" in answer:

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -24,6 +22,7 @@ from msgspec.structs import replace
 
 from resilience.clock import Clock, SystemClock
 from resilience.sandbox.calling import call
+from resilience.sandbox.folders import own_folder, remove, remove_orphans
 from resilience.sandbox.limits import ResourceLimitExceeded, ResourceLimits, SandboxError, SandboxResult
 from resilience.sandbox.pipes import Pipes
 
@@ -61,6 +60,7 @@ class ExecutionSandbox:
         self.limits = (limits or ResourceLimits()).sound()
         self._refusal = refusal or (lambda _: None)
         self._clock = clock or SystemClock()
+        self._has_cleared = False
 
     def run(
         self,
@@ -125,11 +125,11 @@ class ExecutionSandbox:
         network = limits.max_network_connections > 0 and self._refusal("network") is None
         if not network:
             limits = replace(limits, max_network_connections=0)
-        folder = Path(tempfile.mkdtemp(prefix="winclaw-sandbox-"))
-        try:
+        if not self._has_cleared:
+            self._has_cleared = True
+            remove_orphans()
+        with own_folder() as folder:
             return self._watch(words, given, _clean(folder, environment), folder, limits, kinds, gone, network=network)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
     def _watch(
         self, command: list[str], given: bytes, environment: dict[str, str], folder: Path, limits: ResourceLimits,
@@ -167,21 +167,22 @@ class ExecutionSandbox:
         finally:
             told = child.outcome()
             pipes.close()
+        seconds, left_mb = self._clock.monotonic() - begin_s, remove(folder) / _MB
         if ended_for is not None:
             raise ended_for
         code: int | None = told["code"]
         cpu_s, peak_mb = max(float(told["cpu_s"]), watch.cpu_s), max(float(told["peak_kb"]) / 1024, watch.peak_mb)
         if hit is None and (name := told.get("hit")) is not None:
             hit = name, getattr(limits, name), getattr(limits, name)
-        hit = hit or pipes.hit(limits) or _hit_at_end(code or 0, cpu_s, peak_mb, _size_mb(folder), limits)
+        hit = hit or pipes.hit(limits) or _hit_at_end(code or 0, cpu_s, peak_mb, left_mb, limits)
         if hit is not None:
             raise ResourceLimitExceeded(*hit, pipes.stdout, pipes.stderr)
         if code is None:
             last, status = pipes.stderr.decode(errors="replace").strip()[-1000:], child.process.returncode
             raise SandboxError("GuardDied", f"its guard ended with exit status {status}, and said nothing of the program. {last}")
         return SandboxResult(
-            returncode=code, stdout=pipes.stdout, stderr=pipes.stderr, seconds=self._clock.monotonic() - begin_s,
-            cpu_seconds=cpu_s, peak_memory_mb=peak_mb,
+            returncode=code, stdout=pipes.stdout, stderr=pipes.stderr, seconds=seconds, cpu_seconds=cpu_s,
+            peak_memory_mb=peak_mb,
             network="allowed" if network else "cut off" if told["network_cut_off"] else "watched",
         )  # fmt: skip
 
@@ -220,15 +221,6 @@ def _hit_at_end(
             if (name := _SIGNALLED.get(signal.Signals(-code).name)) is not None:
                 return name, getattr(limits, name), getattr(limits, name)
     return None
-
-
-def _size_mb(folder: Path) -> float:
-    """How much it has left in its folder."""
-    size = 0
-    for one in folder.rglob("*"):
-        with suppress(OSError):
-            size += one.lstat().st_size
-    return size / _MB
 
 
 def _clean(folder: Path, environment: Mapping[str, str] | None) -> dict[str, str]:

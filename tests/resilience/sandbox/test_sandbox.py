@@ -163,7 +163,8 @@ def test_what_it_has_left_behind_ends_with_it(tmp_path: Path) -> None:
     assert time.monotonic() - begin < DEADLINE_S
 
 
-def test_who_dies_takes_its_sandbox_along(tmp_path: Path) -> None:
+def test_who_dies_takes_its_sandbox_along(tmp_path: Path, temporary: Path) -> None:
+    """Its programs at once; their folder goes when a sandbox is used the next time."""
     ready = tmp_path / "ready"
     inner = f"import pathlib, time; pathlib.Path({str(ready)!r}).write_text('up'); time.sleep(600)"
     code = (
@@ -178,6 +179,9 @@ def test_who_dies_takes_its_sandbox_along(tmp_path: Path) -> None:
         parent.kill()
         parent.wait()
         until(lambda: not carriers(beginning))
+        assert list(temporary.iterdir()) != []
+        ExecutionSandbox(LIMITS).run(python("print(1)"))
+        assert list(temporary.iterdir()) == []
     finally:
         parent.kill()
         parent.wait()
