@@ -188,11 +188,21 @@ class ExecutionSandbox:
 
 
 async def _in_thread(run: Callable[[threading.Event], T]) -> T:
-    gone = threading.Event()
-    running = asyncio.get_running_loop().run_in_executor(None, run, gone)
+    """What ``run`` gives on a thread of the event loop's. Who cancels it waits until that has ended, if it has begun at all."""
+    gone, first = threading.Event(), threading.Lock()  # the lock is taken by what comes first, the beginning or the cancelling
+
+    def begin() -> T:
+        if not first.acquire(blocking=False):
+            raise asyncio.CancelledError
+        return run(gone)
+
+    running = asyncio.get_running_loop().run_in_executor(None, begin)
     try:
         return await asyncio.shield(running)
     except asyncio.CancelledError:
+        if first.acquire(blocking=False):
+            running.cancel()
+            raise
         gone.set()
         with suppress(Exception):
             await running

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -198,6 +199,36 @@ async def _cancelled(started: Path) -> None:
 
 def test_cancelling_ends_it(tmp_path: Path) -> None:
     asyncio.run(_cancelled(tmp_path / "started"))
+
+
+async def _cancelled_behind_another() -> None:
+    asked, may_go_on = [], threading.Event()
+
+    def refusal(kind: str) -> Exception:
+        asked.append(kind)
+        may_go_on.wait(2 * DEADLINE_S)
+        return FeatureDisabledError("the sandbox", kind, "MINIMAL", "because")
+
+    sandbox = ExecutionSandbox(LIMITS, refusal=refusal)
+    with ThreadPoolExecutor(1) as only:
+        asyncio.get_running_loop().set_default_executor(only)
+        first = asyncio.create_task(sandbox.run_async(python("print(1)")))
+        queued = [asyncio.create_task(sandbox.run_async(python("print(2)"))), asyncio.create_task(sandbox.run_python_async(called.fail))]
+        await asyncio.sleep(0)  # all three have asked for the one thread
+        for one in queued:
+            one.cancel()
+        await asyncio.wait(queued, timeout=DEADLINE_S)
+        ended = [one.done() and one.cancelled() for one in queued]
+        may_go_on.set()
+        with pytest.raises(FeatureDisabledError):
+            await first
+    assert ended == [True, True]
+    assert asked == ["code"]
+
+
+def test_cancelling_what_has_not_begun_takes_no_time_and_it_never_begins() -> None:
+    """The event loop has so many threads for all that waits in it."""
+    asyncio.run(_cancelled_behind_another())
 
 
 def refusing(*kinds: str) -> Callable[[str], Exception | None]:
