@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from resilience import ExecutionSandbox
 from resilience.sandbox.folders import own_folder, remove, remove_orphans
+from tests.resilience.processes.conftest import until
 from tests.resilience.sandbox.conftest import LIMITS, POSIX, python
 
 ROOT = Path(__file__).parents[3]
@@ -91,10 +92,8 @@ def test_the_folder_of_an_owner_that_was_killed_is_removed_and_that_of_a_living_
         remove_orphans()
         assert left.exists()
         killed.kill()
-        killed.wait()
-        remove_orphans()
+        until(lambda: [remove_orphans(), not left.parent.exists()][1])  # on Windows what was killed may be a launcher
         assert mine.exists()
-    assert not left.parent.exists()
     assert (living / "secret").exists()
 
 
