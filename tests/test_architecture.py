@@ -46,7 +46,7 @@ ROOMS: Final = {
         "journal.history journal.journal journal.schema "
         "outbox.file outbox.store "
         "processes.identity processes.output processes.ports processes.posix processes.records processes.spawning processes.takeover processes.windows "
-        "sandbox.cgroup sandbox.guard sandbox.posix sandbox.runner sandbox.sandbox sandbox.tree_watch sandbox.windows "
+        "sandbox.calling sandbox.cgroup sandbox.folders sandbox.guard sandbox.pipes sandbox.posix sandbox.runner sandbox.sandbox sandbox.tree_watch sandbox.windows "
     ),
     "shell": (
         "testing "

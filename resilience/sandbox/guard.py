@@ -19,7 +19,7 @@ from typing import NoReturn
 
 _PDEATHSIG, _SUBREAPER, _NO_NEW_PRIVS = 1, 36, 38
 _NEW_USER, _NEW_PID, _NEW_NET = 0x10000000, 0x20000000, 0x40000000
-_LOOK_S = 0.05
+_LOOK_MS = 50
 
 
 def main() -> None:
@@ -37,9 +37,12 @@ def main() -> None:
     for standard in (0, 1, 2):
         os.close(standard)  # else nobody would see the end of the program's output
     killed = False
-    ends = [os.pidfd_open(keeper)] if hasattr(os, "pidfd_open") else []
+    ends = select.poll()  # select() cannot wait for descriptors past 1,023
+    ends.register(told["alive"], select.POLLIN)
+    with contextlib.suppress(AttributeError, OSError):  # not every system has it; then the keeper is looked at now and then
+        ends.register(os.pidfd_open(keeper), select.POLLIN)
     while os.waitid(os.P_PID, keeper, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
-        if told["alive"] in select.select([told["alive"], *ends], [], [], _LOOK_S)[0] and not killed:
+        if told["alive"] in dict(ends.poll(_LOOK_MS)) and not killed:
             killed = True
             os.kill(keeper, signal.SIGKILL)
             os.waitid(os.P_PID, keeper, os.WEXITED | os.WNOWAIT)

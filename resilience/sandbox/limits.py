@@ -57,7 +57,7 @@ class ResourceLimitExceeded(ResourceLimitError):  # noqa: N818 -- the document's
 
 
 class SandboxError(ContainerError):
-    """A function failed in the sandbox, or gave back what cannot leave it.
+    """A function failed in the sandbox, or gave back what cannot leave it; or the guard of a program died.
 
     Attributes:
         error_type: the class of what it raised, by its name. traceback: as text; the function's own words, not to be trusted.

@@ -24,6 +24,7 @@ _MB: Final = 1024 * 1024
 _GUARD: Final = Path(__file__).with_name("guard.py")
 COUNTS_HEAD: Final = False
 _PATIENCE_S: Final = 2.0
+_MOST_TOLD: Final = 65_536  # what a pipe holds
 
 
 class Child:
@@ -32,32 +33,35 @@ class Child:
     def __init__(
         self, command: Sequence[str], environment: Mapping[str, str], folder: Path, limits: ResourceLimits, *, network: bool
     ) -> None:
-        told_alive, self._alive = os.pipe()
-        self._report, told_report = os.pipe()
         self._token = f"sandbox:{os.getpid()}:{uuid4().hex}"
         self._group = cgroup.make(limits) if sys.platform == "linux" else None
-        told = {
-            "cgroup": str(self._group.path) if self._group is not None else None,
-            "alive": told_alive, "report": told_report, "command": list(command), "network": network,
-            "rlimits": {  # what the watcher would name at its next look; these hold until then
-                "RLIMIT_CPU": math.ceil(limits.max_cpu_seconds), "RLIMIT_NOFILE": 2 * limits.max_file_descriptors,
-                "RLIMIT_FSIZE": limits.max_disk_io_mb * _MB, "RLIMIT_DATA": 2 * limits.max_memory_mb * _MB, "RLIMIT_CORE": 0,
-            },
-        }  # fmt: skip
+        self._alive = self._report = -1
+        theirs: list[int] = []
         try:
+            told_alive, self._alive = os.pipe()
+            theirs.append(told_alive)
+            self._report, told_report = os.pipe()
+            theirs.append(told_report)
+            told = {
+                "cgroup": str(self._group.path) if self._group is not None else None,
+                "alive": told_alive, "report": told_report, "command": list(command), "network": network,
+                "rlimits": {  # what the watcher would name at its next look; these hold until then
+                    "RLIMIT_CPU": math.ceil(limits.max_cpu_seconds), "RLIMIT_NOFILE": 2 * limits.max_file_descriptors,
+                    "RLIMIT_FSIZE": limits.max_disk_io_mb * _MB, "RLIMIT_DATA": 2 * limits.max_memory_mb * _MB, "RLIMIT_CORE": 0,
+                },
+            }  # fmt: skip
             self.process = subprocess.Popen(
                 [sys.executable, "-I", "-S", str(_GUARD), json.dumps(told)], env={**environment, TOKEN: self._token}, cwd=folder,
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, pass_fds=(told_alive, told_report),
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, pass_fds=theirs,
                 **system.OF_ITS_OWN,
             )  # fmt: skip
-        except OSError:
-            os.close(self._alive)
-            os.close(self._report)
+        except BaseException:
+            self._close()
             self._leave_group()
             raise
         finally:
-            os.close(told_alive)
-            os.close(told_report)
+            for one in theirs:
+                os.close(one)
 
     def end(self) -> None:
         """Has the guard end everything; where the guard is gone, looks for what it has left."""
@@ -69,24 +73,27 @@ class Child:
             self.process.wait()
 
     def outcome(self) -> dict[str, Any]:
-        """How it ended, as the guard tells; what is left is ended if the guard does not. Afterwards all is closed.
+        """How it ended, as the guard tells. If it has not, ``code`` is None, and what it has left is ended. All is closed then.
 
         Raises:
             OSError: the program could not be started.
         """
         self._close_alive()
-        with os.fdopen(self._report, "rb") as report:
-            text = report.read(10_000)
+        text = b""
+        os.set_blocking(self._report, False)  # the guard has ended; what it has left may hold the other end for ever
+        with contextlib.suppress(BlockingIOError):
+            text = os.read(self._report, _MOST_TOLD)
+        self._close()
         told: dict[str, Any] = {}
         hit = self._leave_group()
         with contextlib.suppress(ValueError):
-            told = json.loads(text.partition(b"}")[0] + b"}") if text else {}
+            told = json.JSONDecoder().raw_decode(text.decode())[0]  # what is told first: why it could not start
         if "errno" in told:
             raise OSError(told["errno"], told["message"])
         if not told:
             system.end_group(self.process.pid, None)
             end_carriers(self._token)
-            return {"code": self.process.returncode, "cpu_s": 0.0, "peak_kb": 0, "network_cut_off": False, "hit": hit}
+            return {"code": None, "cpu_s": 0.0, "peak_kb": 0, "network_cut_off": False, "hit": hit}
         if sys.platform == "darwin":
             told["peak_kb"] /= 1024
         return {**told, "hit": hit}
@@ -104,3 +111,9 @@ class Child:
         if self._alive >= 0:
             os.close(self._alive)
             self._alive = -1
+
+    def _close(self) -> None:
+        self._close_alive()
+        if self._report >= 0:
+            os.close(self._report)
+            self._report = -1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -51,10 +52,24 @@ def connect(port: int) -> str:
     return "connected"
 
 
-def forged(answer: str) -> None:
-    import sys
+def _answer() -> Path:
+    return Path(sys.argv[1]) / "answer"
 
-    (Path(sys.argv[1]) / "answer").write_text(answer)
+
+def forged(answer: str) -> None:
+    _answer().write_text(answer)
+    os._exit(0)
+
+
+def leave_a_pipe() -> None:
+    _answer().unlink()
+    os.mkfifo(_answer())
+    os._exit(0)
+
+
+def leave_a_link(to: str) -> None:
+    _answer().unlink()
+    _answer().symlink_to(to)
     os._exit(0)
 
 

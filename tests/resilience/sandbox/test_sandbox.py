@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,24 +19,13 @@ import pytest
 from msgspec.structs import replace
 
 import resilience
-from resilience import ExecutionSandbox, FeatureDisabledError, ResourceLimitExceeded, ResourceLimits, SandboxError
+from resilience import ExecutionSandbox, FeatureDisabledError, ResourceLimitExceeded, ResourceLimits
 from resilience.processes.identity import TOKEN, carriers
 from tests.resilience.processes.conftest import DEADLINE_S, until
 from tests.resilience.sandbox import called
+from tests.resilience.sandbox.conftest import LIMITS, POSIX, WINE, python
 
-POSIX = sys.platform != "win32"
-WINE = "WINEPREFIX" in os.environ
-LIMITS = ResourceLimits(max_cpu_seconds=80_000 if WINE else 5, max_memory_mb=200, max_disk_io_mb=10, max_output_mb=1.0, wall_seconds=30)
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_left() -> Iterator[None]:
-    yield
-    assert not carriers(f"sandbox:{os.getpid()}:")
-
-
-def python(code: str) -> list[str]:
-    return [sys.executable, "-c", code]
+pytestmark = pytest.mark.usefixtures("nothing_is_left")
 
 
 def hit(code: str, **limits: Any) -> ResourceLimitExceeded:
@@ -58,10 +48,37 @@ def test_what_is_no_command_is_refused_before_anything_starts() -> None:
     for nothing in ([], [""], "echo hello"):
         with pytest.raises(ValueError, match="command is a list"):
             ExecutionSandbox(LIMITS).run(nothing)
-    with pytest.raises(FileNotFoundError):
-        ExecutionSandbox(LIMITS).run(["there-is-no-such-program"])
+    for missing in ("there-is-no-such-program", "nor{such}"):
+        with pytest.raises(FileNotFoundError, match=missing if POSIX else None):
+            ExecutionSandbox(LIMITS).run([missing])
     with pytest.raises(ValueError, match="max_memory_mb"):
         ExecutionSandbox(ResourceLimits(max_memory_mb=1))
+
+
+def test_a_path_is_an_argument_like_any_other(tmp_path: Path) -> None:
+    script = tmp_path / "greet.py"
+    script.write_text("import sys; print(sys.argv[1])")
+    done = ExecutionSandbox(LIMITS).run([Path(sys.executable), script, tmp_path])
+    assert done.stdout.decode().split() == [str(tmp_path)]
+
+
+@pytest.mark.skipif(not POSIX, reason="on Windows subprocess has all that is open")
+def test_what_cannot_be_started_leaves_no_descriptors_open() -> None:
+    before = psutil.Process().num_fds()
+    for argument, environment, error in ((7, {}, TypeError), (b"x", {}, TypeError), ("x", {"A": "\0"}, ValueError)):
+        with pytest.raises(error):
+            ExecutionSandbox(LIMITS).run([sys.executable, argument], environment=environment)
+        assert psutil.Process().num_fds() == before
+
+
+@pytest.mark.skipif(not POSIX, reason="subprocess itself needs threads on Windows")
+def test_a_program_that_nobody_can_watch_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(RuntimeError, match="new thread"):
+        ExecutionSandbox(LIMITS).run(python("import time; time.sleep(600)"))
 
 
 def test_its_environment_is_clean_and_its_folder_its_own_and_gone_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,7 +164,8 @@ def test_what_it_has_left_behind_ends_with_it(tmp_path: Path) -> None:
     assert time.monotonic() - begin < DEADLINE_S
 
 
-def test_who_dies_takes_its_sandbox_along(tmp_path: Path) -> None:
+def test_who_dies_takes_its_sandbox_along(tmp_path: Path, temporary: Path) -> None:
+    """Its programs at once; their folder goes when a sandbox is used the next time."""
     ready = tmp_path / "ready"
     inner = f"import pathlib, time; pathlib.Path({str(ready)!r}).write_text('up'); time.sleep(600)"
     code = (
@@ -162,6 +180,8 @@ def test_who_dies_takes_its_sandbox_along(tmp_path: Path) -> None:
         parent.kill()
         parent.wait()
         until(lambda: not carriers(beginning))
+        assert list(temporary.iterdir()) != []
+        until(lambda: ExecutionSandbox(LIMITS).run(python("print(1)")) and not list(temporary.iterdir()))
     finally:
         parent.kill()
         parent.wait()
@@ -180,48 +200,34 @@ def test_cancelling_ends_it(tmp_path: Path) -> None:
     asyncio.run(_cancelled(tmp_path / "started"))
 
 
-def test_a_function_gives_back_what_json_can_hold() -> None:
-    sandbox = ExecutionSandbox(LIMITS)
-    assert sandbox.run_python(called.Sums.add, 1, right=2) == {"sum": 3}
-    assert asyncio.run(sandbox.run_python_async(called.Sums.add, 1)) == {"sum": 2}
-    with pytest.raises(SandboxError, match="nothing that JSON can hold"):
-        sandbox.run_python(called.give_back_an_object)
+async def _cancelled_behind_another() -> None:
+    asked, may_go_on = [], threading.Event()
+
+    def refusal(kind: str) -> Exception:
+        asked.append(kind)
+        may_go_on.wait(2 * DEADLINE_S)
+        return FeatureDisabledError("the sandbox", kind, "MINIMAL", "because")
+
+    sandbox = ExecutionSandbox(LIMITS, refusal=refusal)
+    with ThreadPoolExecutor(1) as only:
+        asyncio.get_running_loop().set_default_executor(only)
+        first = asyncio.create_task(sandbox.run_async(python("print(1)")))
+        queued = [asyncio.create_task(sandbox.run_async(python("print(2)"))), asyncio.create_task(sandbox.run_python_async(called.fail))]
+        await asyncio.sleep(0)  # all three have asked for the one thread
+        for one in queued:
+            one.cancel()
+        await asyncio.wait(queued, timeout=DEADLINE_S)
+        ended = [one.done() and one.cancelled() for one in queued]
+        may_go_on.set()
+        with pytest.raises(FeatureDisabledError):
+            await first
+    assert ended == [True, True]
+    assert asked == ["code"]
 
 
-def test_what_a_function_raises_is_told() -> None:
-    with pytest.raises(SandboxError) as failed:
-        ExecutionSandbox(LIMITS).run_python(called.fail)
-    assert failed.value.error_type == "KeyError"
-    assert "in fail" in failed.value.traceback
-    with pytest.raises(SandboxError, match="ended with exit status 3, and no answer"):
-        ExecutionSandbox(LIMITS).run_python(called.exit_at_once)
-
-
-@pytest.mark.parametrize(
-    ("function", "limit"),
-    [
-        (called.eat_memory, "max_memory_mb"), (called.write_much, "max_disk_io_mb"),
-        pytest.param(
-            called.open_many, "max_file_descriptors",
-            marks=pytest.mark.skipif(not POSIX, reason="Windows refuses nobody a file; the watcher ends who has too many"),
-        ),
-    ],
-)
-def test_the_limit_that_a_function_hits_is_named(function: Callable[[], Any], limit: str) -> None:
-    with pytest.raises(ResourceLimitExceeded) as exceeded:
-        ExecutionSandbox(LIMITS).run_python(function)
-    assert exceeded.value.limit == limit
-
-
-def test_a_function_that_nobody_could_find_again_is_refused() -> None:
-    with pytest.raises(ValueError, match="make it a function of a module"):
-        ExecutionSandbox(LIMITS).run_python(lambda: 1)
-
-
-@pytest.mark.parametrize("forged", ["", "[1]", "not json", '{"limit": 7}', "\x80\x04cos\nsystem\n"])
-def test_an_answer_that_was_forged_is_never_trusted(forged: str) -> None:
-    with pytest.raises(SandboxError):
-        ExecutionSandbox(LIMITS).run_python(called.forged, forged)
+def test_cancelling_what_has_not_begun_takes_no_time_and_it_never_begins() -> None:
+    """The event loop has so many threads for all that waits in it."""
+    asyncio.run(_cancelled_behind_another())
 
 
 def refusing(*kinds: str) -> Callable[[str], Exception | None]:
