@@ -38,7 +38,7 @@ class JournalError(Exception):
 _CHECKED_WHOLE_BYTES: Final = 50_000_000
 
 _ERROR_COLUMNS: Final = ", ".join(("id", *ErrorRecord._fields))
-_INSERT_ERROR: Final = f"INSERT INTO errors ({_ERROR_COLUMNS}) VALUES ({', '.join('?' * 17)})"
+_INSERT_ERROR: Final = f"INSERT INTO errors ({_ERROR_COLUMNS}) VALUES (?{', ?' * len(ErrorRecord._fields)})"
 _INSERT_TEXT: Final = "INSERT INTO errors_fts (rowid, message, type, component, operation) VALUES (?, ?, ?, ?, ?)"
 _DELETE_TEXT: Final = """
     INSERT INTO errors_fts (errors_fts, rowid, message, type, component, operation)
@@ -96,14 +96,21 @@ class Journal:
         Returns one ``Written`` for each record, in order; an error whose key is stored already gets the old id.
 
         Raises:
-            JournalError: nothing was written.
+            JournalError: the disk, or SQLite, refuses. UnicodeEncodeError: half a character (a lone surrogate) is no text
+                that can be stored. Whatever is raised, nothing was written.
         """
         try:
             return self._commit(records, state or {})
         except sqlite3.Error as error:
-            with contextlib.suppress(sqlite3.Error):
-                self._db.conn.rollback()
+            self._roll_back()
             raise JournalError(f"the journal cannot be written ({self.path}): {error}") from error
+        except BaseException:
+            self._roll_back()  # else the next group would find a transaction open
+            raise
+
+    def _roll_back(self) -> None:
+        with contextlib.suppress(sqlite3.Error):
+            self._db.conn.rollback()
 
     def _commit(self, records: Sequence[Record], state: Mapping[str, Any]) -> list[Written]:
         conn = self._db.conn
@@ -111,7 +118,7 @@ class Journal:
         known = self._known([record.key for record in records if isinstance(record, ErrorRecord) and record.key])
         next_id = self._last_id + 1
         written: list[Written] = []
-        errors: list[tuple[Any, ...]] = []
+        errors: list[tuple[int, ErrorRecord]] = []
         events: list[tuple[Any, ...]] = []
         for record in records:
             if isinstance(record, EventRecord):
@@ -122,14 +129,16 @@ class Journal:
                         written.append(Written(known[record.key], new=False))
                         continue
                     known[record.key] = next_id
-                errors.append((next_id, *record))
+                errors.append((next_id, record))
             written.append(Written(next_id, new=True))
             next_id += 1
         if events:
             conn.executemany(_INSERT_EVENT, events)
         if errors:
-            conn.executemany(_INSERT_ERROR, errors)
-            conn.executemany(_INSERT_TEXT, [(row[0], row[11], row[4], row[7], row[8]) for row in errors])
+            conn.executemany(_INSERT_ERROR, [(number, *one) for number, one in errors])
+            conn.executemany(
+                _INSERT_TEXT, [(number, one.message, one.type, one.component, one.operation) for number, one in errors]
+            )
             groups, minutes = _rolled_up(errors)
             conn.executemany(_UPSERT_GROUP, groups)
             conn.executemany(_UPSERT_MINUTE, minutes)
@@ -250,19 +259,23 @@ def _free_name(path: Path, now: datetime) -> Path:
     return next(name for name in names if not name.exists())
 
 
-def _rolled_up(errors: Sequence[tuple[Any, ...]]) -> tuple[list[tuple[Any, ...]], list[tuple[str, str, int]]]:
+def _rolled_up(errors: Sequence[tuple[int, ErrorRecord]]) -> tuple[list[tuple[Any, ...]], list[tuple[str, str, int]]]:
     """The group's and the minutes' rows that ``errors`` add up to."""
-    groups: dict[str, list[Any]] = {}
+    latest = {one.fingerprint: (number, one) for number, one in errors}
+    spans: dict[str, list[Any]] = {}
     minutes: dict[tuple[str, str], int] = {}
-    for row in errors:
-        at, fingerprint = row[1], row[10]
-        group = groups.get(fingerprint)
-        if group is None:
-            groups[fingerprint] = [fingerprint, row[3], row[4], row[5], row[7], row[8], row[11], 1, at, at, row[0]]
+    for _, one in errors:
+        at, fingerprint = one.at, one.fingerprint
+        span = spans.get(fingerprint)
+        if span is None:
+            spans[fingerprint] = [1, at, at]
         else:
-            group[7] += 1
-            group[5:7] = row[8], row[11]
-            group[8], group[9], group[10] = min(group[8], at), max(group[9], at), row[0]
+            span[0] += 1
+            span[1], span[2] = min(span[1], at), max(span[2], at)
         minute = (at[:16], fingerprint)
         minutes[minute] = minutes.get(minute, 0) + 1
-    return [tuple(group) for group in groups.values()], [(*minute, count) for minute, count in minutes.items()]
+    groups = [
+        (name, one.kind, one.type, one.severity, one.component, one.operation, one.message, *spans[name], number)
+        for name, (number, one) in latest.items()
+    ]
+    return groups, [(*minute, count) for minute, count in minutes.items()]

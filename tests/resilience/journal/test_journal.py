@@ -14,6 +14,7 @@ import pytest
 from resilience.clock import as_text
 from resilience.journal import journal as journal_module
 from resilience.journal.journal import Journal, JournalError, is_damage
+from resilience.journal.schema import Record
 from tests.resilience.records import NOW, an_error, an_event
 
 
@@ -57,6 +58,24 @@ def test_a_group_is_written_whole_or_not_at_all(journal: Journal, path: Path) ->
     assert rows(path, "SELECT (SELECT count(*) FROM errors) + (SELECT count(*) FROM groups)") == [(0,)]
     assert journal.state("standing") is None
     assert journal.commit([an_error()])[0].id == 1
+
+
+@pytest.mark.parametrize(
+    ("record", "state"),
+    [(an_event(component="\ud800"), None), (an_error(message="\ud800"), None), (an_event(), {"circuits": ["\ud800"]})],
+    ids=["event", "error", "state"],
+)
+def test_half_a_character_refuses_its_group_and_no_other(journal: Journal, record: Record, state: dict[str, object] | None) -> None:
+    """A lone surrogate is no UTF-8; SQLite never hears of it, and the transaction must not stay open."""
+    with pytest.raises(UnicodeEncodeError):
+        journal.commit([an_error(), record], state)
+    assert [entry.id for entry in journal.commit([an_error()])] == [1]
+
+
+def test_of_a_group_of_errors_the_group_keeps_the_latest_words(journal: Journal, path: Path) -> None:
+    """As it does of errors that come one by one."""
+    journal.commit([an_error(message="first", severity=2), an_error(message="second", severity=4, kind="security")])
+    assert rows(path, "SELECT message, severity, kind, count, last_id FROM groups") == [("second", 4, "security", 2, 2)]
 
 
 def test_state_is_written_with_the_records_and_read_back(path: Path) -> None:
@@ -197,6 +216,7 @@ WRITER = """
 import sys
 from pathlib import Path
 from resilience.journal.journal import Journal
+from resilience.journal.schema import Record
 from tests.resilience.records import NOW, an_error
 journal = Journal(Path(sys.argv[1]), NOW)
 number = 0
