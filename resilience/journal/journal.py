@@ -70,25 +70,29 @@ class Journal:
     the state was (None: not readable any more).
 
     Raises:
-        JournalError: the file cannot be opened for another reason (rights, disk, a newer version's file).
+        JournalError: the file cannot be opened for another reason (rights, disk, a newer version's file), or it is damaged
+            and cannot be renamed.
     """
 
     def __init__(self, path: Path, now: datetime) -> None:
         self.path = path
         self.set_aside: Path | None = None
         self.salvaged: dict[str, Any] | None = None
+        self._damage: sqlite3.DatabaseError | None = None
         try:
-            self._db = _open(path)
-            self._last_id = int(self.state("last_id") or 0)
+            self._db, self._last_id = _open(path)
         except sqlite3.DatabaseError as error:
             if not is_damage(error):
                 raise JournalError(f"{path} cannot be opened: {error}") from error
-            self._start_anew(now)
+            self._begin_anew(now)
 
     def state(self, name: str) -> Any:
-        """The value kept under ``name``; None if there is none."""
-        row = self._db.conn.execute("SELECT value FROM state WHERE name = ?", [name]).fetchone()
-        return None if row is None else msgspec.json.decode(row[0])
+        """The value kept under ``name``; None if there is none.
+
+        Raises:
+            sqlite3.Error: it cannot be read; see ``is_damage``.
+        """
+        return _kept(self._db.conn, name)
 
     def commit(self, records: Sequence[Record], state: Mapping[str, Any] | None = None) -> list[Written]:
         """Writes ``records`` and ``state`` (name → JSON value) in one durable transaction.
@@ -113,6 +117,8 @@ class Journal:
             self._db.conn.rollback()
 
     def _commit(self, records: Sequence[Record], state: Mapping[str, Any]) -> list[Written]:
+        if self._damage is not None:
+            raise self._damage
         conn = self._db.conn
         conn.execute("BEGIN IMMEDIATE")
         known = self._known([record.key for record in records if isinstance(record, ErrorRecord) and record.key])
@@ -181,20 +187,33 @@ class Journal:
         return deleted >= chunk
 
     def start_anew(self, now: datetime) -> None:
-        """Sets a file aside that proved damaged while in use, and begins a new one."""
-        self._db.conn.close()
-        self._start_anew(now)
+        """Sets a file aside that proved damaged while in use, and begins a new one.
 
-    def _start_anew(self, now: datetime) -> None:
-        self.salvaged = _salvage(self.path)
-        self.set_aside = _free_name(self.path, now)
-        for ending in ("", "-wal", "-shm"):
-            part = self.path.with_name(self.path.name + ending)
-            if part.exists():
-                part.rename(self.set_aside.with_name(self.set_aside.name + ending))
-        self._db = _open(self.path)
+        Raises:
+            JournalError: the file cannot be renamed (on Windows, while anybody has it open), or no new one begun. All is as
+                it was, and from now on each ``commit`` says that the journal is damaged, so that this is tried again.
+        """
+        self._damage = _Damaged("it is damaged, and has yet to be set aside")
+        self._db.conn.close()
+        self._begin_anew(now)
+
+    def _begin_anew(self, now: datetime) -> None:
+        salvaged, kept_as = _salvage(self.path), _free_name(self.path, now)
+        try:
+            with contextlib.ExitStack() as undo:
+                for ending in ("", "-wal", "-shm"):
+                    part, kept = (file.with_name(file.name + ending) for file in (self.path, kept_as))
+                    if part.exists():
+                        part.rename(kept)
+                        undo.callback(kept.replace, part)
+                self._db, _ = _open(self.path)
+                undo.pop_all()
+        except (OSError, sqlite3.Error) as error:
+            raise JournalError(f"{self.path} is damaged, and cannot be set aside: {error}") from error
+        self.set_aside, self.salvaged, self._damage = kept_as, salvaged, None
         # Ids go on; where the last one is not known any more, from a number that no journal has reached.
-        self._last_id = int((self.salvaged or {}).get("last_id") or now.timestamp())
+        last_id = (salvaged or {}).get("last_id")
+        self._last_id = last_id if isinstance(last_id, int) else int(now.timestamp())
 
     def close(self) -> None:
         """Folds the write-ahead log back into the file and closes it."""
@@ -217,7 +236,8 @@ def is_damage(error: BaseException | None) -> bool:
     )
 
 
-def _open(path: Path) -> Database:
+def _open(path: Path) -> tuple[Database, int]:
+    """The database, checked if it is not too large for that, and the last id that was given out."""
     if not path.exists():
         path.touch(mode=0o600)
     conn = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False, cached_statements=64)
@@ -237,20 +257,34 @@ def _open(path: Path) -> Database:
             finding = conn.execute("PRAGMA quick_check(1)").fetchone()[0]
             if finding != "ok":
                 raise _Damaged(finding)
+        last_id = _kept(conn, "last_id") or 0
+        if not isinstance(last_id, int):
+            raise _Damaged(f"the last id is {last_id!r}")
+        return db, last_id
     except BaseException:
         conn.close()
         raise
-    return db
+
+
+def _kept(conn: sqlite3.Connection, name: str) -> Any:
+    row = conn.execute("SELECT CAST(value AS BLOB) FROM state WHERE name = ?", [name]).fetchone()
+    try:
+        return None if row is None else msgspec.json.decode(row[0])
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:  # no check of SQLite's sees what is in a text
+        raise _Damaged(f"what is kept as {name} is not JSON: {error}") from error
 
 
 def _salvage(path: Path) -> dict[str, Any] | None:
     """The state in a damaged file, as far as it can still be read; None if it cannot."""
+    found: dict[str, Any] = {}
     try:
         with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as conn:
-            rows = conn.execute("SELECT name, value FROM state").fetchall()
-            return {name: msgspec.json.decode(value) for name, value in rows}
-    except (sqlite3.Error, msgspec.DecodeError):
-        return None
+            for name, value in conn.execute("SELECT name, CAST(value AS BLOB) FROM state"):
+                with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
+                    found[name] = msgspec.json.decode(value)
+    except sqlite3.Error:
+        return found or None
+    return found
 
 
 def _free_name(path: Path, now: datetime) -> Path:

@@ -38,6 +38,13 @@ def rows(path: Path, sql: str) -> list[tuple[object, ...]]:
         conn.close()
 
 
+def edit(path: Path, sql: str) -> None:
+    conn = sqlite3.connect(path)
+    conn.execute(sql)
+    conn.commit()
+    conn.close()
+
+
 def test_errors_and_events_get_ids_from_one_sequence(journal: Journal) -> None:
     written = journal.commit([an_error(), an_event(), an_error()])
     assert [entry.id for entry in written] == [1, 2, 3]
@@ -165,6 +172,72 @@ def test_a_journal_with_a_broken_page_is_set_aside_and_its_state_saved(path: Pat
     assert again.salvaged["standing"] == {"level": "SAFE_MODE"}
     assert again.commit([an_error()])[0].id == 501  # ids go on, so that nobody who asks "since" misses anything
     again.close()
+
+
+def test_a_journal_whose_state_is_not_json_is_set_aside_and_the_rest_of_its_state_saved(path: Path) -> None:
+    """A text may be anything to SQLite, whose check finds nothing wrong."""
+    journal = Journal(path, NOW)
+    journal.commit([an_event()], {"standing": {"level": 5}, "heals": []})
+    journal.close()
+    for broken in ("'{'", "CAST(X'22ff22' AS TEXT)", "'\"many\"'"):
+        edit(path, f"UPDATE state SET value = {broken} WHERE name = 'last_id'")
+        again = Journal(path, NOW)
+        assert again.set_aside is not None
+        assert again.salvaged is not None
+        assert [again.salvaged[name] for name in ("standing", "heals")] == [{"level": 5}, []]
+        again.commit([], again.salvaged)
+        again.close()
+
+
+def test_a_damaged_journal_that_cannot_be_renamed_takes_nothing_until_it_can_be(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On Windows a file cannot be renamed while anybody has it open; the journal must not stay closed for ever."""
+    journal = Journal(path, NOW)
+    journal.commit([an_error()], {"standing": {"level": 5}})
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", _in_use)
+        for _ in range(2):
+            with pytest.raises(JournalError, match="in use"):
+                journal.start_anew(NOW)
+            with pytest.raises(JournalError) as refusal:
+                journal.commit([an_error()])
+            assert is_damage(refusal.value.__cause__), "so that who writes sets it aside again"
+    assert journal.set_aside is None
+    journal.start_anew(NOW)
+    assert journal.set_aside is not None
+    assert journal.salvaged is not None
+    assert journal.salvaged["standing"] == {"level": 5}
+    assert journal.commit([an_error()])[0].id == 2
+    journal.close()
+    assert rows(journal.set_aside, "SELECT count(*) FROM errors") == [(1,)]
+
+
+def test_where_no_new_journal_can_be_begun_the_damaged_one_stays_in_its_place(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = Journal(path, NOW)
+    journal.commit([an_error()])
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "touch", _in_use)
+        with pytest.raises(JournalError, match="in use"):
+            journal.start_anew(NOW)
+    assert rows(path, "SELECT count(*) FROM errors") == [(1,)]
+    assert list(path.parent.glob("*damaged*")) == []
+    journal.start_anew(NOW)
+    assert journal.commit([an_error()])[0].id == 2
+    journal.close()
+
+
+def test_a_damaged_journal_that_cannot_be_renamed_at_the_start_says_so(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path.write_bytes(b"not a database at all" * 1000)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", _in_use)
+        with pytest.raises(JournalError, match="in use"):
+            Journal(path, NOW)
+    assert path.read_bytes().startswith(b"not a database")
+
+
+def _in_use(*_: object, **__: object) -> None:
+    raise PermissionError(13, "in use")
 
 
 def test_a_journal_of_a_newer_version_is_refused_and_left_alone(path: Path) -> None:
