@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -53,7 +54,9 @@ MAX_WAITING: Final = 10_000
 """Inputs of one zone that may wait for the journal; further ones are refused, so that a slow disk cannot fill the memory."""
 _GROUP: Final = 500
 _TICK_S: Final = 1.0
-_FORGET_EVERY_S: Final = 600.0
+_FORGET_EVERY_S: Final = 10.0
+_FORGET_AT_ONCE: Final = 20
+"""Chunks that are deleted in a row before the next look at the clock: with that 10,000 rows a second, some 10 ms for each 500."""
 _SLOW_LISTENER_S: Final = 0.1
 
 _log = logging.getLogger("winclaw.core")
@@ -273,7 +276,7 @@ class Core:
 
     async def _tick(self, disk: ThreadPoolExecutor) -> None:
         assert self._loop is not None
-        forgotten_s = self.clock.monotonic()
+        forgotten_s = -math.inf
         look: Future[Any] | None = None
         while True:
             await asyncio.sleep(_TICK_S)
@@ -282,15 +285,21 @@ class Core:
                 if not self._waiting.put("", (Look(), look), MAX_WAITING):
                     look = None
                 self._awake()
-            if self.clock.monotonic() - forgotten_s >= _FORGET_EVERY_S:
-                before = self.clock.now() - self.max_age
-                try:
-                    max_mb = self._state.settings.retention.max_size_mb
-                    more = await self._loop.run_in_executor(disk, self._journal.forget, before, max_mb)
-                except Exception:
-                    _log.exception("old errors could not be deleted; trying again later")
-                    more = False
-                forgotten_s = forgotten_s if more else self.clock.monotonic()
+            if self.clock.monotonic() - forgotten_s >= _FORGET_EVERY_S and not await self._forget(disk):
+                forgotten_s = self.clock.monotonic()
+
+    async def _forget(self, disk: ThreadPoolExecutor) -> bool:
+        """Deletes what is too old or too much by chunks, between which the journal writes; returns whether more is left."""
+        assert self._loop is not None
+        before, max_mb = self.clock.now() - self.max_age, self._state.settings.retention.max_size_mb
+        try:
+            for _ in range(_FORGET_AT_ONCE):
+                if not await self._loop.run_in_executor(disk, self._journal.forget, before, max_mb):
+                    return False
+        except Exception:
+            _log.exception("old errors could not be deleted; trying again later")
+            return False
+        return True
 
     def _say_goodbye(self) -> None:
         try:

@@ -48,6 +48,10 @@ _CUT: Final = """
         SELECT * FROM (SELECT id FROM errors ORDER BY id LIMIT :chunk + 1)
         UNION ALL SELECT * FROM (SELECT id FROM events ORDER BY id LIMIT :chunk + 1)
     ) ORDER BY id LIMIT 1 OFFSET :chunk"""
+_DELETE_GROUPS: Final = """
+    DELETE FROM groups WHERE fingerprint IN (SELECT value FROM json_each(?))
+        AND NOT EXISTS (SELECT 1 FROM errors WHERE errors.fingerprint = groups.fingerprint)"""
+_DELETE_MINUTES: Final = "DELETE FROM minutes WHERE minute < (SELECT substr(coalesce(min(at), '9999'), 1, 16) FROM errors)"
 _INSERT_EVENT: Final = "INSERT INTO events (id, at, type, component, body) VALUES (?, ?, ?, ?, ?)"
 _UPSERT_GROUP: Final = """
     INSERT INTO groups VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -162,28 +166,43 @@ class Journal:
         return dict(rows.fetchall())
 
     def forget(self, before: datetime, max_mb: float, chunk: int = 500) -> bool:
-        """Deletes one chunk of what is older than ``before``, or of the oldest while the file is over ``max_mb``.
+        """Deletes one chunk of what is older than ``before``, or of the oldest while the file is over ``max_mb`` (of 10^6 bytes).
 
         Returns whether there may be more to delete: call it again, with room for other work in between.
+
+        Raises:
+            sqlite3.Error: nothing was deleted. Where it is damage, the next ``commit`` says so, too.
         """
+        if self._damage is not None:
+            raise self._damage
+        try:
+            with self._db.atomic():
+                return self._forget(before, max_mb, chunk)
+        except sqlite3.DatabaseError as error:
+            self._damage = error if is_damage(error) else None
+            raise
+
+    def _forget(self, before: datetime, max_mb: float, chunk: int) -> bool:
         conn = self._db.conn
         names = ("page_count", "freelist_count", "page_size")
         pages, free, size = (conn.execute(f"PRAGMA {name}").fetchone()[0] for name in names)
-        too_large = (pages - free) * size > max_mb * 1_000_000
-        deleted = 0
-        with self._db.atomic():
+        if (pages - free) * size > max_mb * 1_000_000:
             # One cut through both tables, which share their ids: else the audit log would go first, for it is shorter.
             cut = conn.execute(_CUT, {"chunk": chunk}).fetchone()
-            for table in ("errors", "events"):
-                chosen, values = "id < ?", [cut[0] if cut else self._last_id + 1]
-                if not too_large:
-                    chosen, values = "id < ? AND at < ?", [*values, as_text(before)]
-                if table == "errors":
-                    conn.execute(_DELETE_TEXT + chosen, values)
-                deleted += conn.execute(f"DELETE FROM {table} WHERE {chosen}", values).rowcount
-            conn.execute("DELETE FROM groups WHERE last_id < (SELECT coalesce(min(id), ?) FROM errors)", [self._last_id + 1])
-            oldest = conn.execute("SELECT min(at) FROM (SELECT at FROM errors ORDER BY id LIMIT 500)").fetchone()[0]
-            conn.execute("DELETE FROM minutes WHERE minute < ?", [(oldest or "9999")[:16]])
+            chosen, values = "id < :cut", {"cut": cut[0] if cut else self._last_id + 1}
+        else:
+            # By their own time, wherever they stand: a clock that was ahead has left some that are young for long.
+            chosen = "id IN (SELECT id FROM {table} WHERE at < :before ORDER BY at LIMIT :chunk)"
+            values = {"before": as_text(before), "chunk": chunk}
+        errors, events = (chosen.format(table=table) for table in ("errors", "events"))
+        touched = [row[0] for row in conn.execute(f"SELECT DISTINCT fingerprint FROM errors WHERE {errors}", values)]
+        deleted = 0
+        if touched:
+            conn.execute(_DELETE_TEXT + errors, values)
+            deleted += conn.execute(f"DELETE FROM errors WHERE {errors}", values).rowcount
+            conn.execute(_DELETE_GROUPS, [msgspec.json.encode(touched).decode()])
+            conn.execute(_DELETE_MINUTES)
+        deleted += conn.execute(f"DELETE FROM events WHERE {events}", values).rowcount
         return deleted >= chunk
 
     def start_anew(self, now: datetime) -> None:
@@ -260,10 +279,10 @@ def _open(path: Path) -> tuple[Database, int]:
         last_id = _kept(conn, "last_id") or 0
         if not isinstance(last_id, int):
             raise _Damaged(f"the last id is {last_id!r}")
-        return db, last_id
     except BaseException:
         conn.close()
         raise
+    return db, last_id
 
 
 def _kept(conn: sqlite3.Connection, name: str) -> Any:

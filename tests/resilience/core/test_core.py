@@ -395,6 +395,27 @@ def test_a_flood_does_not_keep_time_from_passing(core: Core) -> None:
     thread.join()
 
 
+def test_what_is_too_much_is_deleted_faster_than_a_flood_comes_in(core: Core) -> None:
+    """A chunk a second would let the file grow for as long as the flood lasts; commits have their turn between chunks."""
+    journal, chunks, many = journal_of(core), list[int](), threading.Event()
+    first, goes_on = threading.Event(), threading.Event()
+
+    def forget(*_: object) -> bool:
+        chunks.append(1)
+        first.set()
+        assert goes_on.wait(10)
+        if len(chunks) == 20:
+            many.set()
+        return len(chunks) < 30
+
+    journal.forget = forget  # type: ignore[method-assign]
+    assert first.wait(10)
+    waiting = core.report([report()])
+    goes_on.set()
+    assert waiting.result(10)
+    assert many.wait(5)
+
+
 def test_the_notice_of_a_disk_that_refuses_ends_when_it_takes_again(core: Core) -> None:
     journal_of(core).failure = OSError("full")
     with pytest.raises(JournalError):
