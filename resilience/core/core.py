@@ -75,7 +75,7 @@ class Core:
 
     Args:
         journal: where things are committed; from now on the core's alone.
-        settings: what is in force at start; see ``configure``.
+        settings: what is in force at start; ``tell`` takes a ``Configuration`` later. notices: what waits for the user already.
     """
 
     def __init__(
@@ -132,7 +132,12 @@ class Core:
         return self._submit(Errors(tuple(reports)))
 
     def beat(self, heartbeat: Heartbeat) -> Future[None]:
-        """Takes a heartbeat; it is not journalled, unless the agent arrives or leaves."""
+        """Takes a heartbeat. It is not journalled itself, but what is new in it is: that the agent arrives or leaves, changes of
+        its circuits, and what it tried in Safe Mode.
+
+        Raises:
+            CoreBusyError: as ``report``; so do all that take something.
+        """
         return self._submit(heartbeat)
 
     def set_level(
@@ -153,7 +158,8 @@ class Core:
         """Isolates, releases or closes a service's circuit, for all agents of this machine; isolates a zone or a process.
 
         Args:
-            actor, origin: as for ``set_level``. The future raises KeyError if no agent has such a service.
+            actor, origin: as for ``set_level``. The future raises KeyError if no agent has such a service; what is isolated
+                need not be known.
             how: for how long something is isolated, and what goes with it.
         """
         return self._submit(Switch(service, command, actor, origin, how or HowIsolated()))
@@ -188,7 +194,10 @@ class Core:
         return unsubscribe
 
     def wait_for_change(self, version: int, timeout_s: float) -> State:
-        """Waits until the state is another than ``version``, or the time is up, or the core stops."""
+        """Waits until the state is another than ``version``, or ``timeout_s`` seconds are up, or the core stops.
+
+        Returns the state as it is then, which may be the same.
+        """
         with self._changed:
             self._changed.wait_for(lambda: self._stopping or self._state.version != version, timeout_s)
             return self._state

@@ -42,8 +42,7 @@ class ErrorFilter(Struct, frozen=True, kw_only=True):
 class History:
     """The journal's readers; each takes a connection of its own, so that none waits for another or for the writer.
 
-    No list has more than ``MAX_ROWS`` rows, whatever ``limit`` says. All of them raise sqlite3.Error where the file cannot be
-    read: it is damaged, or gone.
+    No list that takes a ``limit`` has more than ``MAX_ROWS`` rows. All raise sqlite3.Error where the file cannot be read.
     """
 
     def __init__(self, path: Path) -> None:

@@ -52,6 +52,8 @@ _DELETE_GROUPS: Final = """
     DELETE FROM groups WHERE fingerprint IN (SELECT value FROM json_each(?))
         AND NOT EXISTS (SELECT 1 FROM errors WHERE errors.fingerprint = groups.fingerprint)"""
 _DELETE_MINUTES: Final = "DELETE FROM minutes WHERE minute < (SELECT substr(coalesce(min(at), '9999'), 1, 16) FROM errors)"
+# Of few rows that are large, the older half: the youngest has been acknowledged just now.
+_HALF: Final = "SELECT (min(id) + ? + 1) / 2 FROM (SELECT min(id) AS id FROM errors UNION ALL SELECT min(id) FROM events)"
 _INSERT_EVENT: Final = "INSERT INTO events (id, at, type, component, body) VALUES (?, ?, ?, ?, ?)"
 _UPSERT_GROUP: Final = """
     INSERT INTO groups VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -188,8 +190,8 @@ class Journal:
         pages, free, size = (conn.execute(f"PRAGMA {name}").fetchone()[0] for name in names)
         if (pages - free) * size > max_mb * 1_000_000:
             # One cut through both tables, which share their ids: else the audit log would go first, for it is shorter.
-            cut = conn.execute(_CUT, {"chunk": chunk}).fetchone()
-            chosen, values = "id < :cut", {"cut": cut[0] if cut else self._last_id + 1}
+            cut = conn.execute(_CUT, {"chunk": chunk}).fetchone() or conn.execute(_HALF, [self._last_id]).fetchone()
+            chosen, values = "id < :cut", {"cut": cut[0]}
         else:
             # By their own time, wherever they stand: a clock that was ahead has left some that are young for long.
             chosen = "id IN (SELECT id FROM {table} WHERE at < :before ORDER BY at LIMIT :chunk)"

@@ -334,6 +334,17 @@ def test_of_a_file_that_is_too_large_the_oldest_goes_whatever_it_is(path: Path) 
     assert rows(path, "SELECT count(*), min(id) FROM errors") == [(1000, 501)]
 
 
+def test_of_few_rows_that_are_too_large_the_younger_half_stays_each_time(journal: Journal, path: Path) -> None:
+    """A chunk may be all there is; what was acknowledged a moment ago does not go with what is old."""
+    assert not journal.forget(NOW - timedelta(days=90), max_mb=0), "there is nothing yet"
+    journal.commit([an_event() for _ in range(4)])
+    left = []
+    for _ in range(4):
+        assert not journal.forget(NOW - timedelta(days=90), max_mb=0)
+        left.append([row[0] for row in rows(path, "SELECT id FROM events")])
+    assert left == [[3, 4], [4], [4], [4]]
+
+
 WRITER = """
 import sys
 from pathlib import Path
