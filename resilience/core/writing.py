@@ -81,7 +81,7 @@ class Writing:
         """Writes down that this WinClaw ends as it should, with all that is kept of ``state``, and closes the journal."""
         try:
             self._journal.commit([], everything(state, ended(self._lives)))
-        except JournalError:
+        except (JournalError, UnicodeEncodeError):
             _log.exception("the journal could not be told that WinClaw ends as it should")
         self._journal.close()
 
