@@ -42,7 +42,7 @@ _NAME: Final = re.compile(r"""\b([A-Za-z_][\w-]{0,80})["']?\s{0,4}[=:]\s{0,4}"""
 _QUOTED: Final = r"""(?:"[^"\n]{1,2000}"|'[^'\n]{1,2000}')"""
 # A bare word, with what it introduces: ``authorization: token="…"``.
 _VALUE: Final = re.compile(rf"""(?!\[redacted\])(?:{_QUOTED}|[^\s"',;&)\]}}]{{3,2000}}(?:(?<==){_QUOTED})?)""")
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class Redactor:
@@ -59,7 +59,9 @@ class Redactor:
         self._introduced = [(literal, re.compile(pattern)) for literal, pattern in _INTRODUCED.items()]
 
     def text(self, text: str) -> str:
-        """``text`` without secrets, and without control characters that could fool a terminal or a reader."""
+        """``text`` without secrets, without control characters that could fool a terminal or a reader, and without half
+        characters (lone surrogates), which no file and no wire takes.
+        """
         if not text:
             return text
         text = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)

@@ -40,7 +40,7 @@ ROOMS: Final = {
         "locked log "
         "agent.circuits agent.link agent.ollama agent.ollama_wire agent.reporting agent.spool agent.wire "
         "config.checking config.file config.nodes config.problems config.values "
-        "core.decisions core.inputs core.intake core.keeping core.last_word core.records "
+        "core.decisions core.inputs core.intake core.keeping core.last_word core.records core.writing "
         "detection.metrics detection.prober detection.probes "
         "healing.memory "
         "journal.history journal.journal journal.schema "

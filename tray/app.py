@@ -28,7 +28,6 @@ from resilience.context import ErrorSeverity
 from resilience.core.collector import Collector
 from resilience.core.core import Core
 from resilience.core.last_word import LastWord
-from resilience.core.notices import of_damage
 from resilience.core.sign_of_life import SignOfLife
 from resilience.degradation.levels import DegradationLevel
 from resilience.detection.anomaly_watch import AnomalyWatch
@@ -97,8 +96,7 @@ def running(folder: Path, *, port: int | None = None, clock: Clock | None = None
         journal = Journal(folder / home.JOURNAL, clock.now())
         history = History(journal.path)
         stack.callback(history.close)
-        damage = of_damage(journal.path.name, journal.set_aside.name) if journal.set_aside is not None else None
-        notices = [notice for notice in (startup.notice, damage) if notice is not None]
+        notices = [startup.notice] if startup.notice is not None else []
         core = Core(
             journal, history, _classifier(settings, clock), redactor, clock,
             settings=settings, notices=notices,
@@ -155,8 +153,6 @@ def running(folder: Path, *, port: int | None = None, clock: Clock | None = None
         if startup.refused is not None:
             problems = [str(problem) for problem in startup.refused.problems]
             core.announce(EventType.CONFIG_REFUSED, "config", problems=problems, instead=startup.instead)
-        if damage is not None:
-            core.announce(EventType.JOURNAL_SET_ASIDE, "journal", message=damage.what, file=str(journal.set_aside))
         publish = partial(_publish_endpoint, folder, access)
         publish()
         access.on_rotation(publish)

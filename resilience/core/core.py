@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any, Final
 
-import msgspec
 from msgspec.structs import replace
 
 from resilience.classification.classifier import ErrorClassifier
@@ -35,25 +35,27 @@ from resilience.core.inputs import (
     Switch,
     Told,
 )
-from resilience.core.keeping import at_start, changed, everything, lives_so_far
+from resilience.core.keeping import at_start
 from resilience.core.lanes import Lanes
-from resilience.core.lives import begun, ended
-from resilience.core.notices import Notice, of_damage
+from resilience.core.notices import Notice, of_refusal, without
 from resilience.core.services import CircuitCommand
 from resilience.core.state import State
+from resilience.core.writing import Writing
 from resilience.degradation.levels import DegradationLevel
 from resilience.events import Event, EventType, Heartbeat, Report
 from resilience.isolation.policy import OTHERS, zone_by_component
-from resilience.journal.history import History, error_event
-from resilience.journal.journal import Journal, JournalError, is_damage
-from resilience.journal.schema import ErrorRecord, EventRecord, Record
+from resilience.journal.history import History
+from resilience.journal.journal import Journal, JournalError
+from resilience.journal.schema import Record
 from resilience.redaction import Redactor
 
 MAX_WAITING: Final = 10_000
 """Inputs of one zone that may wait for the journal; further ones are refused, so that a slow disk cannot fill the memory."""
 _GROUP: Final = 500
 _TICK_S: Final = 1.0
-_FORGET_EVERY_S: Final = 600.0
+_FORGET_EVERY_S: Final = 10.0
+_FORGET_AT_ONCE: Final = 20
+"""Chunks that are deleted in a row before the next look at the clock: with that 10,000 rows a second, some 10 ms for each 500."""
 _SLOW_LISTENER_S: Final = 0.1
 
 _log = logging.getLogger("winclaw.core")
@@ -73,7 +75,7 @@ class Core:
 
     Args:
         journal: where things are committed; from now on the core's alone.
-        settings: what is in force at start; see ``configure``.
+        settings: what is in force at start; ``tell`` takes a ``Configuration`` later. notices: what waits for the user already.
     """
 
     def __init__(
@@ -85,21 +87,15 @@ class Core:
         clock: Clock,
         *,
         settings: Settings | None = None,
-        settings_id: str = "",
         notices: Sequence[Notice] = (),
     ) -> None:
         self.history, self.clock = history, clock
         self._journal, self._decisions = journal, Decisions(classifier, redactor, clock)
-        before = lives_so_far(journal)
-        self.crashed_before = before.running
+        begin = at_start(journal, history, clock, settings=settings or Settings(), notices=notices)
+        self.crashed_before = begin.crashed_before
         """Whether the WinClaw before this one ended without a goodbye."""
-        self._lives = begun(before, clock.now())
-        self._state = at_start(
-            journal, history, self._lives, clock, settings=settings or Settings(), settings_id=settings_id, notices=notices
-        )
-        self._notices = self._state.notices
-        self._unsaved = True  # whether the journal has yet to learn of the standing
-        self._is_refused = False  # whether it could not be written when that was tried last
+        self._state = begin.state
+        self._writing = Writing(journal, history, self._decisions.records, clock, begin.lives)
         self._waiting: Lanes[tuple[Input, Future[Any]]] = Lanes()
         self._zones: Mapping[str, str] = zone_by_component(self._state.settings.zones)
         self._subscribers: tuple[Subscriber, ...] = ()
@@ -136,7 +132,12 @@ class Core:
         return self._submit(Errors(tuple(reports)))
 
     def beat(self, heartbeat: Heartbeat) -> Future[None]:
-        """Takes a heartbeat; it is not journalled, unless the agent arrives or leaves."""
+        """Takes a heartbeat. It is not journalled itself, but what is new in it is: that the agent arrives or leaves, changes of
+        its circuits, and what it tried in Safe Mode.
+
+        Raises:
+            CoreBusyError: as ``report``; so do all that take something.
+        """
         return self._submit(heartbeat)
 
     def set_level(
@@ -157,7 +158,8 @@ class Core:
         """Isolates, releases or closes a service's circuit, for all agents of this machine; isolates a zone or a process.
 
         Args:
-            actor, origin: as for ``set_level``. The future raises KeyError if no agent has such a service.
+            actor, origin: as for ``set_level``. The future raises KeyError if no agent has such a service; what is isolated
+                need not be known.
             how: for how long something is isolated, and what goes with it.
         """
         return self._submit(Switch(service, command, actor, origin, how or HowIsolated()))
@@ -192,7 +194,10 @@ class Core:
         return unsubscribe
 
     def wait_for_change(self, version: int, timeout_s: float) -> State:
-        """Waits until the state is another than ``version``, or the time is up, or the core stops."""
+        """Waits until the state is another than ``version``, or ``timeout_s`` seconds are up, or the core stops.
+
+        Returns the state as it is then, which may be the same.
+        """
         with self._changed:
             self._changed.wait_for(lambda: self._stopping or self._state.version != version, timeout_s)
             return self._state
@@ -269,11 +274,11 @@ class Core:
             await asyncio.gather(ticking, return_exceptions=True)
             with self._changed:
                 self._changed.notify_all()
-            await self._loop.run_in_executor(disk, self._say_goodbye)
+            await self._loop.run_in_executor(disk, self._writing.close, self._state)
 
     async def _tick(self, disk: ThreadPoolExecutor) -> None:
         assert self._loop is not None
-        forgotten_s = self.clock.monotonic()
+        forgotten_s = -math.inf
         look: Future[Any] | None = None
         while True:
             await asyncio.sleep(_TICK_S)
@@ -282,25 +287,25 @@ class Core:
                 if not self._waiting.put("", (Look(), look), MAX_WAITING):
                     look = None
                 self._awake()
-            if self.clock.monotonic() - forgotten_s >= _FORGET_EVERY_S:
-                before = self.clock.now() - self.max_age
-                try:
-                    max_mb = self._state.settings.retention.max_size_mb
-                    more = await self._loop.run_in_executor(disk, self._journal.forget, before, max_mb)
-                except Exception:
-                    _log.exception("old errors could not be deleted; trying again later")
-                    more = False
-                forgotten_s = forgotten_s if more else self.clock.monotonic()
+            if self.clock.monotonic() - forgotten_s >= _FORGET_EVERY_S and not await self._forget(disk):
+                forgotten_s = self.clock.monotonic()
 
-    def _say_goodbye(self) -> None:
+    async def _forget(self, disk: ThreadPoolExecutor) -> bool:
+        """Deletes what is too old or too much by chunks, between which the journal writes; returns whether more is left."""
+        assert self._loop is not None
+        before, max_mb = self.clock.now() - self.max_age, self._state.settings.retention.max_size_mb
         try:
-            self._journal.commit([], everything(self._state, ended(self._lives)))
-        except JournalError:
-            _log.exception("the journal could not be told that WinClaw ends as it should")
-        self._journal.close()
+            for _ in range(_FORGET_AT_ONCE):
+                if not await self._loop.run_in_executor(disk, self._journal.forget, before, max_mb):
+                    return False
+        except Exception:
+            _log.exception("old errors could not be deleted; trying again later")
+            return False
+        return True
 
     async def _take(self, group: list[tuple[Input, Future[Any]]], disk: ThreadPoolExecutor) -> None:
         """One turn: decide, commit, publish, answer."""
+        assert self._loop is not None
         state = self._state
         records: list[Record] = []
         answers: list[tuple[Future[Any], Exception | slice]] = []
@@ -315,87 +320,46 @@ class Core:
         state, moved = self._decisions.judge(state)
         records.extend(moved)
         try:
-            ids, events = await self._commit(records, state, disk)
+            done = await self._loop.run_in_executor(disk, self._writing.commit, self._state, state, records)
         except JournalError as error:
             self._refused(state, error)
             for future, _ in answers:
                 future.set_exception(error)
             return
-        self._publish(state, events)
+        except UnicodeEncodeError as error:
+            if len(group) == 1:
+                _log.error("an input holds half a character, which is no text: %s", error)
+                group[0][1].set_exception(error)
+            else:
+                for one in group:  # by itself, so that only the one at fault is refused
+                    await self._take([one], disk)
+            return
+        self._publish(done.state, done.events)
         for future, answer in answers:
             if isinstance(answer, Exception):
                 future.set_exception(answer)
             else:
-                future.set_result(ids[answer])
+                future.set_result(done.ids[answer])
 
     def _decided(self, state: State, an_input: Input) -> tuple[State, list[Record]]:
         after, records = self._decisions.decide(state, an_input)
         if isinstance(an_input, Configuration):
-            others = tuple(one for one in self._notices if one.name != "config")
-            self._notices = (*others, an_input.notice) if an_input.notice is not None else others
+            said = (an_input.notice,) if an_input.notice is not None else ()
+            after = replace(after, notices=(*without(after.notices, "config"), *said))
         return after, records
-
-    async def _commit(
-        self, records: list[Record], state: State, disk: ThreadPoolExecutor
-    ) -> tuple[list[int], tuple[Event, ...]]:
-        assert self._loop is not None
-        self._unsaved |= state.standing is not self._state.standing
-        to_keep = changed(self._state, state)
-        if self._unsaved or self._is_refused:  # then it is tried again and again, so that the user hears when that is over
-            to_keep = {**to_keep, **everything(state, self._lives)}
-        if not records and not to_keep:
-            return [], ()
-        try:
-            written = await self._loop.run_in_executor(disk, self._journal.commit, records, to_keep)
-        except JournalError as error:
-            if not is_damage(error.__cause__):
-                raise
-            records = [*records, await self._set_aside(disk, error)]
-            to_keep = everything(state, self._lives)
-            written = await self._loop.run_in_executor(disk, self._journal.commit, records, to_keep)
-        self._unsaved = self._is_refused = False
-        self._notices = tuple(one for one in self._notices if one.name != "journal")
-        events = tuple(
-            error_event({"id": entry.id, **record._asdict()}) if isinstance(record, ErrorRecord)
-            else Event(entry.id, record.at, record.type, record.component, msgspec.json.decode(record.body))
-            for entry, record in zip(written, records, strict=True)
-            if entry.new
-        )  # fmt: skip
-        return [entry.id for entry in written], events
-
-    async def _set_aside(self, disk: ThreadPoolExecutor, error: JournalError) -> EventRecord:
-        """The journal proved damaged in use: puts it aside, begins a new one, and says so."""
-        assert self._loop is not None
-        self.history.close()  # on Windows a file that is open cannot be renamed
-        await self._loop.run_in_executor(disk, self._journal.start_anew, self.clock.now())
-        assert self._journal.set_aside is not None
-        notice = of_damage(self._journal.path.name, self._journal.set_aside.name)
-        self._notices = (*self._notices, notice)
-        _log.error("%s %s", notice.what, error)
-        file = str(self._journal.set_aside)
-        return self._decisions.records.event(EventType.JOURNAL_SET_ASIDE, "journal", message=notice.what, file=file)
 
     def _refused(self, state: State, error: JournalError) -> None:
         """The disk refuses. Nothing is acknowledged, but Safe Mode holds all the same, if only in memory."""
         _log.error("%s", error)
-        self._is_refused = True
-        standing = self._state.standing
-        if state.standing.level is DegradationLevel.SAFE_MODE:
-            standing = state.standing
-        notice = Notice(
-            name="journal",
-            what="WinClaw cannot write to its journal.",
-            cause=str(error),
-            action="Free some disk space or mend the folder's rights. Errors wait with the agents until then"
-            + ("; Safe Mode is on, but would not survive a restart." if self._unsaved else "."),
-        )
-        self._notices = (*(one for one in self._notices if one.name != notice.name), notice)
-        self._publish(replace(self._state, standing=standing), ())
+        is_safe = state.standing.level is DegradationLevel.SAFE_MODE
+        standing = state.standing if is_safe else self._state.standing
+        loses = standing.level is DegradationLevel.SAFE_MODE and self._writing.has_yet_to_learn(standing)
+        notices = (*without(self._state.notices, "journal"), of_refusal(str(error), loses_safe_mode=loses))
+        self._publish(replace(self._state, standing=standing, notices=notices), ())
 
     def _publish(self, state: State, events: tuple[Event, ...]) -> None:
         if state.settings is not self._state.settings:
             self._zones = zone_by_component(state.settings.zones)
-        state = replace(state, notices=self._notices)
         is_news = _shown(state) != _shown(self._state)
         with self._changed:
             self._state = replace(state, version=self._state.version + is_news)

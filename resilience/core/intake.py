@@ -56,10 +56,9 @@ def check(report: Report, now: datetime, max_age: timedelta) -> None:
 def _check_metadata(metadata: dict[str, Any], field: str) -> None:
     if _depth(metadata) > MAX_DEPTH:
         raise UnfitReportError(field, f"Metadata nests at most {MAX_DEPTH} levels.")
-    encoded = msgspec.json.encode(metadata)
-    if len(encoded) > MAX_METADATA_BYTES:
+    if len(msgspec.json.encode(metadata)) > MAX_METADATA_BYTES:
         raise UnfitReportError(field, f"Metadata has at most {MAX_METADATA_BYTES} bytes.")
-    if b"\\u0000" in encoded:
+    if _holds_nul(metadata):
         raise UnfitReportError(field, "Metadata holds a NUL character.")
 
 
@@ -74,6 +73,15 @@ def _depth(value: Any) -> int:
             for inner in (item.values() if isinstance(item, dict) else item)
         ]
     return depth
+
+
+def _holds_nul(value: Any) -> bool:
+    """Whether a text or a name in ``value`` has a NUL; how deep it nests is checked before."""
+    if isinstance(value, dict):
+        return any("\0" in name or _holds_nul(inner) for name, inner in value.items())
+    if isinstance(value, list):
+        return any(map(_holds_nul, value))
+    return isinstance(value, str) and "\0" in value
 
 
 def record_of(report: Report, classifier: ErrorClassifier, redactor: Redactor, now: datetime) -> ErrorRecord:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
+import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from operator import attrgetter
 from types import MappingProxyType
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
 from resilience.clock import Clock, as_text
 from resilience.config.settings import Settings
-from resilience.core.lives import CRASHES, WITHIN, Lives, is_crash_loop
-from resilience.core.notices import Notice
+from resilience.core.lives import CRASHES, WITHIN, Lives, begun, is_crash_loop
+from resilience.core.notices import Notice, of_damage
 from resilience.core.services import ServiceCircuit, Services
 from resilience.core.state import State, with_settings
 from resilience.degradation.health import Count
@@ -23,9 +25,10 @@ from resilience.degradation.levels import DegradationLevel, Latch, Standing, at_
 from resilience.healing.heals import Heal
 from resilience.isolation.isolated import Isolated
 from resilience.journal.history import History
-from resilience.journal.journal import Journal
+from resilience.journal.journal import Journal, is_damage
 
 T = TypeVar("T")
+_log = logging.getLogger("winclaw.core")
 
 
 def _unwell(circuits: Mapping[str, ServiceCircuit]) -> Any:
@@ -58,50 +61,73 @@ def lives_so_far(journal: Journal) -> Lives:
     return msgspec.convert(journal.state("lives") or {}, Lives)
 
 
-def at_start(
-    journal: Journal,
-    history: History,
-    lives: Lives,
-    clock: Clock,
-    *,
-    settings: Settings,
-    settings_id: str,
-    notices: Sequence[Notice],
-) -> State:
-    """The state to begin with: what the journal has kept, under these settings, with the errors of the window counted."""
-    circuits = _kept(journal, "circuits", ServiceCircuit)
-    isolations = _kept(journal, "isolations", Isolated)
-    heals = _kept(journal, "heals", Heal)
-    begin = State(
+class Start(NamedTuple):
+    """What a WinClaw begins with; ``crashed_before``: the one before it ended without a goodbye."""
+
+    state: State
+    lives: Lives
+    crashed_before: bool
+
+
+def at_start(journal: Journal, history: History, clock: Clock, *, settings: Settings, notices: Sequence[Notice]) -> Start:
+    """What to begin with: what the journal has kept, under these settings, with the errors of the window counted.
+
+    A journal that is damaged is set aside here, if that shows only now: a large one is not checked when it is opened.
+
+    Raises:
+        JournalError: it cannot be set aside. sqlite3.Error: it cannot be read for another reason.
+    """
+    try:
+        return _begun(journal, history, clock, settings, notices)
+    except (sqlite3.DatabaseError, msgspec.ValidationError) as error:
+        if isinstance(error, sqlite3.DatabaseError) and not is_damage(error):
+            raise
+        _log.error("the journal cannot be read, and is set aside: %s", error)
+    history.close()  # on Windows a file that is open cannot be renamed
+    journal.start_anew(clock.now())
+    return _begun(journal, history, clock, settings, notices)
+
+
+def _begun(journal: Journal, history: History, clock: Clock, settings: Settings, notices: Sequence[Notice]) -> Start:
+    before = lives_so_far(journal)
+    lives = begun(before, clock.now())
+    circuits = _kept(journal, "circuits", list[ServiceCircuit]) or []
+    isolations = _kept(journal, "isolations", list[Isolated]) or []
+    heals = _kept(journal, "heals", list[Heal]) or []
+    if journal.set_aside is not None:
+        notices = [*notices, of_damage(journal.path.name, journal.set_aside.name)]
+    state = State(
         standing=_standing(journal, lives, clock),
         services=Services(MappingProxyType({one.name: one for one in circuits})),
         isolations=MappingProxyType({one.component: one for one in isolations}),
         heals=MappingProxyType({one.id: one for one in heals}),
-        notices=tuple(notices), settings_id=settings_id,
+        notices=tuple(notices),
         # It begins at the time of day, so that an agent does not take a restart for what it knows already.
         version=int(clock.now().timestamp() * 1000),
     )  # fmt: skip
-    return _recounted(with_settings(begin, settings), history, clock)
+    return Start(_recounted(with_settings(state, settings), history, clock), lives, before.running)
 
 
-def _kept(journal: Journal, name: str, kind: type[T]) -> list[T]:
-    """A part as the journal kept it; of one that was damaged, what could be saved of it."""
+def _kept(journal: Journal, name: str, kind: type[T]) -> T | None:
+    """A part as the journal kept it; of one that was damaged, what could be saved of it. None: there is none."""
     stored = journal.state(name)
-    if stored is None and journal.set_aside is not None:
-        stored = (journal.salvaged or {}).get(name)
-    return msgspec.convert(stored or [], list[kind])  # type: ignore[valid-type]
+    if stored is not None:
+        return msgspec.convert(stored, kind)
+    saved = (journal.salvaged or {}).get(name)
+    try:
+        return None if saved is None else msgspec.convert(saved, kind)
+    except msgspec.ValidationError:
+        return None
 
 
 def _standing(journal: Journal, lives: Lives, clock: Clock) -> Standing:
     """The standing that the journal knows; Safe Mode where a damaged one does not tell, or WinClaw keeps crashing."""
     now = clock.now()
-    known = journal.state("standing")
+    known = _kept(journal, "standing", Standing)
     if known is None and journal.set_aside is not None:
-        known = (journal.salvaged or {}).get("standing")
-        if known is None:
-            cause = "The journal was damaged, and with it the record of whether Safe Mode was on."
-            return held(at_first(now), Latch("journal_damage", DegradationLevel.SAFE_MODE, cause, now), now)
-    standing = at_first(now) if known is None else msgspec.convert(known, Standing)
+        cause = "The journal was damaged, and with it the record of whether Safe Mode was on."
+        return held(at_first(now), Latch("journal_damage", DegradationLevel.SAFE_MODE, cause, now), now)
+    standing = known or at_first(now)
     quiet = dataclasses.replace(standing.wanted, quiet_since_s=None, rises_at=None)  # another life, another monotonic clock
     standing = dataclasses.replace(standing, wanted=quiet)
     if is_crash_loop(lives, standing.wanted.counts_since):

@@ -19,9 +19,12 @@ class Lives(Struct, frozen=True):
 
 
 def begun(lives: Lives, now: datetime) -> Lives:
-    """The lives after another start; the one before it crashed, if it never said goodbye."""
+    """The lives after another start; the one before it crashed, if it never said goodbye.
+
+    A crash that lies ahead is from a clock that was ahead itself, and would count until its time has come.
+    """
     crashes = (*lives.crashes, now) if lives.running else lives.crashes
-    return Lives(tuple(at for at in crashes if now - at <= WITHIN)[-CRASHES:], running=True)
+    return Lives(tuple(at for at in crashes if timedelta(0) <= now - at <= WITHIN)[-CRASHES:], running=True)
 
 
 def ended(lives: Lives) -> Lives:

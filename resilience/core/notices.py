@@ -57,6 +57,22 @@ def of_probe(name: str, probe: Probed) -> Notice:
     return Notice(name=f"probe:{name}", what=f"{name} is not well.", cause=cause, action="Mend the cause; this goes by itself.")
 
 
+def of_refusal(cause: str, *, loses_safe_mode: bool) -> Notice:
+    """What is said where the journal cannot be written; ``loses_safe_mode``: it has yet to learn that Safe Mode is on."""
+    return Notice(
+        name="journal",
+        what="WinClaw cannot write to its journal.",
+        cause=cause,
+        action="Free some disk space or mend the folder's rights. Errors wait with the agents until then"
+        + ("; Safe Mode is on, but would not survive a restart." if loses_safe_mode else "."),
+    )
+
+
+def without(notices: tuple[Notice, ...], name: str) -> tuple[Notice, ...]:
+    """``notices`` but for the one of this name."""
+    return tuple(one for one in notices if one.name != name)
+
+
 def of_damage(file: str, kept_as: str) -> Notice:
     """What is said of a journal that was set aside; both are names of files."""
     return Notice(

@@ -30,10 +30,11 @@ _HEALS_TOLD: Final = 20
 
 
 class State(Struct, frozen=True, kw_only=True):
-    """What the core knows, whole; a new one replaces it, nothing changes inside. ``version`` grows with each.
+    """What the core knows, whole; a new one replaces it, nothing changes inside.
 
-    ``counted`` are the names whose errors and calls some rule asks for, and ``tally`` has their numbers. ``waiting`` is
-    how many messages wait in outboxes, by channel.
+    ``version`` grows when something changes that is worth telling, which not every heartbeat does. ``counted`` are the
+    names whose errors and calls some rule asks for, and ``tally`` has their numbers. ``waiting`` is how many messages wait
+    in outboxes, by channel.
     """
 
     standing: Standing

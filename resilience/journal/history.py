@@ -6,11 +6,11 @@ Every list is paged by key (``before`` or ``since`` an id), so that the milliont
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from queue import Empty, LifoQueue
 from typing import Any, Final
 
 import msgspec
@@ -21,6 +21,7 @@ from resilience.context import ErrorSeverity
 from resilience.events import Event, EventType
 
 MAX_ROWS: Final = 500
+_MAX_IDLE: Final = 8
 
 
 class ErrorFilter(Struct, frozen=True, kw_only=True):
@@ -39,19 +40,22 @@ class ErrorFilter(Struct, frozen=True, kw_only=True):
 
 
 class History:
-    """The journal's readers; each takes a connection of its own, so that none waits for another or for the writer."""
+    """The journal's readers; each takes a connection of its own, so that none waits for another or for the writer.
+
+    No list that takes a ``limit`` has more than ``MAX_ROWS`` rows. All raise sqlite3.Error where the file cannot be read.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._idle: LifoQueue[sqlite3.Connection] = LifoQueue(maxsize=8)
+        self._idle: list[sqlite3.Connection] = []
         self._closed = 0
+        self._lock = threading.Lock()  # guards both: none is laid down behind a close, to read a file that was set aside
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
-        closed = self._closed
-        try:
-            conn = self._idle.get_nowait()
-        except Empty:
+        with self._lock:
+            closed, conn = self._closed, self._idle.pop() if self._idle else None
+        if conn is None:
             conn = sqlite3.connect(f"{self._path.as_uri()}?mode=ro", uri=True, timeout=10, check_same_thread=False)
             conn.row_factory = sqlite3.Row
         try:
@@ -59,16 +63,20 @@ class History:
         except BaseException:
             conn.close()  # whatever went wrong, the next reader starts afresh
             raise
-        if self._idle.full() or closed != self._closed:
+        with self._lock:
+            is_kept = closed == self._closed and len(self._idle) < _MAX_IDLE
+            if is_kept:
+                self._idle.append(conn)
+        if not is_kept:
             conn.close()
-        else:
-            self._idle.put(conn)
 
     def close(self) -> None:
         """Closes the connections at rest, and those in use as soon as they are not; later readers open the file anew."""
-        self._closed += 1
-        while not self._idle.empty():
-            self._idle.get_nowait().close()
+        with self._lock:
+            self._closed += 1
+            idle, self._idle = self._idle, []
+        for conn in idle:
+            conn.close()
 
     def events(self, since: int, limit: int = 200, newest: bool = False) -> list[Event]:
         """Events with an id above ``since``, oldest first; with ``newest`` the last ``limit`` of them."""
@@ -128,7 +136,7 @@ class History:
         """Errors that are the same trouble, the last seen first, each with its count.
 
         Args:
-            since: only groups seen after this moment (ISO 8601 text as stored).
+            since: only groups seen at this moment or after it (ISO 8601 text as stored).
         """
         where, values = _conditions(wanted or ErrorFilter(), "groups", page_by="last_id")
         with self._reading() as conn:
@@ -139,7 +147,7 @@ class History:
         return [{**dict(row), "severity": ErrorSeverity(row["severity"]).name} for row in rows]
 
     def per_minute(self, since: str, fingerprints: Sequence[str] | None = None) -> list[tuple[str, str, int]]:
-        """(minute, fingerprint, errors) since the minute of ``since``; with None, all together under ``""``."""
+        """(minute, fingerprint, errors) since the minute of ``since``, all of them; with None, all together under ``""``."""
         with self._reading() as conn:
             if fingerprints is None:
                 sql = "SELECT minute, '', sum(count) FROM minutes WHERE minute >= ? GROUP BY minute ORDER BY minute"
@@ -169,9 +177,9 @@ class History:
             return dict(tuple(row) for row in conn.execute("SELECT kind, sum(count) FROM groups GROUP BY kind ORDER BY kind"))
 
 
-def _error_body(row: sqlite3.Row | dict[str, Any]) -> dict[str, Any]:
-    """What an error's event says beside id, time, type and component; ``row`` has the columns of ``errors``."""
-    return {
+def error_event(row: sqlite3.Row | dict[str, Any]) -> Event:
+    """The event of an error; ``row`` has the columns of ``errors``."""
+    body = {
         "kind": row["kind"],
         "error_type": row["type"],
         "severity": ErrorSeverity(row["severity"]).name,
@@ -185,11 +193,7 @@ def _error_body(row: sqlite3.Row | dict[str, Any]) -> dict[str, Any]:
         "reason": row["reason"],
         "received_at": row["received_at"],
     }
-
-
-def error_event(row: sqlite3.Row | dict[str, Any]) -> Event:
-    """The event of an error; ``row`` has the columns of ``errors``."""
-    return Event(row["id"], row["at"], EventType.ERROR.value, row["component"], _error_body(row))
+    return Event(row["id"], row["at"], EventType.ERROR.value, row["component"], body)
 
 
 def _conditions(wanted: ErrorFilter, table: str, page_by: str) -> tuple[list[str], dict[str, Any]]:

@@ -52,9 +52,10 @@ def _create(db: Database) -> None:
         CREATE UNIQUE INDEX errors_key ON errors (key) WHERE key IS NOT NULL;
         CREATE INDEX errors_fingerprint ON errors (fingerprint, id);
         CREATE INDEX errors_component ON errors (component, id);
+        CREATE INDEX errors_at ON errors (at);
         CREATE TABLE events (
             id INTEGER PRIMARY KEY, at TEXT NOT NULL, type TEXT NOT NULL, component TEXT NOT NULL, body TEXT NOT NULL);
-        CREATE INDEX events_type ON events (type, id);
+        CREATE INDEX events_at ON events (at);
         -- One row a fingerprint and one a fingerprint and minute, so that no page has to count a million rows.
         CREATE TABLE groups (
             fingerprint TEXT PRIMARY KEY, kind TEXT NOT NULL, type TEXT NOT NULL, severity INTEGER NOT NULL,

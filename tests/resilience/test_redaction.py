@@ -140,6 +140,11 @@ def test_control_and_direction_characters_cannot_fool_a_reader() -> None:
     assert Redactor().text("a\tb\nc") == "a\tb\nc"
 
 
+def test_half_characters_are_taken_out_and_whole_ones_kept() -> None:
+    """A lone surrogate is a str to Python and to nobody else: neither the disk nor the wire takes it."""
+    assert Redactor().text("\ud7ff\ud800 \udfff\ue000 \U0001f600") == "\ud7ff\ufffd \ufffd\ue000 \U0001f600"
+
+
 @given(st.text(max_size=2000))
 def test_redacting_twice_changes_nothing_more(text: str) -> None:
     redactor = Redactor()

@@ -82,6 +82,17 @@ def choose(core: Core, level: DegradationLevel | None, *, confirmed: bool = Fals
     return core.set_level(level, actor="test", origin="here", confirmed=confirmed).result(10)
 
 
+def break_root(path: Path, table: str) -> None:
+    """Overwrites the page that a table begins with."""
+    conn = sqlite3.connect(path)
+    root = conn.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", [table]).fetchone()[0]
+    size = conn.execute("PRAGMA page_size").fetchone()[0]
+    conn.close()
+    with path.open("r+b") as file:
+        file.seek((root - 1) * size)
+        file.write(b"\xff" * size)
+
+
 def test_nobody_sees_an_event_before_it_is_on_disk(core: Core, tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
 
@@ -198,6 +209,7 @@ def test_when_the_disk_refuses_nothing_is_acknowledged_and_the_user_is_told(core
     with pytest.raises(JournalError):
         core.report([report()]).result(10)
     assert [notice.name for notice in core.state.notices] == ["journal"]
+    assert "Safe Mode" not in core.state.notices[0].action, "it is off"
     journal_of(core).failure = None
     assert core.report([report()]).result(10)
     assert core.state.notices == ()
@@ -225,6 +237,16 @@ def test_safe_mode_that_could_not_be_written_is_written_by_the_goodbye(core: Cor
     core.stop()
     core.history.close()
     assert start().state.standing.level is SAFE
+
+
+def test_safe_mode_that_is_on_disk_is_not_said_to_be_lost(core: Core) -> None:
+    """Nor when a person has tried to choose another level, which the disk refused."""
+    choose(core, SAFE)
+    journal_of(core).failure = sqlite3.OperationalError("database or disk is full")
+    with pytest.raises(JournalError):
+        choose(core, DegradationLevel.MINIMAL, confirmed=True)
+    assert core.state.standing.level is SAFE
+    assert "Safe Mode" not in core.state.notices[0].action
 
 
 def test_no_other_level_is_shown_without_being_on_disk(core: Core) -> None:
@@ -260,6 +282,78 @@ def test_a_journal_that_breaks_in_use_is_set_aside_and_the_report_kept(core: Cor
     assert core.history.events(0)[-1].type == "journal.set_aside"
     assert journal.state("standing")["level"] == 5
     assert [one["component"] for one in journal.state("isolations")] == ["gmail_api"]  # else it would end with the next start
+
+
+def test_a_damaged_journal_that_cannot_be_renamed_is_set_aside_as_soon_as_it_can_be(
+    core: Core, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On Windows somebody may have it open. Until then nothing is acknowledged, and the user is told why."""
+    choose(core, SAFE)
+    core.report([report()]).result(10)
+    journal = journal_of(core)
+    journal.failure = sqlite3.DatabaseError("database disk image is malformed")
+    journal.failure.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    in_use = PermissionError(13, "in use")
+
+    def rename(*_: object) -> None:
+        journal.failure = None  # from now on it is the journal that says that it is damaged
+        raise in_use
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", rename)
+        for _ in range(3):
+            with pytest.raises(JournalError, match="in use"):
+                core.report([report()]).result(10)
+        assert [notice.name for notice in core.state.notices] == ["journal"]
+        assert "in use" in core.state.notices[0].cause
+    ids = core.report([report(message="kept")]).result(10)
+    assert [notice.name for notice in core.state.notices] == ["journal_set_aside"]
+    assert core.history.error(ids[0]) is not None
+    assert core.history.events(0)[-1].type == "journal.set_aside"
+    assert len(list(tmp_path.glob("journal.damaged-*.db"))) == 1
+    assert journal.state("standing")["level"] == 5
+
+
+def test_that_a_journal_was_set_aside_is_told_even_if_the_new_one_refuses_at_first(core: Core) -> None:
+    journal = journal_of(core)
+    core.report([report()]).result(10)
+    journal.failure = sqlite3.DatabaseError("database disk image is malformed")
+    journal.failure.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    with pytest.raises(JournalError):  # as damaged as the first
+        core.report([report()]).result(10)
+    assert journal.set_aside is not None
+    journal.failure = None
+    core.report([report()]).result(10)
+    assert [notice.name for notice in core.state.notices] == ["journal_set_aside"]
+    assert [event.type for event in core.history.events(0)] == ["error", "journal.set_aside"]
+
+
+def test_half_a_character_refuses_what_it_is_in_and_no_other(core: Core) -> None:
+    """A lone surrogate is no text to SQLite; what waits together with it is stored all the same."""
+    journal = journal_of(core)
+    journal.may_go_on.clear()
+    first = core.announce(EventType.APP_STARTED, "keeps the disk busy")
+    good = [core.report([report(message="before")]), core.report([report(message="after")])]
+    bad = core.report([report(key="\ud800")])
+    isolated = core.switch_circuit("mail\udc80", "isolate", actor="x", origin="y")
+    good.append(core.report([report(message="last")]))
+    journal.may_go_on.set()
+    first.result(10)
+    assert [len(one.result(10)) for one in good] == [1, 1, 1]
+    for one in (bad, isolated):
+        with pytest.raises(UnicodeEncodeError):
+            one.result(10)
+    assert [event.body["message"] for event in core.history.errors(ErrorFilter())] == ["last", "after", "before"]
+    assert core.report([report()]).result(10)
+    assert core.state.isolations == {}
+
+
+def test_a_report_with_half_a_character_in_its_words_is_stored_without_it(core: Core) -> None:
+    ids = core.report([report(message="of \ud83d only half", component="a\udc80", stack="\ud800", metadata={"a\ud800": "\udfff"})]).result(10)
+    found = core.history.error(ids[0])
+    assert found is not None
+    assert (found.body["message"], found.component) == ("of \ufffd only half", "a\ufffd")
+    assert (found.body["stack"], found.body["metadata"]) == ("\ufffd", {"a\ufffd": "\ufffd"})
 
 
 def test_a_damaged_journal_that_does_not_tell_means_safe_mode(start: Callable[[], Core], tmp_path: Path) -> None:
@@ -395,6 +489,27 @@ def test_a_flood_does_not_keep_time_from_passing(core: Core) -> None:
     thread.join()
 
 
+def test_what_is_too_much_is_deleted_faster_than_a_flood_comes_in(core: Core) -> None:
+    """A chunk a second would let the file grow for as long as the flood lasts; commits have their turn between chunks."""
+    journal, chunks, many = journal_of(core), list[int](), threading.Event()
+    first, goes_on = threading.Event(), threading.Event()
+
+    def forget(*_: object) -> bool:
+        chunks.append(1)
+        first.set()
+        assert goes_on.wait(10)
+        if len(chunks) == 20:
+            many.set()
+        return len(chunks) < 30
+
+    journal.forget = forget  # type: ignore[method-assign]
+    assert first.wait(10)
+    waiting = core.report([report()])
+    goes_on.set()
+    assert waiting.result(10)
+    assert many.wait(5)
+
+
 def test_the_notice_of_a_disk_that_refuses_ends_when_it_takes_again(core: Core) -> None:
     journal_of(core).failure = OSError("full")
     with pytest.raises(JournalError):
@@ -413,14 +528,45 @@ def test_what_damage_left_of_circuits_and_isolations_holds_on(start: Callable[[]
     first.report([report(message="x" * 5000) for _ in range(200)]).result(10)
     first.stop()
     first.history.close()
-    content = bytearray((tmp_path / "journal.db").read_bytes())
-    conn = sqlite3.connect(tmp_path / "journal.db")
-    root = conn.execute("SELECT rootpage FROM sqlite_master WHERE name = 'errors'").fetchone()[0]
-    size = conn.execute("PRAGMA page_size").fetchone()[0]
-    conn.close()
-    content[(root - 1) * size : root * size] = b"\xff" * size
-    (tmp_path / "journal.db").write_bytes(content)
-    state = start().state
-    assert [notice.name for notice in state.notices] == []
+    break_root(tmp_path / "journal.db", "errors")
+    core = start()
+    state = core.state
+    assert [notice.name for notice in state.notices] == ["journal_set_aside"]
     assert list(state.isolations) == ["gmail_api"]
     assert state.services.circuits["gmail_api"].state == "ISOLATED"
+    core.report([report()]).result(10)
+    assert EventType.JOURNAL_SET_ASIDE in [event.type for event in core.history.events(0)]
+
+
+@pytest.mark.parametrize(("table", "knows"), [("errors", True), ("state", False)])
+def test_a_journal_too_large_to_be_checked_is_set_aside_when_it_proves_damaged(
+    start: Callable[[], Core], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: str, knows: bool
+) -> None:
+    """As one that was checked: it is said, its state is saved as far as it can be, and what comes is stored."""
+    first = start()
+    choose(first, DegradationLevel.MINIMAL)
+    last = first.report([report(message="x" * 5000) for _ in range(200)]).result(10)[-1]
+    first.stop()
+    first.history.close()
+    break_root(tmp_path / "journal.db", table)
+    monkeypatch.setattr("resilience.journal.journal._CHECKED_WHOLE_BYTES", 0)
+    core = start()
+    assert [notice.name for notice in core.state.notices] == ["journal_set_aside"]
+    assert core.state.standing.level is (DegradationLevel.MINIMAL if knows else SAFE)
+    ids = core.report([report()]).result(10)
+    assert ids[0] > last
+    assert EventType.JOURNAL_SET_ASIDE in [event.type for event in core.history.events(last)]
+    assert len(list(tmp_path.glob("journal.damaged-*.db"))) == 1
+    assert [notice.name for notice in core.state.notices] == ["journal_set_aside"]
+
+
+def test_a_journal_that_is_locked_is_not_taken_for_damaged(start: Callable[[], Core], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    start().stop()
+
+    def locked(*_: object) -> dict[str, int]:
+        raise sqlite3.OperationalError("database is locked")
+
+    monkeypatch.setattr(History, "counts_since", locked)
+    with pytest.raises(sqlite3.OperationalError):
+        start()
+    assert list(tmp_path.glob("journal.damaged-*.db")) == []

@@ -71,8 +71,9 @@ def nested(levels: int) -> dict[str, Any]:
         {"a": 1, "b": [[], {}, None], "c": "\\u000"},
         nested(MAX_DEPTH - 1),  # and what stands in the innermost is a level, too
         {"wide": [nested(3) for _ in range(100)]},
+        {"code": r"re.sub('\u0000', '', text)", r"\u0000": [r"\\u0000"]},
     ],
-    ids=["none", "large", "mixed", "deep", "wide"],
+    ids=["none", "large", "mixed", "deep", "wide", "NUL as source code writes it"],
 )
 def test_metadata_within_its_bounds_is_taken(metadata: dict[str, Any]) -> None:
     check(report(metadata=metadata), NOW, DAYS)
@@ -86,8 +87,10 @@ def test_metadata_within_its_bounds_is_taken(metadata: dict[str, Any]) -> None:
         ({"flat": 1, "deep": [1, nested(MAX_DEPTH)]}, "Metadata nests at most 20 levels."),
         ({"a": "x\0y"}, "Metadata holds a NUL character."),
         ({"a\0": 1}, "Metadata holds a NUL character."),
+        ({"a": [1, "x", {"b": None, "c": ["\0"]}]}, "Metadata holds a NUL character."),
+        ({"a": [{"b\0": {}}]}, "Metadata holds a NUL character."),
     ],
-    ids=["large", "deep", "deep beside flat", "NUL", "NUL in a name"],
+    ids=["large", "deep", "deep beside flat", "NUL", "NUL in a name", "NUL deep inside", "NUL in a name deep inside"],
 )
 def test_metadata_beyond_them_is_refused_and_told_why(metadata: dict[str, Any], said: str) -> None:
     with pytest.raises(UnfitReportError) as refusal:

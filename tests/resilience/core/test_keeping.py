@@ -53,7 +53,7 @@ def next_one(tmp_path: Path) -> Callable[[], State]:
     def begin() -> State:
         with journal(tmp_path) as kept:
             history = History(kept.path)
-            state = at_start(kept, history, lives_so_far(kept), CLOCK, settings=Settings(), settings_id="", notices=())
+            state = at_start(kept, history, CLOCK, settings=Settings(), notices=()).state
             history.close()
             return state
 
@@ -91,3 +91,26 @@ def test_only_what_has_changed_is_written_again(part: str, other: dict[str, obje
     """A state has hundreds of heals, and changes with every heartbeat."""
     assert set(changed(FULL_HOUSE, replace(FULL_HOUSE, **other))) == {part}
     assert changed(FULL_HOUSE, replace(FULL_HOUSE, version=99, agents=MappingProxyType({}))) == {}
+
+
+@pytest.mark.parametrize(
+    ("part", "left"),
+    [
+        ("standing", {"circuits": {"gpt-5.2": OPEN}, "isolations": {"mail": ISOLATED}, "heals": {3: HEAL}}),
+        ("circuits", {"circuits": {}, "isolations": {"mail": ISOLATED}, "heals": {3: HEAL}}),
+        ("heals", {"circuits": {"gpt-5.2": OPEN}, "isolations": {"mail": ISOLATED}, "heals": {}}),
+        ("lives", {"circuits": {"gpt-5.2": OPEN}, "isolations": {"mail": ISOLATED}, "heals": {3: HEAL}}),
+    ],
+)
+def test_what_is_kept_and_cannot_be_understood_is_damage_and_the_rest_is_saved(
+    tmp_path: Path, next_one: Callable[[], State], part: str, left: dict[str, object]
+) -> None:
+    """WinClaw starts whatever its journal says; where that is not how things stood, in Safe Mode."""
+    with journal(tmp_path) as kept:
+        kept.commit([], {**everything(FULL_HOUSE, Lives(running=True)), part: ["nonsense"]})
+    state = next_one()
+    assert {"circuits": state.services.circuits, "isolations": state.isolations, "heals": state.heals} == left
+    assert (state.standing.level, state.standing.pinned) == (DegradationLevel.SAFE_MODE, part != "standing")
+    assert [notice.name for notice in state.notices] == ["journal_set_aside"]
+    with journal(tmp_path) as again:
+        assert again.state(part) is None

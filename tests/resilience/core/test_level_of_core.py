@@ -48,7 +48,8 @@ class World:
 
     def crash(self) -> None:
         """Ends the core as kill -9 does: without a goodbye."""
-        self.core._say_goodbye = self.core._journal.close  # type: ignore[method-assign]
+        journal = self.core._journal
+        self.core._writing.close = lambda _: journal.close()  # type: ignore[method-assign]
         self.core.stop()
         self.core.history.close()
         self.core = self._core(Settings())

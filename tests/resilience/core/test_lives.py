@@ -61,3 +61,17 @@ def test_the_latest_three_crashes_are_remembered() -> None:
 @pytest.mark.parametrize(("since", "loops"), [(None, True), (at(0.5), True), (at(1), False), (at(9), False)])
 def test_crashes_up_to_a_persons_look_do_not_count(since: datetime | None, loops: bool) -> None:
     assert is_crash_loop(starts(0, 1, 2, 3), since) is loops
+
+
+def test_crashes_that_lie_ahead_are_forgotten() -> None:
+    """A clock that was a year ahead is set right: its three crashes are none, and the next real one is the first."""
+    ahead = starts(*(525_600 + minute for minute in range(4)))
+    lives = begun(ended(ahead), at(0))
+    assert lives == Lives((), running=True)
+    assert begun(lives, at(1)).crashes == (at(1),)
+
+
+@pytest.mark.parametrize(("ahead_s", "counts"), [(-1e-6, True), (0, True), (1e-6, False)])
+def test_a_crash_counts_up_to_this_very_moment(ahead_s: float, counts: bool) -> None:
+    crash = at(5) + timedelta(seconds=ahead_s)
+    assert begun(Lives((crash,)), at(5)).crashes == ((crash,) if counts else ())

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import sqlite3
+import sys
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -125,3 +129,44 @@ def test_many_threads_read_while_one_writes(journal: Journal, history: History) 
         reader.join()
     assert all(count % 3 == 0 for count in counts)  # never half a group
     assert len(history.errors(ErrorFilter(), limit=500)) == 150
+
+
+def test_however_many_readers_end_at_the_same_moment_none_has_to_wait(history: History) -> None:
+    """Only so many connections are kept for the next reader; whoever finds no room closes its own.
+
+    Each reader lets the others run between any two of its lines, so that none sees alone that there is room.
+    """
+    readers = 16
+    together, never, ended = threading.Barrier(readers), threading.Event(), threading.Semaphore(0)
+
+    def others_run(frame: FrameType, what: str, _: object) -> Any:
+        if frame.f_code.co_name != "_reading":
+            return None
+        if what == "line":
+            never.wait(0.001)
+        return others_run
+
+    def read() -> None:
+        sys.settrace(others_run)
+        with history._reading() as conn:
+            conn.execute("SELECT 1")
+            together.wait(10)
+        sys.settrace(None)
+        ended.release()
+
+    threads = [threading.Thread(target=read, daemon=True) for _ in range(readers)]
+    for thread in threads:
+        thread.start()
+    assert all(ended.acquire(timeout=10) for _ in threads)
+
+
+def test_what_is_read_while_the_history_is_closed_does_not_keep_the_file_open(history: History, journal: Journal) -> None:
+    """Else a later reader would look into a file that was set aside."""
+    with history._reading() as inner:
+        history.close()
+    with pytest.raises(sqlite3.ProgrammingError):
+        inner.execute("SELECT 1")
+    journal.commit([an_event()])
+    assert len(history.events(0)) == 1
+    history.close()
+    history.close()  # nothing is at rest any more

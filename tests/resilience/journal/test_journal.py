@@ -14,6 +14,7 @@ import pytest
 from resilience.clock import as_text
 from resilience.journal import journal as journal_module
 from resilience.journal.journal import Journal, JournalError, is_damage
+from resilience.journal.schema import Record
 from tests.resilience.records import NOW, an_error, an_event
 
 
@@ -37,6 +38,13 @@ def rows(path: Path, sql: str) -> list[tuple[object, ...]]:
         conn.close()
 
 
+def edit(path: Path, sql: str) -> None:
+    conn = sqlite3.connect(path)
+    conn.execute(sql)
+    conn.commit()
+    conn.close()
+
+
 def test_errors_and_events_get_ids_from_one_sequence(journal: Journal) -> None:
     written = journal.commit([an_error(), an_event(), an_error()])
     assert [entry.id for entry in written] == [1, 2, 3]
@@ -57,6 +65,24 @@ def test_a_group_is_written_whole_or_not_at_all(journal: Journal, path: Path) ->
     assert rows(path, "SELECT (SELECT count(*) FROM errors) + (SELECT count(*) FROM groups)") == [(0,)]
     assert journal.state("standing") is None
     assert journal.commit([an_error()])[0].id == 1
+
+
+@pytest.mark.parametrize(
+    ("record", "state"),
+    [(an_event(component="\ud800"), None), (an_error(message="\ud800"), None), (an_event(), {"circuits": ["\ud800"]})],
+    ids=["event", "error", "state"],
+)
+def test_half_a_character_refuses_its_group_and_no_other(journal: Journal, record: Record, state: dict[str, object] | None) -> None:
+    """A lone surrogate is no UTF-8; SQLite never hears of it, and the transaction must not stay open."""
+    with pytest.raises(UnicodeEncodeError):
+        journal.commit([an_error(), record], state)
+    assert [entry.id for entry in journal.commit([an_error()])] == [1]
+
+
+def test_of_a_group_of_errors_the_group_keeps_the_latest_words(journal: Journal, path: Path) -> None:
+    """As it does of errors that come one by one."""
+    journal.commit([an_error(message="first", severity=2), an_error(message="second", severity=4, kind="security")])
+    assert rows(path, "SELECT message, severity, kind, count, last_id FROM groups") == [("second", 4, "security", 2, 2)]
 
 
 def test_state_is_written_with_the_records_and_read_back(path: Path) -> None:
@@ -101,6 +127,55 @@ def test_what_is_too_old_is_forgotten_everywhere(journal: Journal, path: Path) -
     assert rows(path, "SELECT fingerprint FROM groups") == [("new",)]
     assert rows(path, "SELECT count(*) FROM minutes WHERE minute < '2026'") == [(0,)]
     assert rows(path, "SELECT count(*) FROM errors_fts WHERE errors_fts MATCH 'ancient'") == [(0,)]
+
+
+def test_what_a_clock_left_that_was_ahead_keeps_nothing_else_from_being_forgotten(journal: Journal, path: Path) -> None:
+    """Rows of next year stand before those that are too old, in whatever number; they stay until their time has come."""
+    ahead, old, new = (as_text(NOW + timedelta(days=days)) for days in (400, -100, -1))
+    journal.commit([an_error(at=ahead, fingerprint="ahead") for _ in range(7)] + [an_event()._replace(at=ahead) for _ in range(7)])
+    journal.commit([an_error(at=old, fingerprint="old"), an_event()._replace(at=old)] * 20)
+    journal.commit([an_error(at=new, fingerprint="new"), an_event()._replace(at=new)])
+    looks = 1
+    while journal.forget(NOW - timedelta(days=90), max_mb=1000, chunk=5):
+        looks += 1
+    assert looks == 5, "four that took five of each, and one that found nothing"
+    for table in ("errors", "events"):
+        assert rows(path, f"SELECT at, count(*) FROM {table} GROUP BY at ORDER BY at") == [(new, 1), (ahead, 7)]
+    assert rows(path, "SELECT fingerprint, count FROM groups ORDER BY fingerprint") == [("ahead", 7), ("new", 1)]
+    assert rows(path, "SELECT minute FROM minutes ORDER BY minute") == [(new[:16],), (ahead[:16],)]
+
+
+def test_a_group_stays_while_one_of_its_errors_does(journal: Journal, path: Path) -> None:
+    """The last to arrive need not be the youngest: an agent that was away sends late."""
+    journal.commit([an_error(), an_error(at=as_text(NOW - timedelta(days=100)))])
+    assert not journal.forget(NOW - timedelta(days=90), max_mb=1000)
+    assert rows(path, "SELECT id FROM errors") == [(1,)]
+    assert rows(path, "SELECT fingerprint FROM groups") == [("f1",)]
+    assert not journal.forget(NOW + timedelta(days=1), max_mb=1000)
+    assert rows(path, "SELECT (SELECT count(*) FROM groups) + (SELECT count(*) FROM minutes)") == [(0,)]
+
+
+def test_damage_that_forgetting_finds_is_told_by_the_next_commit(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which sets the file aside; else nothing old would ever be deleted again, for what is new is written elsewhere."""
+    journal = Journal(path, NOW)
+    journal.commit([an_error(at=as_text(NOW - timedelta(days=100)), message="x" * 3000) for _ in range(500)])
+    journal.close()
+    page = rows(path, "SELECT rootpage FROM sqlite_master WHERE name = 'errors_at'")[0][0]
+    with path.open("r+b") as file:
+        file.seek((int(str(page)) - 1) * 4096)
+        file.write(b"\xff" * 4096)
+    monkeypatch.setattr(journal_module, "_CHECKED_WHOLE_BYTES", 0)
+    journal = Journal(path, NOW)
+    with pytest.raises(sqlite3.DatabaseError) as found:
+        journal.forget(NOW - timedelta(days=90), max_mb=1000)
+    with pytest.raises(JournalError) as refusal:
+        journal.commit([an_event()])
+    assert refusal.value.__cause__ is found.value
+    assert is_damage(found.value)
+    journal.start_anew(NOW)
+    assert journal.commit([an_event()])[0].id == 501
+    assert not journal.forget(NOW - timedelta(days=90), max_mb=1000)
+    journal.close()
 
 
 def test_the_oldest_go_first_when_the_file_is_too_large(journal: Journal, path: Path) -> None:
@@ -148,6 +223,72 @@ def test_a_journal_with_a_broken_page_is_set_aside_and_its_state_saved(path: Pat
     again.close()
 
 
+def test_a_journal_whose_state_is_not_json_is_set_aside_and_the_rest_of_its_state_saved(path: Path) -> None:
+    """A text may be anything to SQLite, whose check finds nothing wrong."""
+    journal = Journal(path, NOW)
+    journal.commit([an_event()], {"standing": {"level": 5}, "heals": []})
+    journal.close()
+    for broken in ("'{'", "CAST(X'22ff22' AS TEXT)", "'\"many\"'"):
+        edit(path, f"UPDATE state SET value = {broken} WHERE name = 'last_id'")
+        again = Journal(path, NOW)
+        assert again.set_aside is not None
+        assert again.salvaged is not None
+        assert [again.salvaged[name] for name in ("standing", "heals")] == [{"level": 5}, []]
+        again.commit([], again.salvaged)
+        again.close()
+
+
+def test_a_damaged_journal_that_cannot_be_renamed_takes_nothing_until_it_can_be(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On Windows a file cannot be renamed while anybody has it open; the journal must not stay closed for ever."""
+    journal = Journal(path, NOW)
+    journal.commit([an_error()], {"standing": {"level": 5}})
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", _in_use)
+        for _ in range(2):
+            with pytest.raises(JournalError, match="in use"):
+                journal.start_anew(NOW)
+            with pytest.raises(JournalError) as refusal:
+                journal.commit([an_error()])
+            assert is_damage(refusal.value.__cause__), "so that who writes sets it aside again"
+    assert journal.set_aside is None
+    journal.start_anew(NOW)
+    assert journal.set_aside is not None
+    assert journal.salvaged is not None
+    assert journal.salvaged["standing"] == {"level": 5}
+    assert journal.commit([an_error()])[0].id == 2
+    journal.close()
+    assert rows(journal.set_aside, "SELECT count(*) FROM errors") == [(1,)]
+
+
+def test_where_no_new_journal_can_be_begun_the_damaged_one_stays_in_its_place(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = Journal(path, NOW)
+    journal.commit([an_error()])
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "touch", _in_use)
+        with pytest.raises(JournalError, match="in use"):
+            journal.start_anew(NOW)
+    assert rows(path, "SELECT count(*) FROM errors") == [(1,)]
+    assert list(path.parent.glob("*damaged*")) == []
+    journal.start_anew(NOW)
+    assert journal.commit([an_error()])[0].id == 2
+    journal.close()
+
+
+def test_a_damaged_journal_that_cannot_be_renamed_at_the_start_says_so(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path.write_bytes(b"not a database at all" * 1000)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", _in_use)
+        with pytest.raises(JournalError, match="in use"):
+            Journal(path, NOW)
+    assert path.read_bytes().startswith(b"not a database")
+
+
+def _in_use(*_: object, **__: object) -> None:
+    raise PermissionError(13, "in use")
+
+
 def test_a_journal_of_a_newer_version_is_refused_and_left_alone(path: Path) -> None:
     conn = sqlite3.connect(path)
     conn.execute("PRAGMA user_version = 999")
@@ -193,10 +334,22 @@ def test_of_a_file_that_is_too_large_the_oldest_goes_whatever_it_is(path: Path) 
     assert rows(path, "SELECT count(*), min(id) FROM errors") == [(1000, 501)]
 
 
+def test_of_few_rows_that_are_too_large_the_younger_half_stays_each_time(journal: Journal, path: Path) -> None:
+    """A chunk may be all there is; what was acknowledged a moment ago does not go with what is old."""
+    assert not journal.forget(NOW - timedelta(days=90), max_mb=0), "there is nothing yet"
+    journal.commit([an_event() for _ in range(4)])
+    left = []
+    for _ in range(4):
+        assert not journal.forget(NOW - timedelta(days=90), max_mb=0)
+        left.append([row[0] for row in rows(path, "SELECT id FROM events")])
+    assert left == [[3, 4], [4], [4], [4]]
+
+
 WRITER = """
 import sys
 from pathlib import Path
 from resilience.journal.journal import Journal
+from resilience.journal.schema import Record
 from tests.resilience.records import NOW, an_error
 journal = Journal(Path(sys.argv[1]), NOW)
 number = 0
