@@ -32,7 +32,7 @@ ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 STAMP = "winclaw-installed.json"
 # What an editable install is made from; everything else takes effect without another.
-INSTALLED_FROM = ("pyproject.toml", "package.json", "package-lock.json", "hatch_build.py", "static/vendor.entry.js")
+INSTALLED_FROM = ("pyproject.toml", "package.json", "package-lock.json", ".npmrc", "hatch_build.py", "static/vendor.entry.js")
 BUNDLE = "static/vendor/vendor.js"
 NO_BROWSER = (
     "no Edge, Chrome or Chromium here and none could be installed: the tests in a browser are skipped; "
@@ -51,7 +51,7 @@ def main(arguments: list[str]) -> int:
             return test(arguments[1:])
         if arguments[:1] == ["bench"]:
             install({"app", "test", "bench"})
-            named = any(Path(one.partition("::")[0]).exists() for one in arguments[1:])
+            named = any(one.partition("::")[0].endswith(".py") for one in arguments[1:])
             chosen = arguments[1:] if named else ["tests/benchmarks", *arguments[1:]]
             return call(python(), "-m", "pytest", "-m", "benchmark", "-s", *chosen, cwd=ROOT)
         if arguments[:1] == ["mutate"]:

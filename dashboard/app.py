@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +21,8 @@ from resilience.core.core import Core
 from resilience.processes.supervisor import Supervisor
 
 # What a caller may reach without being anybody, and what an agent may; all else is for the operator and sessions.
+_OWN_PATH: Final = re.compile(r"/(?![/\\])[\w./?=&%-]*", re.ASCII)
+"""Where a login link may lead: to a page of ours, whatever browsers make of odd characters."""
 _OPEN: Final = frozenset({"static", "login", "healthz"})
 _AGENTS_MAY: Final = frozenset(
     {
@@ -93,7 +96,7 @@ def create_app(
         if session is None:
             return render_template("login.html"), 401
         to = request.args.get("to", "/")
-        answer = redirect(to if to.startswith("/") and not to.startswith(("//", "/\\")) else "/", 303)
+        answer = redirect(to if _OWN_PATH.fullmatch(to) else "/", 303)
         answer.set_cookie(access.cookie, session, httponly=True, samesite="Strict", max_age=int(access.session_s))
         return answer  # type: ignore[return-value]
 

@@ -27,7 +27,6 @@ from resilience.clock import as_text
 from resilience.context import ErrorSeverity
 from resilience.core.core import Core, CoreBusyError
 from resilience.degradation.levels import DegradationLevel
-from resilience.events import EventType
 from resilience.journal.history import ErrorFilter
 from resilience.journal.journal import JournalError
 
@@ -105,12 +104,11 @@ def pages(
 
     @site.get("/errors/<int:error_id>")
     def error(error_id: int) -> str | tuple[str, int]:
-        found = core.history.error(error_id) if error_id < 2**62 else None
+        found = core.history.error(error_id)
         if found is None:
             return _message("No such error", f"There is no error {error_id}, or it is too old to be kept.", 404)
         view = found.view()
         before = core.history.errors(ErrorFilter(before=error_id), 1)
-        after = (event for event in core.history.events(error_id, 100) if event.type == EventType.ERROR)
         same = ErrorFilter(fingerprint=view["fingerprint"])
         return render_template(
             "error.html",
@@ -122,7 +120,7 @@ def pages(
             affected=error_words.impact_words(view["impact"]),
             metadata=msgspec.json.format(msgspec.json.encode(view["metadata"])).decode() if view.get("metadata") else "",
             previous=before[0].id if before else None,
-            next=next((event.id for event in after), None),
+            next=core.history.error_after(error_id),
             group=next(iter(_groups(same, since="", limit=1)), None),
             siblings=[event.view() for event in core.history.errors(same, 12)],
         )
@@ -227,9 +225,9 @@ def pages(
     def circuits() -> str:
         return render_template("circuits.html", services=[now_words.circuit(one) for one in core.view()["services"]])
 
-    @site.post("/circuits/<path:service>/<command>")
-    def switch_circuit(service: str, command: str) -> Response:
-        commands.circuit(service, command)
+    @site.post("/circuits")
+    def switch_circuit() -> Response:
+        commands.circuit(request.form.get("service", ""), request.form.get("command", ""))
         return _see("/circuits")
 
     @site.post("/logout-everywhere")
@@ -254,7 +252,7 @@ def pages(
 
     @site.app_errorhandler(404)
     def not_found(_: Exception) -> Response | tuple[str, int]:
-        if request.path.startswith("/api/"):
+        if request.path.startswith("/api/") or g.get("identity") != "session":
             return Problem(404, "Not found", "There is nothing at this address.").response()
         return _message("Nothing here", "There is no such page.", 404)
 

@@ -78,7 +78,11 @@ class _Server(ThreadedWSGIServer):
     def process_request(self, request: Any, client_address: Any) -> None:
         """Each connection takes one of a bounded number of places; with none left it is closed unanswered."""
         if self._places.acquire(blocking=False):
-            super().process_request(request, client_address)
+            try:
+                super().process_request(request, client_address)
+            except BaseException:  # no thread can be started
+                self._places.release()
+                raise
         else:
             self.shutdown_request(request)
 

@@ -86,10 +86,9 @@ export function pausable(button, show) {
   let gapHeld = false;
   let paused = false;
   button.hidden = false;
-  button.setAttribute("aria-pressed", "false");
   button.addEventListener("click", () => {
     paused = !paused;
-    button.setAttribute("aria-pressed", String(paused));
+    button.classList.toggle("on", paused);
     button.textContent = paused ? "Go on (0 waiting)" : "Pause";
     if (paused) return;
     show(held, gapHeld);
@@ -118,8 +117,11 @@ for (const [name, now] of [["pointerdown", true], ["pointerup", false], ["pointe
   document.addEventListener(name, () => { pressed = now; }, true);
 }
 
-/** Replaces the elements with these ids by what the server shows now; folds and focus stay, or else the element does. */
-export async function refresh(...ids) {
+let refreshed = Promise.resolve();
+/** Replaces the elements with these ids by what the server shows now, one after the other; folds stay, and focus where it can. */
+export const refresh = (...ids) => (refreshed = refreshed.then(() => replace(ids)));
+
+async function replace(ids) {
   let page;
   try {
     const answer = await fetch(location.href);
@@ -131,15 +133,18 @@ export async function refresh(...ids) {
     const [here, there] = [byId(id), page.getElementById(id)];
     if (!here || !there) continue;
     const focused = here.contains(document.activeElement) ? document.activeElement : null;
-    const next = focused && twin(focused, there);
-    if (focused && !next) continue;
+    const row = focused?.closest("[data-key]");
+    const next = focused && (twin(focused, there)
+      ?? (row && there.querySelector(`[data-key="${CSS.escape(row.dataset.key)}"]`)?.querySelector("button, a, summary")));
+    if (focused && !next && focused.matches("input, textarea, select")) continue; // somebody is typing
     for (const details of there.querySelectorAll("details[data-key]")) {
       const known = here.querySelector(`details[data-key="${CSS.escape(details.dataset.key)}"]`);
       if (known) details.open = known.open;
     }
     localise(there);
     here.replaceWith(document.adoptNode(there));
-    next?.focus({ preventScroll: true });
+    if (focused && !next) there.tabIndex = -1;
+    if (focused) (next ?? there).focus({ preventScroll: true });
   }
 }
 

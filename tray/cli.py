@@ -105,30 +105,30 @@ def status(as_json: bool) -> None:
         click.echo(json.dumps(state, indent=2))
         return
     level = DegradationLevel[state["level"]]
-    click.echo(f"Level {level.value} of 5: {level.title}{' (pinned)' if state['pinned'] else ''}. {state['cause']}")
+    _say(f"Level {level.value} of 5: {level.title}{' (pinned)' if state['pinned'] else ''}. {state['cause']}")
     want = state["rules_want"]
     if state["pinned"] and want["level"] != state["level"]:
-        click.echo(f"The rules would choose {DegradationLevel[want['level']].title}: {want['cause']}")
+        _say(f"The rules would choose {DegradationLevel[want['level']].title}: {want['cause']}")
     for latch in state["rules_want"]["latches"]:
-        click.echo(f"Held until somebody chooses auto: {latch['cause']}")
+        _say(f"Held until somebody chooses auto: {latch['cause']}")
     if want["rises_at"] is not None and not state["pinned"]:
-        click.echo(f"If all stays well, it rises at {want['rises_at']}.")
+        _say(f"If all stays well, it rises at {want['rises_at']}.")
     for channel, count in state["waiting"]["channels"].items():
-        click.echo(f"Waiting to be sent: {count} to {channel}")
+        _say(f"Waiting to be sent: {count} to {channel}")
     alive = [agent["name"] for agent in state["agents"] if agent["alive"]]
     lost = [agent["name"] for agent in state["agents"] if not agent["alive"]]
     gone = f"; gone: {', '.join(lost)}" if lost else ""
-    click.echo(f"Agents: {', '.join(alive) or 'none connected'}{gone}")
+    _say(f"Agents: {', '.join(alive) or 'none connected'}{gone}")
     unwell = [one for one in state["services"] if not one["healthy"]]
     if state["services"]:
-        click.echo(f"Services: {len(state['services']) - len(unwell)} of {len(state['services'])} answer")
+        _say(f"Services: {len(state['services']) - len(unwell)} of {len(state['services'])} answer")
     for one in unwell:
-        click.echo(f"  {one['name']}: circuit {one['circuit'].lower().replace('_', '-')}, {one['because']}")
+        _say(f"  {one['name']}: circuit {one['circuit'].lower().replace('_', '-')}, {one['because']}")
     for one in state["processes"]:
         pid, why = f" ({one['pid']})" if one["pid"] else "", f", {one['why']}" if one["why"] else ""
-        click.echo(f"Process {one['name']}: {one['state']}{pid}{why}")
+        _say(f"Process {one['name']}: {one['state']}{pid}{why}")
     for notice in state["notices"]:
-        click.echo(f"Needs you: {notice['what']} {notice['cause']} {notice['action']}")
+        _say(f"Needs you: {notice['what']} {notice['cause']} {notice['action']}")
 
 
 @cli.command()
@@ -227,7 +227,7 @@ def _fail(message: str, code: int = 1) -> NoReturn:
 
 
 def _say(message: str) -> None:
-    """Says it at the console, if there is one, and it has not been closed; the log has everything."""
+    """Says it at the console, if there is one, and it has not been closed; without what only terminals understand."""
     if sys.stdout is not None:
         with suppress(OSError):
-            click.echo(message)
+            click.echo("".join(one if one.isprintable() or one == "\n" else "\N{REPLACEMENT CHARACTER}" for one in message))

@@ -7,6 +7,7 @@ from typing import Any
 from resilience.core.state import State
 from resilience.degradation.levels import DegradationLevel, choose
 from resilience.degradation.loops import view as view_of_loops
+from resilience.processes.supervision import ProcessState
 
 
 def leaving_preview(state: State, chosen: DegradationLevel | None) -> dict[str, Any]:
@@ -21,6 +22,13 @@ def leaving_preview(state: State, chosen: DegradationLevel | None) -> dict[str, 
     loops = [one["name"] for one in views if one["allowed"]]
     paused = [one["name"] for one in views if one["allowed"] and one["state"] == "paused"]
     will.append(f"Loops that may run: {_all_of(loops)}{f'; {_all_of(paused)} waited for it' if paused else ''}.")
+    policies = state.settings.processes
+    stopped = [
+        one.name for one in state.processes.values()
+        if one.state is ProcessState.WAITING and one.name in policies and policies[one.name].in_safe_mode == "stop"
+    ]  # fmt: skip
+    if stopped and after is not DegradationLevel.SAFE_MODE:
+        will.append(f"Processes that start again: {_all_of(stopped)}.")
     waiting = dict(state.waiting)
     if waiting and after.value < DegradationLevel.LIMITED_EXTERNAL.value:
         by_channel = ", ".join(f"{channel} {count}" for channel, count in sorted(waiting.items()))

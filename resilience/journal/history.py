@@ -22,6 +22,7 @@ from resilience.events import Event, EventType
 
 MAX_ROWS: Final = 500
 _MAX_IDLE: Final = 8
+_LARGEST_ID: Final = 2**63 - 1
 
 
 class ErrorFilter(Struct, frozen=True, kw_only=True):
@@ -125,12 +126,20 @@ class History:
 
     def error(self, error_id: int) -> Event | None:
         """One error with everything known of it (``stack``, ``cause``, ``metadata``); None if there is none."""
+        if error_id > _LARGEST_ID:  # SQLite would raise
+            return None
         with self._reading() as conn:
             row = conn.execute("SELECT * FROM errors WHERE id = ?", [error_id]).fetchone()
         if row is None:
             return None
         event = error_event(row)
         return msgspec.structs.replace(event, body={**event.body, **msgspec.json.decode(row["detail"])})
+
+    def error_after(self, error_id: int) -> int | None:
+        """The id of the next error after ``error_id``; None if that is the newest."""
+        with self._reading() as conn:
+            row = conn.execute("SELECT id FROM errors WHERE id > ? ORDER BY id LIMIT 1", [error_id]).fetchone()
+        return row["id"] if row is not None else None
 
     def groups(self, wanted: ErrorFilter | None = None, since: str = "", limit: int = 50) -> list[dict[str, Any]]:
         """Errors that are the same trouble, the last seen first, each with its count.

@@ -26,10 +26,11 @@ def csrf(call: Caller, session: dict[str, str]) -> dict[str, str]:
 
 def test_strangers_learn_nothing_but_that_somebody_is_there(call: Caller) -> None:
     assert call("GET", "/healthz").json == {"status": "ok"}
-    for path in [*READS, "/", "/errors", "/nowhere"]:
+    for path in [*READS, "/", "/errors", "/nowhere", "/static/nowhere", "/static/../operator.json"]:
         answer = call("GET", path)
-        assert answer.status == 401, path
+        assert answer.status == (404 if "static" in path else 401), path
         assert b"FULL" not in answer.body
+        assert b"Level" not in answer.body
     assert call("POST", "/api/v1/errors", {}).status == 401
 
 
@@ -108,7 +109,7 @@ def test_the_cookie_is_for_this_site_and_no_script(call: Caller) -> None:
     assert "Domain" not in cookie
 
 
-@pytest.mark.parametrize("to", ["//evil.example", "https://evil.example", "/\\evil.example", "evil"])
+@pytest.mark.parametrize("to", ["//evil.example", "https://evil.example", "/\\evil.example", "evil", "/%09/evil.example", "/%0a/x", "/%0d%0aX:%20y"])
 def test_a_login_leads_nowhere_else(call: Caller, to: str) -> None:
     link = call.winclaw.access.login_link().removeprefix(call.winclaw.url)
     assert call("GET", f"{link}&to={to}").headers["Location"] == "/"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import html
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -197,10 +199,30 @@ def test_the_page_shows_why_and_its_buttons_work(call: Caller, connect: Callable
     token = body.partition('name="csrf_token" value="')[2].partition('"')[0]
     form = {**session, "Content-Type": "application/x-www-form-urlencoded", "Origin": call.winclaw.url}
     for command, state in (("isolate", "ISOLATED"), ("release", "HALF_OPEN"), ("reset", "CLOSED")):
-        assert call("POST", f"/circuits/gpt-5.2/{command}", f"csrf_token={token}".encode(), form).status == 303
+        asked = f"csrf_token={token}&service=gpt-5.2&command={command}".encode()
+        assert call("POST", "/circuits", asked, form).status == 303
         assert call.winclaw.core.view()["services"][0]["circuit"] == state
-    assert call("POST", "/circuits/gpt-5.2/reset", b"", form).status == 403
-    assert call("POST", "/circuits/nobody/reset", f"csrf_token={token}".encode(), form).status == 404
+    assert call("POST", "/circuits", b"service=gpt-5.2&command=reset", form).status == 403
+    assert call("POST", "/circuits", f"csrf_token={token}&service=nobody&command=reset".encode(), form).status == 404
+    assert call("POST", "/circuits", f"csrf_token={token}".encode(), form).status == 422
+
+
+@pytest.mark.parametrize("name", ["../circuits/gpt-5.2", "a/../gpt-5.2", "..", ".", "//evil", "/lead", "a?b#c", "%2e%2e", "\u202eevil"])
+def test_whatever_a_service_is_called_its_button_is_for_it(call: Caller, name: str) -> None:
+    """Browsers resolve dots in an address, whichever way they are written."""
+    for service in ("gpt-5.2", name):
+        said = CircuitReport(service=service, state="CLOSED", change=0)
+        call.winclaw.core.beat(Heartbeat(agent="a", pid=1, circuits=(said,))).result(10)
+    session = call.login()
+    body = call("GET", "/circuits", None, session).body.decode()
+    token = body.partition('name="csrf_token" value="')[2].partition('"')[0]
+    form = {**session, "Content-Type": "application/x-www-form-urlencoded", "Origin": call.winclaw.url}
+    shown_as = html.unescape(body.partition('name="service" value="')[2].partition('"')[0])
+    assert shown_as in (name, "gpt-5.2")
+    asked = urlencode({"csrf_token": token, "service": name, "command": "isolate"}).encode()
+    assert call("POST", "/circuits", asked, form).status == 303
+    states = {one["name"]: one["circuit"] for one in call.winclaw.core.view()["services"]}
+    assert states == {"gpt-5.2": "CLOSED", name: "ISOLATED"}
 
 
 def test_safe_mode_reaches_protected_calls(call: Caller, connect: Callable[[str], Agent]) -> None:

@@ -158,16 +158,23 @@ def test_an_error_shows_everything_that_is_known_of_it(call: Caller, visitor: Vi
 
 def test_errors_lead_to_the_next_and_the_one_before(call: Caller, visitor: Visitor) -> None:
     first = fail(call, "one")[0]
-    call.winclaw.core.beat(Heartbeat(agent="between")).result(10)
+    for number in range(120):
+        call.winclaw.core.beat(Heartbeat(agent=f"between {number}")).result(10)
     second, third = fail(call, "two")[0], fail(call, "three")[0]
     page = visitor.see(f"/errors/{second}")
     assert f'href="/errors/{first}" rel="next"' in page
     assert f'href="/errors/{third}" rel="prev"' in page
+    assert f'href="/errors/{second}" rel="prev"' in visitor.see(f"/errors/{first}")
 
 
 @pytest.mark.parametrize("path", ["/errors/999999", "/errors/99999999999999999999999", "/nowhere"])
 def test_what_is_not_there_says_so_on_a_page(visitor: Visitor, path: str) -> None:
     assert "Level 1 of 5" in visitor.see(path, status=404)
+
+
+@pytest.mark.parametrize("number", [999999, 2**63 - 1, 2**63, 10**20])
+def test_an_error_that_is_not_there_is_no_defect(call: Caller, number: int) -> None:
+    assert call("GET", f"/api/v1/errors/{number}", None, call.operator).status == 404
 
 
 @pytest.mark.parametrize("bait", ["=1+1", "+1", "-1", "@x"])

@@ -41,6 +41,15 @@ def test_status_names_the_services_that_do_not_answer(program: Program) -> None:
     assert "Services: 1 of 2 answer\n  b: circuit open, it burns\n" in said
 
 
+def test_what_only_terminals_understand_does_not_reach_them(program: Program) -> None:
+    circuits = [{"service": "b\x1b]0;x\x07", "state": "OPEN", "change": 1, "because": "it burns", "retry_after_s": 60}]
+    program.ask("POST", "/api/v1/heartbeats", {"agent": "ag\x1b[2J\u202e", "circuits": circuits})
+    said = program.command("status")
+    assert "ag\ufffd[2J\ufffd\n" in said
+    assert "  b\ufffd]0;x\ufffd: circuit open" in said
+    assert "\x1b" in json.loads(program.command("status", "--json"))["agents"][-1]["name"]
+
+
 def test_safe_mode_on_and_off_with_a_question(program: Program) -> None:
     assert "Safe Mode" in program.command("safe-mode", "on")
     assert program.command("level") == "safe-mode\n"

@@ -16,6 +16,9 @@ from resilience.degradation.levels import DegradationLevel, Latch, Wanted, at_fi
 from resilience.degradation.loops import LoopsHeard
 from resilience.degradation.policy import Loop
 from resilience.events import LoopReport
+from resilience.processes.policy import Process
+from resilience.processes.status import ProcessStatus
+from resilience.processes.supervision import ProcessState
 from tests.dashboard.present.conftest import NOW
 
 LOOPS = {"memory": Loop(tier="basic"), "planning": Loop(tier="core"), "mails": Loop(tier="all"), "tools": Loop(tier="all")}
@@ -97,6 +100,17 @@ def test_many_loops_are_counted(number: int, said: str) -> None:
 )
 def test_what_becomes_of_the_messages(waiting: dict[str, int], level: DegradationLevel, said: str) -> None:
     assert said in leaving_preview(safe(waiting), level)["will"]
+
+
+def test_the_processes_that_safe_mode_holds_start_again() -> None:
+    kept, stopped = Process(command=("x",), in_safe_mode="keep"), Process(command=("x",))
+    known = {"a": stopped, "b": stopped, "c": kept, "d": stopped}
+    states = {"a": "waiting", "b": "stopped", "c": "waiting", "d": "waiting", "gone": "waiting"}
+    told = {name: ProcessStatus(name=name, state=ProcessState(one), since=NOW, why="") for name, one in states.items()}
+    state = State(standing=safe().standing, processes=told, settings=Settings(processes=known))
+    assert "Processes that start again: a, d." in leaving_preview(state, DegradationLevel.MINIMAL)["will"]
+    assert not [one for one in leaving_preview(state, DegradationLevel.SAFE_MODE)["will"] if "Processes" in one]
+    assert not [one for one in leaving_preview(safe(), None)["will"] if "Processes" in one]
 
 
 def test_where_nobody_is_there_that_is_said() -> None:
