@@ -12,7 +12,7 @@ const csrf = document.querySelector('meta[name="csrf-token"]').content;
 
 const utcOf = (at) => `${at.slice(0, 10)} ${at.slice(11, 19)} UTC`;
 
-export function clockOf(at, now = new Date()) {
+function clockOf(at, now = new Date()) {
   const then = new Date(at);
   const date = { day: "numeric", month: "short", ...(then.getFullYear() === now.getFullYear() ? {} : { year: "numeric" }) };
   const clock = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
@@ -21,7 +21,7 @@ export function clockOf(at, now = new Date()) {
     : `${then.toLocaleDateString([], date)} ${then.toLocaleTimeString([], clock)}`;
 }
 
-export function localise(root) {
+function localise(root) {
   for (const time of root.querySelectorAll("time[datetime]")) {
     time.textContent = clockOf(time.dateTime);
     time.title = utcOf(time.dateTime);
@@ -44,7 +44,7 @@ export function timeElement(at) {
   return time;
 }
 
-export function shape(name, tone) {
+function shape(name, tone) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   for (const [key, value] of [["class", `shape ${tone}`], ["viewBox", "0 0 16 16"], ["aria-hidden", "true"]]) svg.setAttribute(key, value);
   const use = document.createElementNS("http://www.w3.org/2000/svg", "use");

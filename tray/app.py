@@ -44,6 +44,7 @@ from resilience.processes.meter import Meter
 from resilience.processes.supervisor import Supervisor
 from resilience.redaction import Redactor
 from tray.config_watch import ConfigWatch
+from tray.desktop import why_not
 from tray.signals import on_signals
 from tray.startup import settings_at_start
 
@@ -200,7 +201,7 @@ def run(
             say(f"! {notice.what} {notice.cause} {notice.action}")
         if browser:
             webbrowser.open(winclaw.access.login_link())
-        reason = "it was asked for" if headless else _no_desktop()
+        reason = "it was asked for" if headless else why_not()
         if reason is not None:
             say(f"No tray icon ({reason}); the way in is: winclaw open. Stop with Ctrl-C.")
             while not stopping.wait(1.0):  # in steps, so that Windows delivers Ctrl-C
@@ -223,10 +224,9 @@ def _with_tray(winclaw: Running, stopping: threading.Event) -> None:
     def open_dashboard(path: str) -> None:
         webbrowser.open(winclaw.access.login_link(path))
 
-    icon: TrayIcon = TrayIcon(
-        state=lambda: core.state, choose=choose, open_dashboard=open_dashboard,
-        quit=lambda: icon.stop(), on_session_end=winclaw.end_at_once,
-    )  # fmt: skip
+    icon = TrayIcon(
+        state=lambda: core.state, choose=choose, open_dashboard=open_dashboard, on_session_end=winclaw.end_at_once
+    )
     toasts = Toasts(open_dashboard, fallback=icon.notify)
 
     def tell(events: tuple[Event, ...], _: object) -> None:
@@ -242,13 +242,6 @@ def _with_tray(winclaw: Running, stopping: threading.Event) -> None:
         on_signals(icon.stop)
         if not stopping.is_set():  # by a signal, before there was an icon to stop
             icon.run()
-
-
-def _no_desktop() -> str | None:
-    """Why no tray icon can be shown here; None if one can."""
-    from tray.desktop import why_not  # noqa: PLC0415
-
-    return why_not()
 
 
 def _classifier(settings: Settings, clock: Clock) -> ErrorClassifier:

@@ -63,14 +63,9 @@ def draw(level: DegradationLevel, needs_you: int, size: int) -> Image.Image:
     return _with_badge(icon, str(needs_you) if needs_you < 10 else "9+") if needs_you > 0 else icon
 
 
-def _images(level: DegradationLevel, needs_you: int = 0) -> list[Image.Image]:
-    """The icon in each of ``SIZES``."""
-    return [draw(level, needs_you, size) for size in SIZES]
-
-
 def ico_bytes() -> bytes:
     """The program's own icon as an .ico file of all sizes; as bitmaps, which every tool that reads icons takes."""
-    *smaller, largest = _images(DegradationLevel.FULL)
+    *smaller, largest = (draw(DegradationLevel.FULL, 0, size) for size in SIZES)
     file = BytesIO()
     sizes = [(size, size) for size in SIZES]
     largest.save(file, format="ICO", sizes=sizes, append_images=smaller, bitmap_format="bmp")

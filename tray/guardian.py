@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -167,10 +167,8 @@ class Guardian:
 
     def _send(self, what: int) -> None:
         assert self._one.pid is not None
-        try:
+        with suppress(OSError):  # it has ended just now
             os.kill(self._one.pid, what)
-        except OSError:  # it has ended just now
-            return
 
 
 @contextmanager

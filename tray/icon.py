@@ -31,7 +31,7 @@ class TrayIcon:
 
     Args:
         state: asked whenever the icon is brought up to date.
-        choose: pins a level, or None for *Auto*. open_dashboard: opens a page. quit: ends WinClaw.
+        choose: pins a level, or None for *Auto*. open_dashboard: opens a page.
         on_session_end: called when Windows is about to end us: last chance to write things down.
     """
 
@@ -41,10 +41,9 @@ class TrayIcon:
         state: Callable[[], State],
         choose: Callable[[DegradationLevel | None], None],
         open_dashboard: Callable[[str], None],
-        quit: Callable[[], None],  # noqa: A002 -- what the menu calls it
         on_session_end: Callable[[], None],
     ) -> None:
-        self._state, self._choose, self._open, self._quit = state, choose, open_dashboard, quit
+        self._state, self._choose, self._open = state, choose, open_dashboard
         self._on_session_end = on_session_end
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._stale = threading.Event()
@@ -149,6 +148,6 @@ class TrayIcon:
                 else:
                     self._choose(level)
             case menu.Quit():
-                self._quit()
+                self.stop()
             case None:
                 pass

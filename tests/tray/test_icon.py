@@ -32,8 +32,9 @@ class Asked:
         self.did: list[object] = []
         self.icon: TrayIcon = TrayIcon(
             state=lambda: self.state, choose=self.did.append, open_dashboard=self.did.append,
-            quit=lambda: self.did.append("quit"), on_session_end=lambda: self.did.append("session ends"),
+            on_session_end=lambda: self.did.append("session ends"),
         )  # fmt: skip
+        monkeypatch.setattr(self.icon, "stop", lambda: self.did.append("quit"))
 
 
 @pytest.fixture

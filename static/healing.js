@@ -1,4 +1,0 @@
-// The heals, live.
-import { onState, refresh } from "/static/live.js";
-
-onState(() => refresh("healing"));
