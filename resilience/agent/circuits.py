@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from resilience.agent.texts import as_name, cut
 from resilience.circuit.breaker import CircuitBreaker, CircuitState, Transition
 from resilience.circuit.registry import CircuitBreakerRegistry
 
@@ -51,8 +52,8 @@ class SharedCircuits:
         status = breaker.get_status()
         numbers = status["metrics"]
         return {
-            "service": breaker.name[:200], "state": status["state"], "change": self._own.get(breaker.name, 0),
-            "because": str(status["because"])[:10_000], "retry_after_s": status["retry_after_s"],
+            "service": as_name(breaker.name), "state": status["state"], "change": self._own.get(breaker.name, 0),
+            "because": cut(str(status["because"]), 1000), "retry_after_s": _bounded_s(status["retry_after_s"]),
             "counts": status["window"], "calls": numbers["total_calls"], "failures": numbers["failed_calls"],
             "rejected": numbers["rejected_calls"], "p95_ms": numbers["p95_ms"],
         }  # fmt: skip
@@ -61,6 +62,10 @@ class SharedCircuits:
         if not change.told:
             self._own[name] = self._own.get(name, 0) + 1
             self._changed()
+
+
+def _bounded_s(retry_after_s: float | None) -> float | None:
+    return None if retry_after_s is None else min(retry_after_s, 86_400.0)  # WinClaw looks no further than a day
 
 
 def _follow(breaker: CircuitBreaker, told: Mapping[str, Any]) -> None:

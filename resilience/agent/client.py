@@ -8,12 +8,13 @@ import os
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, ParamSpec, TypeVar
 
 from resilience import home
 from resilience.agent.link import Link
 from resilience.agent.reporting import as_report
 from resilience.agent.spool import Spool
+from resilience.agent.texts import as_name, checked_name
 from resilience.classification.classifier import ErrorClassifier
 from resilience.clock import Clock, SystemClock
 from resilience.context import ErrorContext
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+_MOST_AUDITED: Final = 200
 _log = logging.getLogger("winclaw.agent")
 
 
@@ -189,7 +191,7 @@ class Agent:
         """A loop in which this agent works (§5.1): ``with agent.loop("planning") as loop: loop.beat()``, or a decorator.
 
         Raises:
-            ValueError: the name is empty or longer than 200 characters.
+            ValueError: the name is empty, longer than 200 characters, or none that UTF-8 can carry.
         """
         return self.loops.loop(name)
 
@@ -261,8 +263,9 @@ class Agent:
 
                 self._outbox = Outbox(
                     home.make_private_folder(self._folder / home.OUTBOX), self.name, self._clock,
-                    why_wait=self._enforcement.why_wait, protect=lambda channel, send: self.protect(channel, retry="none")(send),
-                    report=self.report, classifier=self._classifier,
+                    why_wait=self._enforcement.why_wait,
+                    protect=lambda channel, send: self.resilience.protect(channel, retry="none")(send), report=self.report,
+                    classifier=self._classifier,
                 )  # fmt: skip
                 self._obey()
             return self._outbox
@@ -309,7 +312,11 @@ class Agent:
         """Puts a function behind the policies of ``service``, and reports it when it fails in the end.
 
         The arguments are those of ``Resilience.protect``; what is not given is what the configuration says.
+
+        Raises:
+            ValueError: the name is empty, longer than 200 characters, or none that UTF-8 can carry; or an argument is unfit.
         """
+        checked_name("a service's", service)
         return self.resilience.protect(
             service, retry=retry, fallback=fallback, timeout_s=timeout_s, attempt_timeout_s=attempt_timeout_s,
             hedge_after_s=hedge_after_s, wait_for_healing_s=wait_for_healing_s, read_only=read_only,
@@ -324,11 +331,19 @@ class Agent:
         news = {
             "circuits": [] if policies is None else policies[1].reports(policies[0].circuits),
             "loops": [] if self._loops is None else self._loops.reports(),
-            "audit": self._enforcement.take_audit(),
+            "audit": self._take_audit(),
             "healers": self.orders.reports() if self._orders is not None or policies is not None else [],
             "orders": [] if self._orders is None else self._orders.take_answers(),
         }
         return {name: said for name, said in news.items() if said}
+
+    def _take_audit(self) -> list[dict[str, Any]]:
+        """What was tried in Safe Mode, under names that WinClaw takes, and as many as it takes at once."""
+        audit = self._enforcement.take_audit()
+        self._enforcement.give_back(audit[_MOST_AUDITED:])
+        return [
+            {**one, "service": as_name(one["service"]), "operation": as_name(one["operation"])} for one in audit[:_MOST_AUDITED]
+        ]
 
     def _look(self) -> float | None:
         soon = [self._loops.look() if self._loops is not None else None]
@@ -371,11 +386,10 @@ def connect(name: str, *, folder: Path | str | None = None, clock: Clock | None 
         folder: another WINCLAW_HOME than the usual one.
 
     Raises:
-        ValueError: the name is empty or longer than 200 characters.
+        ValueError: the name is empty, longer than 200 characters, or none that UTF-8 can carry.
         OSError: WINCLAW_HOME cannot be made.
     """
-    if not 0 < len(name) <= 200:
-        raise ValueError("an agent's name has between 1 and 200 characters")
+    checked_name("an agent's", name)
     chosen_clock = clock or SystemClock()
     chosen_folder = home.make_private_folder(Path(folder) if folder else home.find())
     return Agent(name, chosen_folder, ErrorClassifier(clock=chosen_clock), Redactor(), chosen_clock)

@@ -22,6 +22,7 @@ from resilience.clock import Clock
 
 _PAUSE_S: Final = (0.25, 0.5, 1.0, 2.0)
 _WAIT_S: Final = 25
+_UNFIT: Final = (400, 413, 422)
 _log = logging.getLogger("winclaw.agent")
 
 
@@ -124,15 +125,18 @@ class Link:
         self._up.close()
 
     def _beat(self, *, leaving: bool) -> None:
-        news, taken = self._news(), False
+        news, is_settled = self._news(), False
         try:
-            beat = {"agent": self._agent, "pid": os.getpid(), "leaving": leaving, **news}
-            status, answer = self._up.ask("POST", "/api/v1/heartbeats", beat)
-            taken = status == 200
-            if not taken:
-                _log.warning("WinClaw refused a heartbeat: %s", answer.get("detail"))
+            bare = {"agent": self._agent, "pid": os.getpid(), "leaving": leaving}
+            status, answer = self._up.ask("POST", "/api/v1/heartbeats", {**bare, **news})
+            is_unfit = status in _UNFIT
+            is_settled = status == 200 or is_unfit  # what it does not take now it will never take
+            if status != 200:
+                _log.warning("WinClaw refused a heartbeat%s: %s", ", so its news are lost" * is_unfit, answer.get("detail"))
+            if is_unfit and news:
+                self._up.ask("POST", "/api/v1/heartbeats", bare)  # or this agent would be taken for lost
         finally:
-            if not taken:
+            if not is_settled:
                 self._untold(news)
 
     def _deliver(self) -> None:
@@ -144,7 +148,7 @@ class Link:
 
     def _deliver_one_batch(self, lines: list[bytes]) -> None:
         status, answer = self._up.ask("POST", "/api/v1/errors", b"[" + b",".join(lines) + b"]")
-        if status in (400, 413, 422):  # one of them is bad: find it, deliver the others
+        if status in _UNFIT:  # one of them is bad: find it, deliver the others
             if len(lines) > 1:
                 middle = len(lines) // 2
                 self._deliver_one_batch(lines[:middle])

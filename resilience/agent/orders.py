@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from resilience.agent.texts import checked_name, cut
 from resilience.core.orders import ANY
 from resilience.healing.memory import give_back
 from resilience.healing.policy import HealingActionType
@@ -44,8 +45,7 @@ class AgentOrders:
         possible = {"clear_cache", "reset_connections", "garbage_collect", "rollback_version", "reload_config", "restart_service"}
         if action not in possible:
             raise ValueError(f"{action!r} is no healing action that an agent can do; there are {', '.join(sorted(possible))}")
-        if not 0 < len(component) <= 150:
-            raise ValueError("a component's name has between 1 and 150 characters")
+        checked_name("a component's", component, 150)
         with self._changing:
             self._healers.setdefault((action, component), []).append(healer)
         self._news()
@@ -89,7 +89,7 @@ class AgentOrders:
                 _log.warning("the order %s for %s failed: %s", order["action"], order["component"], error, exc_info=True)
                 what, done = f"{type(error).__name__}: {error}", False
             with self._changing:
-                self._answers.append({"id": order["id"], "done": done, "what": what[:1000]})
+                self._answers.append({"id": order["id"], "done": done, "what": cut(what, 1000)})
             self._news()
 
     def _obey(self, action: str, component: str, parameters: Mapping[str, Any]) -> str:

@@ -278,6 +278,27 @@ def test_it_says_that_it_is_alive_and_goodbye(tray: FakeTray, folder: Path) -> N
     assert tray.beats[-1]["leaving"] is True
 
 
+@pytest.mark.parametrize(("status", "times"), [(422, 1), (503, 2)])
+def test_news_that_winclaw_will_never_take_are_told_once_and_the_agent_lives(folder: Path, status: int, times: int) -> None:
+    """They were put back and told again, and every heartbeat with them was refused: the agent was lost for good."""
+    beats: list[dict[str, Any]] = []
+
+    class Up:
+        def ask(self, _method: str, _path: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+            beats.append(body)
+            return (status, {}) if "orders" in body else (200, {})
+
+    agent = connect("tester", folder=folder)
+    agent._link.stop()
+    agent._link._up = Up()  # type: ignore[assignment]
+    agent.orders.give_back([{"id": "1", "done": True, "what": "odd"}])
+    agent._link._beat(leaving=False)
+    agent._link._beat(leaving=False)
+    agent.close()
+    assert sum("orders" in beat for beat in beats) == times
+    assert ("orders" in beats[-1]) == (status == 503)
+
+
 class Nasty(Exception):
     def __str__(self) -> str:
         raise RuntimeError("no words")
