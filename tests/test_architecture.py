@@ -37,7 +37,7 @@ ROOMS: Final = {
         "sandbox.limits "
     ),
     "adapters": (
-        "locked log "
+        "forking locked log "
         "agent.circuits agent.link agent.ollama agent.ollama_wire agent.reporting agent.spool agent.texts agent.wire "
         "config.checking config.file config.nodes config.problems config.values "
         "core.decisions core.inputs core.intake core.keeping core.last_word core.records "

@@ -26,6 +26,10 @@ class SharedCircuits:
         self._followed: dict[str, int] = {}
         self._told: Mapping[str, Mapping[str, Any]] = {}
 
+    def begin_anew(self) -> None:
+        """In a forked child: what its parent has seen, its parent tells."""
+        self._own = {}
+
     def join(self, breaker: CircuitBreaker) -> None:
         """Takes in a new circuit: it begins as the machine's is now."""
         told = self._told.get(breaker.name)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import logging
-import os
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from resilience.classification.classifier import ErrorClassifier
 from resilience.clock import Clock, SystemClock
 from resilience.context import ErrorContext
 from resilience.degradation.enforcement import Enforcement, what_is_held
+from resilience.forking import at_fork
 from resilience.listeners import tell
 from resilience.redaction import Redactor
 
@@ -58,15 +58,29 @@ class Agent:
         self._told: Mapping[str, Any] | None = None
         self._settings: Settings | None = None
         self._making = threading.RLock()
-        self._starting = threading.Lock()
-        self._start()
+        self._is_closed = False
+        self._spool = Spool(home.make_private_folder(folder / home.SPOOL))
+        self._link = self._new_link()
+        self._link.start()
+        at_fork(in_child=self._in_child)
         atexit.register(self.close)
 
-    def _start(self) -> None:
-        self._pid = os.getpid()
-        self._spool = Spool(home.make_private_folder(self._folder / home.SPOOL))
-        self._link = Link(self.name, self._folder, self._spool, self._clock, self._heard, self._news, self._untold, self._look)
-        self._link.start()
+    def _new_link(self, *, is_quiet: bool = False) -> Link:
+        parts = (self._spool, self._clock, self._heard, self._news, self._untold, self._look)
+        return Link(self.name, self._folder, *parts, is_quiet=is_quiet)
+
+    def _in_child(self) -> None:
+        """A forked child hears of each level by itself, and leaves to its parent what its parent has to tell."""
+        self._making = threading.RLock()
+        self._spool.begin_anew()
+        self._enforcement.begin_anew()
+        for part in (self._loops, self._orders, self._heals, self._policies and self._policies[1]):
+            if part is not None:
+                part.begin_anew()
+        self._link.leave_behind()
+        if not self._is_closed:
+            self._link = self._new_link(is_quiet=True)
+            self._link.start()
 
     def report(
         self, error: BaseException, component: str, operation: str = "unknown", *, retry_count: int = 0, **metadata: Any
@@ -80,10 +94,6 @@ class Agent:
         """
         asked = {"component": component, "operation": operation, "retry_count": retry_count, **metadata}
         context = self._classifier.classify(error, asked)
-        if os.getpid() != self._pid:  # forked: threads and locks stayed with the parent
-            with self._starting:
-                if os.getpid() != self._pid:
-                    self._start()
         self._spool.append(self._redactor.value(as_report(error, context, self.name, self._clock.now())))
         self._link.wake()
         return context
@@ -364,9 +374,9 @@ class Agent:
         atexit.unregister(self.close)
         if self._outbox is not None:
             self._outbox.close()
-        if os.getpid() == self._pid:
-            self._link.stop()
-            self._spool.close()
+        self._is_closed = True
+        self._link.stop()
+        self._spool.close()
 
 
 class LocalModel(NamedTuple):

@@ -86,6 +86,11 @@ class AgentLoops:
         self._waiters: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
         self._inner: ContextVar[LoopRun | None] = ContextVar("winclaw_loop", default=None)
 
+    def begin_anew(self) -> None:
+        """In a forked child: the runs that go on are its parent's."""
+        self._lock, self._changed = threading.Lock(), threading.Condition()
+        self._numbers, self._waiters, self._looks_at_s = {}, [], math.inf
+
     def loop(self, name: str) -> AgentLoop:
         """The loop ``name``; see ``AgentLoop``.
 

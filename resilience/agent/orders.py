@@ -36,6 +36,11 @@ class AgentOrders:
         self._waiting: queue.SimpleQueue[Mapping[str, Any]] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
+    def begin_anew(self) -> None:
+        """In a forked child: the orders that its parent has got, its parent obeys and answers."""
+        self._changing, self._waiting = threading.Lock(), queue.SimpleQueue()
+        self._answers, self._thread = [], None
+
     def register(self, action: str, component: str, healer: Healer) -> None:
         """Has ``healer()`` called when ``action`` is ordered for ``component``; several are called in order.
 

@@ -36,6 +36,13 @@ class Spool:
         self._segments: list[_Segment] = []
         self.dropped = 0
 
+    def begin_anew(self) -> None:
+        """In a forked child: the files stay with the parent, whose locks on them would outlive it here."""
+        self._lock = threading.Lock()
+        for segment in self._segments:
+            segment.close()
+        self._segments = []
+
     def append(self, report: dict[str, Any]) -> bool:
         """Keeps ``report``; returns False, and counts it in ``dropped``, where the disk or the limit refuses it."""
         line = json.dumps(report, ensure_ascii=True, separators=(",", ":"), default=str).encode() + b"\n"
