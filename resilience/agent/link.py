@@ -187,8 +187,8 @@ class Link:
                 failures, self.is_connected = 0, True
                 self._heartbeat_s = float(answer["policy"]["heartbeat_s"])
                 if answer["state"]["version"] != version:
-                    version = answer["state"]["version"]
                     self._on_state(answer)
+                    version = answer["state"]["version"]  # only now, so that what was not taken over is asked for again
                     self._settings_id = str(answer["policy"].get("settings_id", ""))
             except UnreachableError:
                 self.is_connected = False

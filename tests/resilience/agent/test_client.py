@@ -17,7 +17,9 @@ import pytest
 
 import resilience
 from resilience.agent.client import Agent, connect
+from resilience.agent.link import Link
 from resilience.agent.spool import Spool
+from resilience.clock import SystemClock
 from resilience.degradation.gate import SERVICE_FEATURES, FeatureDisabledError
 from resilience.degradation.levels import FEATURES, DegradationLevel
 from resilience.refusals import RefusedError
@@ -300,6 +302,38 @@ def test_news_that_winclaw_will_never_take_are_told_once_and_the_agent_lives(fol
     agent.close()
     assert sum("orders" in beat for beat in beats) == times
     assert ("orders" in beats[-1]) == (status == 503)
+
+
+def test_a_state_that_could_not_be_taken_over_is_asked_for_again(folder: Path) -> None:
+    """It was held for known; the level of before stayed in force until the next one came."""
+    asked: list[str] = []
+    taken: list[int] = []
+
+    class Down:
+        def ask(self, _method: str, path: str, **_: object) -> tuple[int, dict[str, Any]]:
+            asked.append(path.rpartition("version=")[2])
+            if len(asked) == 3:
+                link._stopping.set()
+            return 200, {"state": {"version": 7}, "policy": {"heartbeat_s": 5}}
+
+        def close(self) -> None:
+            """Nothing is open."""
+
+    class Stopping(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            return self.is_set()
+
+    def take_over(answer: dict[str, Any]) -> None:
+        taken.append(answer["state"]["version"])
+        if len(taken) == 1:
+            raise RuntimeError("it stumbles")
+
+    folder.mkdir()
+    link = Link("a", folder, Spool(folder), SystemClock(), take_over, dict, lambda _: None, lambda: None)
+    link._down, link._stopping = Down(), Stopping()  # type: ignore[assignment]
+    link._listen()
+    assert asked == ["-1", "-1", "7"]
+    assert taken == [7, 7]
 
 
 class Nasty(Exception):
