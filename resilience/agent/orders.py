@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from resilience.agent.texts import checked_name, cut
+from resilience.agent.texts import checked_name, cut, words_of
 from resilience.core.orders import ANY
 from resilience.healing.memory import give_back
 from resilience.healing.policy import HealingActionType
@@ -91,8 +91,8 @@ class AgentOrders:
             try:
                 what, done = self._obey(str(order["action"]), str(order["component"]), order["parameters"]), True
             except Exception as error:  # a healer that fails is an answer like any other
-                _log.warning("the order %s for %s failed: %s", order["action"], order["component"], error, exc_info=True)
-                what, done = f"{type(error).__name__}: {error}", False
+                what, done = f"{type(error).__name__}: {words_of(error)}", False
+                _log.warning("the order %s for %s failed: %s", order["action"], order["component"], what, exc_info=True)
             with self._changing:
                 self._answers.append({"id": order["id"], "done": done, "what": cut(what, 1000)})
             self._news()
@@ -107,7 +107,7 @@ class AgentOrders:
                 if one == action and (of in (component, ANY) or component == ANY)
                 for healer in healers
             ]
-        said = [str(result) for healer in found if (result := healer()) is not None]
+        said = [words_of(result) for healer in found if (result := healer()) is not None]
         if action == HealingActionType.GARBAGE_COLLECT:
             said.append(f"{give_back()} objects collected")
         elif not found:

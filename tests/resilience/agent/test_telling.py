@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -57,6 +57,29 @@ def test_whatever_a_healer_says_winclaw_takes(agent: Agent, said: str) -> None:
     agent.orders.take([{"id": "1", "action": "clear_cache", "component": "c", "parameters": {}}])
     assert answered.wait(10)
     assert [(answer.id, answer.done) for answer in heartbeat(agent).orders] == [("1", True)]
+
+
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+def fail() -> None:
+    raise Mute
+
+
+@pytest.mark.parametrize(("healer", "done"), [(fail, False), (Mute, True)])
+def test_a_healer_whose_words_cannot_be_read_is_answered_like_any_other(
+    agent: Agent, healer: Callable[[], object], done: bool
+) -> None:
+    """It ended the thread that obeys, and the heal waited for its answer."""
+    answered = threading.Event()
+    agent.orders._news = answered.set
+    agent.orders._healers["clear_cache", "c"] = [healer]
+    agent.orders.take([{"id": "1", "action": "clear_cache", "component": "c", "parameters": {}}])
+    assert answered.wait(5)
+    answer = heartbeat(agent).orders[0]
+    assert (answer.done, "(a Mute whose words cannot be read: RuntimeError)" in answer.what) == (done, True)
 
 
 def test_no_more_is_told_of_safe_mode_at_once_than_winclaw_takes(agent: Agent) -> None:
