@@ -38,7 +38,7 @@ ROOMS: Final = {
     ),
     "adapters": (
         "forking locked log "
-        "agent.circuits agent.link agent.ollama agent.ollama_wire agent.reporting agent.spool agent.texts agent.wire "
+        "agent.circuits agent.fitting agent.link agent.ollama agent.ollama_wire agent.reporting agent.spool agent.texts agent.wire "
         "config.checking config.file config.nodes config.problems config.values "
         "core.decisions core.inputs core.intake core.keeping core.last_word core.records "
         "detection.metrics detection.prober detection.probes "

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, ParamSpec, TypeVar
 
 from resilience import home
+from resilience.agent.fitting import fit
 from resilience.agent.link import Link
 from resilience.agent.reporting import as_report
 from resilience.agent.spool import Spool
@@ -90,11 +91,15 @@ class Agent:
         Args:
             component: what failed, e.g. a service's name. operation: what it was doing.
             retry_count: how often it was tried again before.
-            metadata: anything that JSON can hold; secrets in it are taken out before it touches the disk.
+            metadata: anything that JSON can hold, of anything else its words; secrets in it are taken out before it
+                touches the disk. Of more than 900,000 bytes the largest values are left out.
         """
         asked = {"component": component, "operation": operation, "retry_count": retry_count, **metadata}
         context = self._classifier.classify(error, asked)
-        self._spool.append(self._redactor.value(as_report(error, context, self.name, self._clock.now())))
+        try:
+            self._spool.append(fit(self._redactor.value(as_report(error, context, self.name, self._clock.now()))))
+        except Exception:  # the caller has an error of its own to see to
+            _log.exception("an error could not be reported")
         self._link.wake()
         return context
 

@@ -6,6 +6,7 @@ import uuid
 from datetime import datetime
 from typing import Any
 
+from resilience.agent.fitting import plain
 from resilience.agent.texts import as_name, cut
 from resilience.classification.evidence import facts
 from resilience.clock import as_text
@@ -31,9 +32,9 @@ def as_report(error: BaseException, context: ErrorContext, agent: str, now: date
         "key": uuid.uuid4().hex,
         "stack": cut(context.stack_trace, 110_000),
         "reason": cut(context.reason, 10_000),
-        "metadata": {
-            **context.metadata, **_retries(context), **facts(error, now), "exception": _type_name(error),
-        },
+        "metadata": plain(
+            {**context.metadata, **_retries(context), **facts(error, now), "exception": _type_name(error)}
+        ),
     }
     cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     if cause is not None:
@@ -46,7 +47,7 @@ def _retries(context: ErrorContext) -> dict[str, Any]:
 
 
 def _as_cause(error: BaseException, depth: int) -> dict[str, Any]:
-    said: dict[str, Any] = {"type": _type_name(error), "message": cut(_message(error), 10_000), "metadata": facts(error)}
+    said: dict[str, Any] = {"type": _type_name(error), "message": cut(_message(error), 10_000), "metadata": plain(facts(error))}
     cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     if cause is not None and depth < _MAX_CAUSES:
         said["cause"] = _as_cause(cause, depth + 1)
