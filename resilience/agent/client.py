@@ -123,12 +123,14 @@ class Agent:
         with self._making:
             if (told := answer["policy"].get("settings")) is not None:
                 self._told, self._settings = told, None
-            self._obey()
-            self._in_force = self._enforcement.state
-            if answer.get("orders"):
-                self.orders.take(answer["orders"])
-            if self._heals is not None:  # last, so that whoever waited for a heal finds its circuit closed
-                self._heals.take(answer["state"].get("healed", ()))
+            parts = self._policies, self._loops, self._outbox  # those made from now on begin with what was told
+            settings = self._understood(parts)
+        self._obey(settings, *parts)  # what listens to a circuit hears of it here, outside of every lock
+        self._in_force = self._enforcement.state
+        if answer.get("orders"):
+            self.orders.take(answer["orders"])
+        if self._heals is not None:  # last, so that whoever waited for a heal finds its circuit closed
+            self._heals.take(answer["state"].get("healed", ()))
         for listener in self._listeners:
             tell(listener, self.state)
 
@@ -148,29 +150,32 @@ class Agent:
                     heals=self._heals, clock=self._clock,
                 )  # fmt: skip
                 self._policies = made, shared
-                self._obey()
+                self._obey(self._understood([self._policies]), policies=self._policies)
                 self._link.beat_soon()  # with what it can do to heal from now on
             return self._policies[0]
 
-    def _obey(self) -> None:
-        """Has every part take over what the tray has told last."""
-        if self._policies is None and self._loops is None and self._outbox is None:
-            return
-        settings = self._understood()
-        if self._policies is not None:
-            policies, shared = self._policies
-            shared.follow(self._enforcement.state.get("services", ()), policies.circuits)
-            policies.look_again() if settings is None or settings is policies.settings else policies.configure(settings)
-        if self._loops is not None:
-            self._loops.state_changed() if settings is None else self._loops.configure(settings.loops)
-        if self._outbox is not None:
+    def _obey(
+        self,
+        settings: Settings | None,
+        policies: tuple[Resilience, SharedCircuits] | None = None,
+        loops: AgentLoops | None = None,
+        outbox: Outbox | None = None,
+    ) -> None:
+        """Has the parts given take over what the tray has told last."""
+        if policies is not None:
+            made, shared = policies
+            shared.follow(self._enforcement.state.get("services", ()), made.circuits)
+            made.look_again() if settings is None or settings is made.settings else made.configure(settings)
+        if loops is not None:
+            loops.state_changed() if settings is None else loops.configure(settings.loops)
+        if outbox is not None:
             if settings is not None:
-                self._outbox.configure(settings.outbox)
-            self._outbox.wake()
+                outbox.configure(settings.outbox)
+            outbox.wake()
 
-    def _understood(self) -> Settings | None:
-        """The settings that the tray has told; None where it has told none, or is of another version."""
-        if self._settings is None and self._told is not None:
+    def _understood(self, parts: Sequence[object]) -> Settings | None:
+        """The settings that the tray has told; None where it has told none, is of another version, or no part needs them."""
+        if self._settings is None and self._told is not None and any(part is not None for part in parts):
             from resilience.config.settings import understood  # noqa: PLC0415
 
             try:
@@ -199,7 +204,7 @@ class Agent:
                 self._loops = AgentLoops(
                     self._enforcement, self._clock, self.report, lambda: self._link.beat_soon(), lambda: self._link.wake()
                 )
-                self._obey()
+                self._obey(self._understood([self._loops]), loops=self._loops)
             return self._loops
 
     def loop(self, name: str) -> AgentLoop:
@@ -282,7 +287,7 @@ class Agent:
                     protect=lambda channel, send: self.resilience.protect(channel, retry="none")(send), report=self.report,
                     classifier=self._classifier,
                 )  # fmt: skip
-                self._obey()
+                self._obey(self._understood([self._outbox]), outbox=self._outbox)
             return self._outbox
 
     def ollama(self, model: str | None = None, **chosen: Any) -> LocalModel:

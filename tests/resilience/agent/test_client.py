@@ -336,6 +336,33 @@ def test_a_state_that_could_not_be_taken_over_is_asked_for_again(folder: Path) -
     assert taken == [7, 7]
 
 
+def test_who_listens_to_a_circuit_holds_nobody_up(tmp_path: Path) -> None:
+    """It was called under the lock under which an agent's parts are made."""
+    agent = connect("listens", folder=tmp_path)
+    heard, let_go, made = threading.Event(), threading.Event(), threading.Event()
+
+    def listen(_: object) -> None:
+        heard.set()
+        let_go.wait(20)
+
+    def make() -> None:
+        assert agent.loops
+        made.set()
+
+    agent.resilience.circuits.get_or_create("pay").listen(listen)
+    told = {"name": "pay", "circuit": "OPEN", "version": 9, "because": "b", "agent": "other", "pid": 1, "retry_after_s": 5}
+    answer = {"state": {**agent.state, "services": [told]}, "policy": {"gates": {}}}
+    hearing = threading.Thread(target=agent._heard, args=[answer], daemon=True)
+    hearing.start()
+    assert heard.wait(10)
+    threading.Thread(target=make, daemon=True).start()
+    was_made = made.wait(5)
+    let_go.set()
+    hearing.join(10)
+    agent.close()
+    assert was_made
+
+
 class Nasty(Exception):
     def __str__(self) -> str:
         raise RuntimeError("no words")
