@@ -23,12 +23,13 @@ class SharedCircuits:
     def __init__(self, agent: str, changed: Callable[[], None]) -> None:
         self._agent, self._changed = agent, changed
         self._own: dict[str, int] = {}
+        self._lately: dict[str, None] = {}  # the one that changed last is the last
         self._followed: dict[str, int] = {}
         self._told: Mapping[str, Mapping[str, Any]] = {}
 
     def begin_anew(self) -> None:
         """In a forked child: what its parent has seen, its parent tells."""
-        self._own = {}
+        self._own, self._lately = {}, {}
 
     def join(self, breaker: CircuitBreaker) -> None:
         """Takes in a new circuit: it begins as the machine's is now."""
@@ -49,8 +50,15 @@ class SharedCircuits:
                 _follow(breaker, told)
 
     def reports(self, circuits: CircuitBreakerRegistry) -> list[dict[str, Any]]:
-        """What there is to tell, as ``events.CircuitReport`` has it."""
-        return [self._report(breaker) for breaker in list(circuits.all())[:_MOST]]
+        """What there is to tell, as ``events.CircuitReport`` has it.
+
+        Of more than 200 circuits those that are not closed go first, then those that have changed last.
+        """
+        breakers = list(circuits.all())
+        if len(breakers) > _MOST:
+            ranks = {name: rank for rank, name in enumerate(list(self._lately), 1)}
+            breakers.sort(key=lambda breaker: (breaker.is_closed, -ranks.get(breaker.name, 0)))
+        return [self._report(breaker) for breaker in breakers[:_MOST]]
 
     def _report(self, breaker: CircuitBreaker) -> dict[str, Any]:
         status = breaker.get_status()
@@ -65,6 +73,8 @@ class SharedCircuits:
     def _seen(self, name: str, change: Transition) -> None:
         if not change.told:
             self._own[name] = self._own.get(name, 0) + 1
+            self._lately.pop(name, None)
+            self._lately[name] = None
             self._changed()
 
 
