@@ -37,8 +37,8 @@ ROOMS: Final = {
         "sandbox.limits "
     ),
     "adapters": (
-        "locked log "
-        "agent.circuits agent.link agent.ollama agent.ollama_wire agent.reporting agent.spool agent.wire "
+        "forking locked log "
+        "agent.circuits agent.fitting agent.link agent.ollama agent.ollama_wire agent.reporting agent.spool agent.texts agent.wire "
         "config.checking config.file config.nodes config.problems config.values "
         "core.decisions core.inputs core.intake core.keeping core.last_word core.records core.writing "
         "detection.metrics detection.prober detection.probes "

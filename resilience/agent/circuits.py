@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from resilience.agent.texts import as_name, cut
 from resilience.circuit.breaker import CircuitBreaker, CircuitState, Transition
 from resilience.circuit.registry import CircuitBreakerRegistry
 
@@ -22,8 +23,13 @@ class SharedCircuits:
     def __init__(self, agent: str, changed: Callable[[], None]) -> None:
         self._agent, self._changed = agent, changed
         self._own: dict[str, int] = {}
+        self._lately: dict[str, None] = {}  # the one that changed last is the last
         self._followed: dict[str, int] = {}
         self._told: Mapping[str, Mapping[str, Any]] = {}
+
+    def begin_anew(self) -> None:
+        """In a forked child: what its parent has seen, its parent tells."""
+        self._own, self._lately = {}, {}
 
     def join(self, breaker: CircuitBreaker) -> None:
         """Takes in a new circuit: it begins as the machine's is now."""
@@ -44,15 +50,22 @@ class SharedCircuits:
                 _follow(breaker, told)
 
     def reports(self, circuits: CircuitBreakerRegistry) -> list[dict[str, Any]]:
-        """What there is to tell, as ``events.CircuitReport`` has it."""
-        return [self._report(breaker) for breaker in list(circuits.all())[:_MOST]]
+        """What there is to tell, as ``events.CircuitReport`` has it.
+
+        Of more than 200 circuits those that are not closed go first, then those that have changed last.
+        """
+        breakers = list(circuits.all())
+        if len(breakers) > _MOST:
+            ranks = {name: rank for rank, name in enumerate(list(self._lately), 1)}
+            breakers.sort(key=lambda breaker: (breaker.is_closed, -ranks.get(breaker.name, 0)))
+        return [self._report(breaker) for breaker in breakers[:_MOST]]
 
     def _report(self, breaker: CircuitBreaker) -> dict[str, Any]:
         status = breaker.get_status()
         numbers = status["metrics"]
         return {
-            "service": breaker.name[:200], "state": status["state"], "change": self._own.get(breaker.name, 0),
-            "because": str(status["because"])[:10_000], "retry_after_s": status["retry_after_s"],
+            "service": as_name(breaker.name), "state": status["state"], "change": self._own.get(breaker.name, 0),
+            "because": cut(str(status["because"]), 1000), "retry_after_s": _bounded_s(status["retry_after_s"]),
             "counts": status["window"], "calls": numbers["total_calls"], "failures": numbers["failed_calls"],
             "rejected": numbers["rejected_calls"], "p95_ms": numbers["p95_ms"],
         }  # fmt: skip
@@ -60,7 +73,13 @@ class SharedCircuits:
     def _seen(self, name: str, change: Transition) -> None:
         if not change.told:
             self._own[name] = self._own.get(name, 0) + 1
+            self._lately.pop(name, None)
+            self._lately[name] = None
             self._changed()
+
+
+def _bounded_s(retry_after_s: float | None) -> float | None:
+    return None if retry_after_s is None else min(retry_after_s, 86_400.0)  # WinClaw looks no further than a day
 
 
 def _follow(breaker: CircuitBreaker, told: Mapping[str, Any]) -> None:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import atexit
 import logging
-import os
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, ParamSpec, TypeVar
 
 from resilience import home
+from resilience.agent.fitting import fit
 from resilience.agent.link import Link
 from resilience.agent.reporting import as_report
 from resilience.agent.spool import Spool
+from resilience.agent.texts import as_name, checked_name
 from resilience.classification.classifier import ErrorClassifier
 from resilience.clock import Clock, SystemClock
 from resilience.context import ErrorContext
 from resilience.degradation.enforcement import Enforcement, what_is_held
+from resilience.forking import at_fork
 from resilience.listeners import tell
 from resilience.redaction import Redactor
 
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+_MOST_AUDITED: Final = 200
 _log = logging.getLogger("winclaw.agent")
 
 
@@ -56,15 +59,29 @@ class Agent:
         self._told: Mapping[str, Any] | None = None
         self._settings: Settings | None = None
         self._making = threading.RLock()
-        self._starting = threading.Lock()
-        self._start()
+        self._is_closed = False
+        self._spool = Spool(home.make_private_folder(folder / home.SPOOL))
+        self._link = self._new_link()
+        self._link.start()
+        at_fork(in_child=self._in_child)
         atexit.register(self.close)
 
-    def _start(self) -> None:
-        self._pid = os.getpid()
-        self._spool = Spool(home.make_private_folder(self._folder / home.SPOOL))
-        self._link = Link(self.name, self._folder, self._spool, self._clock, self._heard, self._news, self._untold, self._look)
-        self._link.start()
+    def _new_link(self, *, is_quiet: bool = False) -> Link:
+        parts = (self._spool, self._clock, self._heard, self._news, self._untold, self._look)
+        return Link(self.name, self._folder, *parts, is_quiet=is_quiet)
+
+    def _in_child(self) -> None:
+        """A forked child hears of each level by itself, and leaves to its parent what its parent has to tell."""
+        self._making = threading.RLock()
+        self._spool.begin_anew()
+        self._enforcement.begin_anew()
+        for part in (self._loops, self._orders, self._heals, self._policies and self._policies[1]):
+            if part is not None:
+                part.begin_anew()
+        self._link.leave_behind()
+        if not self._is_closed:
+            self._link = self._new_link(is_quiet=True)
+            self._link.start()
 
     def report(
         self, error: BaseException, component: str, operation: str = "unknown", *, retry_count: int = 0, **metadata: Any
@@ -74,15 +91,15 @@ class Agent:
         Args:
             component: what failed, e.g. a service's name. operation: what it was doing.
             retry_count: how often it was tried again before.
-            metadata: anything that JSON can hold; secrets in it are taken out before it touches the disk.
+            metadata: anything that JSON can hold, of anything else its words; secrets in it are taken out before it
+                touches the disk. Of more than 900,000 bytes the largest values are left out.
         """
         asked = {"component": component, "operation": operation, "retry_count": retry_count, **metadata}
         context = self._classifier.classify(error, asked)
-        if os.getpid() != self._pid:  # forked: threads and locks stayed with the parent
-            with self._starting:
-                if os.getpid() != self._pid:
-                    self._start()
-        self._spool.append(self._redactor.value(as_report(error, context, self.name, self._clock.now())))
+        try:
+            self._spool.append(fit(self._redactor.value(as_report(error, context, self.name, self._clock.now()))))
+        except Exception:  # the caller has an error of its own to see to
+            _log.exception("an error could not be reported")
         self._link.wake()
         return context
 
@@ -106,12 +123,14 @@ class Agent:
         with self._making:
             if (told := answer["policy"].get("settings")) is not None:
                 self._told, self._settings = told, None
-            self._obey()
-            self._in_force = self._enforcement.state
-            if answer.get("orders"):
-                self.orders.take(answer["orders"])
-            if self._heals is not None:  # last, so that whoever waited for a heal finds its circuit closed
-                self._heals.take(answer["state"].get("healed", ()))
+            parts = self._policies, self._loops, self._outbox  # those made from now on begin with what was told
+            settings = self._understood(parts)
+        self._obey(settings, *parts)  # what listens to a circuit hears of it here, outside of every lock
+        self._in_force = self._enforcement.state
+        if answer.get("orders"):
+            self.orders.take(answer["orders"])
+        if self._heals is not None:  # last, so that whoever waited for a heal finds its circuit closed
+            self._heals.take(answer["state"].get("healed", ()))
         for listener in self._listeners:
             tell(listener, self.state)
 
@@ -131,29 +150,32 @@ class Agent:
                     heals=self._heals, clock=self._clock,
                 )  # fmt: skip
                 self._policies = made, shared
-                self._obey()
+                self._obey(self._understood([self._policies]), policies=self._policies)
                 self._link.beat_soon()  # with what it can do to heal from now on
             return self._policies[0]
 
-    def _obey(self) -> None:
-        """Has every part take over what the tray has told last."""
-        if self._policies is None and self._loops is None and self._outbox is None:
-            return
-        settings = self._understood()
-        if self._policies is not None:
-            policies, shared = self._policies
-            shared.follow(self._enforcement.state.get("services", ()), policies.circuits)
-            policies.look_again() if settings is None or settings is policies.settings else policies.configure(settings)
-        if self._loops is not None:
-            self._loops.state_changed() if settings is None else self._loops.configure(settings.loops)
-        if self._outbox is not None:
+    def _obey(
+        self,
+        settings: Settings | None,
+        policies: tuple[Resilience, SharedCircuits] | None = None,
+        loops: AgentLoops | None = None,
+        outbox: Outbox | None = None,
+    ) -> None:
+        """Has the parts given take over what the tray has told last."""
+        if policies is not None:
+            made, shared = policies
+            shared.follow(self._enforcement.state.get("services", ()), made.circuits)
+            made.look_again() if settings is None or settings is made.settings else made.configure(settings)
+        if loops is not None:
+            loops.state_changed() if settings is None else loops.configure(settings.loops)
+        if outbox is not None:
             if settings is not None:
-                self._outbox.configure(settings.outbox)
-            self._outbox.wake()
+                outbox.configure(settings.outbox)
+            outbox.wake()
 
-    def _understood(self) -> Settings | None:
-        """The settings that the tray has told; None where it has told none, or is of another version."""
-        if self._settings is None and self._told is not None:
+    def _understood(self, parts: Sequence[object]) -> Settings | None:
+        """The settings that the tray has told; None where it has told none, is of another version, or no part needs them."""
+        if self._settings is None and self._told is not None and any(part is not None for part in parts):
             from resilience.config.settings import understood  # noqa: PLC0415
 
             try:
@@ -182,14 +204,14 @@ class Agent:
                 self._loops = AgentLoops(
                     self._enforcement, self._clock, self.report, lambda: self._link.beat_soon(), lambda: self._link.wake()
                 )
-                self._obey()
+                self._obey(self._understood([self._loops]), loops=self._loops)
             return self._loops
 
     def loop(self, name: str) -> AgentLoop:
         """A loop in which this agent works (§5.1): ``with agent.loop("planning") as loop: loop.beat()``, or a decorator.
 
         Raises:
-            ValueError: the name is empty or longer than 200 characters.
+            ValueError: the name is empty, longer than 200 characters, or none that UTF-8 can carry.
         """
         return self.loops.loop(name)
 
@@ -261,10 +283,11 @@ class Agent:
 
                 self._outbox = Outbox(
                     home.make_private_folder(self._folder / home.OUTBOX), self.name, self._clock,
-                    why_wait=self._enforcement.why_wait, protect=lambda channel, send: self.protect(channel, retry="none")(send),
-                    report=self.report, classifier=self._classifier,
+                    why_wait=self._enforcement.why_wait,
+                    protect=lambda channel, send: self.resilience.protect(channel, retry="none")(send), report=self.report,
+                    classifier=self._classifier,
                 )  # fmt: skip
-                self._obey()
+                self._obey(self._understood([self._outbox]), outbox=self._outbox)
             return self._outbox
 
     def ollama(self, model: str | None = None, **chosen: Any) -> LocalModel:
@@ -309,7 +332,11 @@ class Agent:
         """Puts a function behind the policies of ``service``, and reports it when it fails in the end.
 
         The arguments are those of ``Resilience.protect``; what is not given is what the configuration says.
+
+        Raises:
+            ValueError: the name is empty, longer than 200 characters, or none that UTF-8 can carry; or an argument is unfit.
         """
+        checked_name("a service's", service)
         return self.resilience.protect(
             service, retry=retry, fallback=fallback, timeout_s=timeout_s, attempt_timeout_s=attempt_timeout_s,
             hedge_after_s=hedge_after_s, wait_for_healing_s=wait_for_healing_s, read_only=read_only,
@@ -324,11 +351,19 @@ class Agent:
         news = {
             "circuits": [] if policies is None else policies[1].reports(policies[0].circuits),
             "loops": [] if self._loops is None else self._loops.reports(),
-            "audit": self._enforcement.take_audit(),
+            "audit": self._take_audit(),
             "healers": self.orders.reports() if self._orders is not None or policies is not None else [],
             "orders": [] if self._orders is None else self._orders.take_answers(),
         }
         return {name: said for name, said in news.items() if said}
+
+    def _take_audit(self) -> list[dict[str, Any]]:
+        """What was tried in Safe Mode, under names that WinClaw takes, and as many as it takes at once."""
+        audit = self._enforcement.take_audit()
+        self._enforcement.give_back(audit[_MOST_AUDITED:])
+        return [
+            {**one, "service": as_name(one["service"]), "operation": as_name(one["operation"])} for one in audit[:_MOST_AUDITED]
+        ]
 
     def _look(self) -> float | None:
         soon = [self._loops.look() if self._loops is not None else None]
@@ -349,9 +384,9 @@ class Agent:
         atexit.unregister(self.close)
         if self._outbox is not None:
             self._outbox.close()
-        if os.getpid() == self._pid:
-            self._link.stop()
-            self._spool.close()
+        self._is_closed = True
+        self._link.stop()
+        self._spool.close()
 
 
 class LocalModel(NamedTuple):
@@ -371,11 +406,10 @@ def connect(name: str, *, folder: Path | str | None = None, clock: Clock | None 
         folder: another WINCLAW_HOME than the usual one.
 
     Raises:
-        ValueError: the name is empty or longer than 200 characters.
+        ValueError: the name is empty, longer than 200 characters, or none that UTF-8 can carry.
         OSError: WINCLAW_HOME cannot be made.
     """
-    if not 0 < len(name) <= 200:
-        raise ValueError("an agent's name has between 1 and 200 characters")
+    checked_name("an agent's", name)
     chosen_clock = clock or SystemClock()
     chosen_folder = home.make_private_folder(Path(folder) if folder else home.find())
     return Agent(name, chosen_folder, ErrorClassifier(clock=chosen_clock), Redactor(), chosen_clock)

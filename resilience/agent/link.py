@@ -22,6 +22,9 @@ from resilience.clock import Clock
 
 _PAUSE_S: Final = (0.25, 0.5, 1.0, 2.0)
 _WAIT_S: Final = 25
+_UNFIT: Final = (400, 413, 422)
+_OWN: Final = frozenset({"loops", "audit", "orders"})
+"""News of what this very process has done."""
 _log = logging.getLogger("winclaw.agent")
 
 
@@ -33,6 +36,7 @@ class Link:
         on_state: called with each answer that brings a new state, on a thread of the link.
         news: what a heartbeat tells beside being one. untold: given that back, where nobody took it.
         look: called now and then; it gives the seconds after which it wants to be called again, at the latest.
+        is_quiet: say nothing before there is something to tell; of a forked child that only works nobody needs to know.
     """
 
     def __init__(
@@ -46,10 +50,12 @@ class Link:
         untold: Callable[[dict[str, Any]], None],
         look: Callable[[], float | None],
         heartbeat_s: float = 5.0,
+        *,
+        is_quiet: bool = False,
     ) -> None:
         self._agent, self._folder, self._spool, self._clock = agent, folder, spool, clock
         self._on_state, self._news, self._untold, self._look = on_state, news, untold, look
-        self._heartbeat_s = heartbeat_s
+        self._heartbeat_s, self._is_quiet = heartbeat_s, is_quiet
         self._settings_id = ""
         self.is_connected = False
         """Whether WinClaw answered when it was asked last."""
@@ -71,11 +77,13 @@ class Link:
 
     def wake(self) -> None:
         """Says that something waits in the spool."""
+        if self._is_quiet:
+            self._is_quiet, self._beat_soon = False, True
         self._wake.set()
 
     def beat_soon(self) -> None:
         """Says that there is news for a heartbeat."""
-        self._beat_soon = True
+        self._is_quiet, self._beat_soon = False, True
         self._wake.set()
 
     def flush(self, timeout_s: float) -> bool:
@@ -91,6 +99,11 @@ class Link:
         self._down.end()
         for thread in self._threads:
             thread.join(2)
+
+    def leave_behind(self) -> None:
+        """In a forked child: lets go of the connections, which are the parent's."""
+        self._up.close()
+        self._down.close()
 
     def _send_up(self) -> None:
         failures, beat_s = 0, -self._heartbeat_s
@@ -124,15 +137,22 @@ class Link:
         self._up.close()
 
     def _beat(self, *, leaving: bool) -> None:
-        news, taken = self._news(), False
+        news, is_settled = self._news(), False
+        if self._is_quiet and news.keys().isdisjoint(_OWN):
+            self._untold(news)
+            return
+        self._is_quiet = False
         try:
-            beat = {"agent": self._agent, "pid": os.getpid(), "leaving": leaving, **news}
-            status, answer = self._up.ask("POST", "/api/v1/heartbeats", beat)
-            taken = status == 200
-            if not taken:
-                _log.warning("WinClaw refused a heartbeat: %s", answer.get("detail"))
+            bare = {"agent": self._agent, "pid": os.getpid(), "leaving": leaving}
+            status, answer = self._up.ask("POST", "/api/v1/heartbeats", {**bare, **news})
+            is_unfit = status in _UNFIT
+            is_settled = status == 200 or is_unfit  # what it does not take now it will never take
+            if status != 200:
+                _log.warning("WinClaw refused a heartbeat%s: %s", ", so its news are lost" * is_unfit, answer.get("detail"))
+            if is_unfit and news:
+                self._up.ask("POST", "/api/v1/heartbeats", bare)  # or this agent would be taken for lost
         finally:
-            if not taken:
+            if not is_settled:
                 self._untold(news)
 
     def _deliver(self) -> None:
@@ -144,7 +164,7 @@ class Link:
 
     def _deliver_one_batch(self, lines: list[bytes]) -> None:
         status, answer = self._up.ask("POST", "/api/v1/errors", b"[" + b",".join(lines) + b"]")
-        if status in (400, 413, 422):  # one of them is bad: find it, deliver the others
+        if status in _UNFIT:  # one of them is bad: find it, deliver the others
             if len(lines) > 1:
                 middle = len(lines) // 2
                 self._deliver_one_batch(lines[:middle])
@@ -167,8 +187,8 @@ class Link:
                 failures, self.is_connected = 0, True
                 self._heartbeat_s = float(answer["policy"]["heartbeat_s"])
                 if answer["state"]["version"] != version:
-                    version = answer["state"]["version"]
                     self._on_state(answer)
+                    version = answer["state"]["version"]  # only now, so that what was not taken over is asked for again
                     self._settings_id = str(answer["policy"].get("settings_id", ""))
             except UnreachableError:
                 self.is_connected = False

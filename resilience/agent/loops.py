@@ -11,6 +11,7 @@ from contextvars import ContextVar
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast
 
+from resilience.agent.texts import checked_name, cut
 from resilience.clock import Clock
 from resilience.config.settings import Settings
 from resilience.degradation.gate import LoopPausedError
@@ -85,15 +86,18 @@ class AgentLoops:
         self._waiters: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
         self._inner: ContextVar[LoopRun | None] = ContextVar("winclaw_loop", default=None)
 
+    def begin_anew(self) -> None:
+        """In a forked child: the runs that go on are its parent's."""
+        self._lock, self._changed = threading.Lock(), threading.Condition()
+        self._numbers, self._waiters, self._looks_at_s = {}, [], math.inf
+
     def loop(self, name: str) -> AgentLoop:
         """The loop ``name``; see ``AgentLoop``.
 
         Raises:
-            ValueError: the name is empty or longer than 200 characters.
+            ValueError: the name is empty, longer than 200 characters, or none that UTF-8 can carry.
         """
-        if not 0 < len(name) <= 200:
-            raise ValueError("a loop's name has between 1 and 200 characters")
-        return AgentLoop(self, name)
+        return AgentLoop(self, checked_name("a loop's", name))
 
     def beat(self) -> None:
         """Beats for the innermost loop that runs here; see ``LoopRun.beat``.
@@ -174,7 +178,7 @@ class AgentLoops:
         age_s = None if one.beat_s is None else max(now_s - one.beat_s, 0.0)
         return {
             "loop": name, "state": state, "running": len(one.running), "runs": one.runs, "beats": one.beats,
-            "beat_age_s": age_s, "because": because[:10_000],
+            "beat_age_s": age_s, "because": cut(because, 1000),
         }  # fmt: skip
 
     def _limits(self, name: str) -> Loop:

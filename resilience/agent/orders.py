@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from resilience.agent.texts import checked_name, cut, words_of
 from resilience.core.orders import ANY
 from resilience.healing.memory import give_back
 from resilience.healing.policy import HealingActionType
@@ -35,6 +36,11 @@ class AgentOrders:
         self._waiting: queue.SimpleQueue[Mapping[str, Any]] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
+    def begin_anew(self) -> None:
+        """In a forked child: the orders that its parent has got, its parent obeys and answers."""
+        self._changing, self._waiting = threading.Lock(), queue.SimpleQueue()
+        self._answers, self._thread = [], None
+
     def register(self, action: str, component: str, healer: Healer) -> None:
         """Has ``healer()`` called when ``action`` is ordered for ``component``; several are called in order.
 
@@ -44,8 +50,7 @@ class AgentOrders:
         possible = {"clear_cache", "reset_connections", "garbage_collect", "rollback_version", "reload_config", "restart_service"}
         if action not in possible:
             raise ValueError(f"{action!r} is no healing action that an agent can do; there are {', '.join(sorted(possible))}")
-        if not 0 < len(component) <= 150:
-            raise ValueError("a component's name has between 1 and 150 characters")
+        checked_name("a component's", component, 150)
         with self._changing:
             self._healers.setdefault((action, component), []).append(healer)
         self._news()
@@ -86,10 +91,10 @@ class AgentOrders:
             try:
                 what, done = self._obey(str(order["action"]), str(order["component"]), order["parameters"]), True
             except Exception as error:  # a healer that fails is an answer like any other
-                _log.warning("the order %s for %s failed: %s", order["action"], order["component"], error, exc_info=True)
-                what, done = f"{type(error).__name__}: {error}", False
+                what, done = f"{type(error).__name__}: {words_of(error)}", False
+                _log.warning("the order %s for %s failed: %s", order["action"], order["component"], what, exc_info=True)
             with self._changing:
-                self._answers.append({"id": order["id"], "done": done, "what": what[:1000]})
+                self._answers.append({"id": order["id"], "done": done, "what": cut(what, 1000)})
             self._news()
 
     def _obey(self, action: str, component: str, parameters: Mapping[str, Any]) -> str:
@@ -102,7 +107,7 @@ class AgentOrders:
                 if one == action and (of in (component, ANY) or component == ANY)
                 for healer in healers
             ]
-        said = [str(result) for healer in found if (result := healer()) is not None]
+        said = [words_of(result) for healer in found if (result := healer()) is not None]
         if action == HealingActionType.GARBAGE_COLLECT:
             said.append(f"{give_back()} objects collected")
         elif not found:

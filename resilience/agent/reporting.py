@@ -6,6 +6,8 @@ import uuid
 from datetime import datetime
 from typing import Any
 
+from resilience.agent.fitting import plain
+from resilience.agent.texts import as_name, cut
 from resilience.classification.evidence import facts
 from resilience.clock import as_text
 from resilience.context import ErrorContext
@@ -21,18 +23,18 @@ def as_report(error: BaseException, context: ErrorContext, agent: str, now: date
     """
     report = {
         "type": context.error_type,
-        "message": _cut(context.message, 10_000),
-        "component": _cut(context.component, 200) or "unknown",
-        "operation": _cut(context.operation, 200) or "unknown",
-        "agent": _cut(agent, 200),
+        "message": cut(context.message, 10_000),
+        "component": as_name(context.component),
+        "operation": as_name(context.operation),
+        "agent": cut(agent, 200),
         "severity": context.severity.name,
         "at": as_text(context.timestamp),
         "key": uuid.uuid4().hex,
-        "stack": _cut(context.stack_trace, 110_000),
-        "reason": _cut(context.reason, 10_000),
-        "metadata": {
-            **context.metadata, **_retries(context), **facts(error, now), "exception": _type_name(error),
-        },
+        "stack": cut(context.stack_trace, 110_000),
+        "reason": cut(context.reason, 10_000),
+        "metadata": plain(
+            {**context.metadata, **_retries(context), **facts(error, now), "exception": _type_name(error)}
+        ),
     }
     cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     if cause is not None:
@@ -45,7 +47,7 @@ def _retries(context: ErrorContext) -> dict[str, Any]:
 
 
 def _as_cause(error: BaseException, depth: int) -> dict[str, Any]:
-    said: dict[str, Any] = {"type": _type_name(error), "message": _cut(_message(error), 10_000), "metadata": facts(error)}
+    said: dict[str, Any] = {"type": _type_name(error), "message": cut(_message(error), 10_000), "metadata": plain(facts(error))}
     cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     if cause is not None and depth < _MAX_CAUSES:
         said["cause"] = _as_cause(cause, depth + 1)
@@ -61,10 +63,4 @@ def _message(error: BaseException) -> str:
 
 def _type_name(error: BaseException) -> str:
     kind = type(error)
-    return kind.__qualname__ if kind.__module__ == "builtins" else _cut(f"{kind.__module__}.{kind.__qualname__}", 200)
-
-
-def _cut(text: str, limit: int) -> str:
-    """``text`` as UTF-8 can carry it, at most ``limit`` characters long."""
-    clean = text.encode("utf-8", "replace").decode().replace("\0", "\N{SYMBOL FOR NULL}")
-    return clean if len(clean) <= limit else f"{clean[: limit - 30]}… ({len(clean)} characters)"
+    return kind.__qualname__ if kind.__module__ == "builtins" else cut(f"{kind.__module__}.{kind.__qualname__}", 200)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import threading
 import uuid
@@ -18,6 +19,7 @@ from typing import IO, Any, Final
 
 from resilience.locked import try_lock
 
+_log = logging.getLogger("winclaw.agent")
 _MAX_MB: Final = 64
 _SEGMENT_BYTES: Final = 4_000_000
 _ENDING: Final = ".spool"
@@ -35,23 +37,39 @@ class Spool:
         self._lock = threading.Lock()
         self._segments: list[_Segment] = []
         self.dropped = 0
+        self._is_dropping = False
+
+    def begin_anew(self) -> None:
+        """In a forked child: the files stay with the parent, whose locks on them would outlive it here."""
+        self._lock = threading.Lock()
+        for segment in self._segments:
+            segment.close()
+        self._segments = []
 
     def append(self, report: dict[str, Any]) -> bool:
         """Keeps ``report``; returns False, and counts it in ``dropped``, where the disk or the limit refuses it."""
         line = json.dumps(report, ensure_ascii=True, separators=(",", ":"), default=str).encode() + b"\n"
+        why = self._append(line)
+        if why and not self._is_dropping:
+            _log.warning("reports are dropped from now on, until there is room again: %s", why)
+        self._is_dropping = bool(why)
+        return not why
+
+    def _append(self, line: bytes) -> str:
+        """Keeps ``line``; returns why it cannot, empty if it can."""
         with self._lock:
             if sum(segment.size for segment in self._segments) + len(line) > self._max_bytes:
                 self.dropped += 1
-                return False
+                return f"{self._max_bytes / 1_000_000:g} MB wait for WinClaw already"
             try:
                 last = self._segments[-1] if self._segments else None
                 if last is None or not last.is_ours or last.size + len(line) > _SEGMENT_BYTES:
                     self._segments.append(_Segment.create(self._folder))
                 self._segments[-1].append(line)
-            except OSError:
+            except OSError as error:
                 self.dropped += 1
-                return False
-        return True
+                return str(error) or type(error).__name__
+        return ""
 
     def adopt(self) -> int:
         """Takes over the files of processes that died; returns how many."""

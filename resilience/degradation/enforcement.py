@@ -56,6 +56,10 @@ class Enforcement:
         self._audited: dict[tuple[str, str], list[int]] = {}
         self._counting = threading.Lock()
 
+    def begin_anew(self) -> None:
+        """In a forked child: what its parent has counted, its parent tells."""
+        self._audited, self._counting = {}, threading.Lock()
+
     def take(self, state: Mapping[str, Any], gates: Mapping[str, str | None]) -> None:
         """Takes over what WinClaw tells: the state, and which flag each service needs."""
         self.state, self._gates = state, gates

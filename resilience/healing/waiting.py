@@ -25,6 +25,10 @@ class EndedHeals:
         self._waiting: set[HealWait] = set()
         self._changing = threading.Lock()
 
+    def begin_anew(self) -> None:
+        """In a forked child: the calls that wait are its parent's."""
+        self._waiting, self._changing = set(), threading.Lock()
+
     def take(self, ended: Sequence[Mapping[str, Any]]) -> None:
         """Takes in the heals that have ended lately, as the state has them."""
         with self._changing:

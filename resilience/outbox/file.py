@@ -10,7 +10,6 @@ import sqlite3
 import sys
 import threading
 import uuid
-import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -18,6 +17,7 @@ from urllib.parse import quote
 
 from resilience import home, locked
 from resilience.clock import Clock
+from resilience.forking import at_fork
 
 _T = TypeVar("_T")
 _BUSY_S: Final = 5.0
@@ -184,23 +184,6 @@ class OutboxFile:
 
     def _in_child(self) -> None:
         self._lock = threading.Lock()
-
-
-def at_fork(**hooks: Callable[[], None]) -> None:
-    """Has methods called ``before`` a fork, ``in_parent`` and ``in_child``, as long as their objects live."""
-    if hasattr(os, "register_at_fork"):
-        names = {"before": "before", "in_parent": "after_in_parent", "in_child": "after_in_child"}
-        os.register_at_fork(**{names[when]: _weakly(hook) for when, hook in hooks.items()})
-
-
-def _weakly(method: Callable[[], None]) -> Callable[[], None]:
-    found = weakref.WeakMethod(method)
-
-    def call() -> None:
-        if (living := found()) is not None:
-            living()
-
-    return call
 
 
 class _DamagedError(sqlite3.DatabaseError):

@@ -18,9 +18,10 @@ from typing import IO, Any, Final, TypeVar
 from resilience import home, locked
 from resilience.classification.classifier import ErrorClassifier
 from resilience.clock import Clock
+from resilience.forking import at_fork
 from resilience.listeners import tell
 from resilience.outbox.delivery import Channel, Delivery
-from resilience.outbox.file import OutboxError, OutboxFullError, at_fork, file_of
+from resilience.outbox.file import OutboxError, OutboxFullError, file_of
 from resilience.outbox.message import (
     Message,
     MessageExpiredError,

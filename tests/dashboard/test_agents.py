@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import socket
 import threading
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from resilience.agent.client import connect
 from resilience.degradation.levels import DegradationLevel
 from tests.dashboard.conftest import Caller
+from tray.app import Running
 
 GOOD = {"type": "TimeoutError", "message": "late", "component": "gpt-5.2", "operation": "ask"}
 NOW = datetime.now(UTC)
@@ -42,6 +47,27 @@ def test_what_was_answered_can_be_read_back(call: Caller) -> None:
     assert found["metadata"] == {"try": 3}
     assert found["at"] == (NOW - timedelta(minutes=5)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     assert found["agent"] == "researcher"
+
+
+def test_what_an_agent_tells_is_taken_however_odd_it_is(
+    winclaw: Running, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One NUL in a healer's answer, and every later heartbeat was refused: the agent was lost for good."""
+    with contextlib.closing(connect("odd", folder=tmp_path / "home")) as agent:
+        agent._link.stop()
+        answered = threading.Event()
+        agent.orders._news = answered.set
+        agent.orders._healers["clear_cache", "c"] = [lambda: "removed caf\udce9\0"]
+        agent.orders.take([{"id": "1", "action": "clear_cache", "component": "c", "parameters": {}}])
+        assert answered.wait(10)
+        agent.report(ValueError("x"), "c", ratio=float("nan"), prompt="word " * 300_000, **{"": "a\ud800"})
+        agent._link._beat(leaving=False)
+        agent._link._deliver()
+        assert agent.orders.take_answers() == []
+        assert not agent._spool.waiting
+        assert ("odd", os.getpid()) in winclaw.core.state.agents
+    assert not (tmp_path / "home" / "spool" / "refused.jsonl").exists()
+    assert "refused" not in caplog.text
 
 
 def test_an_empty_list_is_stored_as_nothing(call: Caller) -> None:

@@ -39,6 +39,22 @@ def test_a_programs_own_isolation_outlasts_whatever_the_machine_says(circuit: st
         breaker.call(lambda: None)
 
 
+def test_of_more_circuits_than_can_be_told_those_that_matter_are() -> None:
+    """The 201st was never told, even when it was isolated; nor that it had closed again."""
+    shared = SharedCircuits("me", lambda: None)
+    circuits = CircuitBreakerRegistry(clock=FakeClock(), on_create=shared.join)
+    breakers = [circuits.get_or_create(f"s{number}") for number in range(203)]
+    assert len(shared.reports(circuits)) == 200
+    breakers[202].isolate()
+    assert shared.reports(circuits)[0]["state"] == "ISOLATED"
+    for breaker in (breakers[200], breakers[202], breakers[201]):
+        breaker.isolate()
+        breaker.reset()
+    told = shared.reports(circuits)
+    assert [(one["service"], one["state"]) for one in told[:3]] == [("s201", "CLOSED"), ("s202", "CLOSED"), ("s200", "CLOSED")]
+    assert len(told) == 200
+
+
 def test_an_isolation_by_a_person_ends_as_the_person_says() -> None:
     circuits, shared = CircuitBreakerRegistry(clock=FakeClock()), SharedCircuits("me", lambda: None)
     breaker = circuits.get_or_create("pay")

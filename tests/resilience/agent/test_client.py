@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import multiprocessing
 import os
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,6 +17,9 @@ import pytest
 
 import resilience
 from resilience.agent.client import Agent, connect
+from resilience.agent.link import Link
+from resilience.agent.spool import Spool
+from resilience.clock import SystemClock
 from resilience.degradation.gate import SERVICE_FEATURES, FeatureDisabledError
 from resilience.degradation.levels import FEATURES, DegradationLevel
 from resilience.refusals import RefusedError
@@ -278,6 +283,86 @@ def test_it_says_that_it_is_alive_and_goodbye(tray: FakeTray, folder: Path) -> N
     assert tray.beats[-1]["leaving"] is True
 
 
+@pytest.mark.parametrize(("status", "times"), [(422, 1), (503, 2)])
+def test_news_that_winclaw_will_never_take_are_told_once_and_the_agent_lives(folder: Path, status: int, times: int) -> None:
+    """They were put back and told again, and every heartbeat with them was refused: the agent was lost for good."""
+    beats: list[dict[str, Any]] = []
+
+    class Up:
+        def ask(self, _method: str, _path: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+            beats.append(body)
+            return (status, {}) if "orders" in body else (200, {})
+
+    agent = connect("tester", folder=folder)
+    agent._link.stop()
+    agent._link._up = Up()  # type: ignore[assignment]
+    agent.orders.give_back([{"id": "1", "done": True, "what": "odd"}])
+    agent._link._beat(leaving=False)
+    agent._link._beat(leaving=False)
+    agent.close()
+    assert sum("orders" in beat for beat in beats) == times
+    assert ("orders" in beats[-1]) == (status == 503)
+
+
+def test_a_state_that_could_not_be_taken_over_is_asked_for_again(folder: Path) -> None:
+    """It was held for known; the level of before stayed in force until the next one came."""
+    asked: list[str] = []
+    taken: list[int] = []
+
+    class Down:
+        def ask(self, _method: str, path: str, **_: object) -> tuple[int, dict[str, Any]]:
+            asked.append(path.rpartition("version=")[2])
+            if len(asked) == 3:
+                link._stopping.set()
+            return 200, {"state": {"version": 7}, "policy": {"heartbeat_s": 5}}
+
+        def close(self) -> None:
+            """Nothing is open."""
+
+    class Stopping(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            return self.is_set()
+
+    def take_over(answer: dict[str, Any]) -> None:
+        taken.append(answer["state"]["version"])
+        if len(taken) == 1:
+            raise RuntimeError("it stumbles")
+
+    folder.mkdir()
+    link = Link("a", folder, Spool(folder), SystemClock(), take_over, dict, lambda _: None, lambda: None)
+    link._down, link._stopping = Down(), Stopping()  # type: ignore[assignment]
+    link._listen()
+    assert asked == ["-1", "-1", "7"]
+    assert taken == [7, 7]
+
+
+def test_who_listens_to_a_circuit_holds_nobody_up(tmp_path: Path) -> None:
+    """It was called under the lock under which an agent's parts are made."""
+    agent = connect("listens", folder=tmp_path)
+    heard, let_go, made = threading.Event(), threading.Event(), threading.Event()
+
+    def listen(_: object) -> None:
+        heard.set()
+        let_go.wait(20)
+
+    def make() -> None:
+        assert agent.loops
+        made.set()
+
+    agent.resilience.circuits.get_or_create("pay").listen(listen)
+    told = {"name": "pay", "circuit": "OPEN", "version": 9, "because": "b", "agent": "other", "pid": 1, "retry_after_s": 5}
+    answer = {"state": {**agent.state, "services": [told]}, "policy": {"gates": {}}}
+    hearing = threading.Thread(target=agent._heard, args=[answer], daemon=True)
+    hearing.start()
+    assert heard.wait(10)
+    threading.Thread(target=make, daemon=True).start()
+    was_made = made.wait(5)
+    let_go.set()
+    hearing.join(10)
+    agent.close()
+    assert was_made
+
+
 class Nasty(Exception):
     def __str__(self) -> str:
         raise RuntimeError("no words")
@@ -305,8 +390,12 @@ def test_no_error_is_too_strange_to_report(tray: FakeTray, agent: Agent, strange
     assert len(tray.reports[0]["message"]) <= 10_000
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there is no fork on Windows")
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def needs_fork(test: Callable[..., None]) -> Callable[..., None]:
+    skip = pytest.mark.skipif(sys.platform == "win32", reason="there is no fork on Windows")
+    return pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")(skip(test))
+
+
+@needs_fork
 def test_a_forked_child_reports_too(tray: FakeTray, agent: Agent) -> None:
     def in_child() -> None:
         agent.report(RuntimeError("from the child"), "x")
@@ -317,6 +406,110 @@ def test_a_forked_child_reports_too(tray: FakeTray, agent: Agent) -> None:
     child.join(20)
     assert child.exitcode == 0
     assert [report["message"] for report in tray.reports] == ["from the child"]
+
+
+@needs_fork
+@pytest.mark.parametrize("level", [DegradationLevel.SAFE_MODE, DegradationLevel.MINIMAL])
+def test_a_forked_child_hears_of_each_level_and_says_nothing_of_itself_but_what_it_did(
+    tray: FakeTray, agent: Agent, level: DegradationLevel
+) -> None:
+    """It knew the level at its birth for ever, until it had something to report; a pool's workers went on in Safe Mode."""
+    send = agent.protect("gmail_api", retry="none")(lambda: "sent")
+    assert agent.loop("nightly").allowed
+    with agent.loop("nightly"):
+        pass
+    agent.orders._answers.append({"id": "the parent's", "done": True, "what": ""})
+    agent._enforcement._audit("gmail_api", "the parent's", refused=True)
+    agent._link.stop()  # so that nothing of it is told before the fork
+    told = len(tray.beats)
+
+    def in_child() -> None:
+        heard = threading.Event()
+        agent.on_state(lambda state: heard.set() if state["level"] == level.name else None)
+        if agent.state["level"] != level.name and not heard.wait(10):
+            os._exit(1)
+        try:
+            send()
+        except FeatureDisabledError:
+            agent.close()
+            os._exit(0)
+        os._exit(2)
+
+    child = multiprocessing.get_context("fork").Process(target=in_child)
+    child.start()
+    tray.set_level(level)
+    child.join(20)
+    assert child.exitcode == 0
+    audits = [audit for beat in tray.beats[told:] for audit in beat["audit"]]
+    assert [audit["refused"] for audit in audits] == [1] * (level is DegradationLevel.SAFE_MODE)
+    assert {beat["pid"] for beat in tray.beats[told:]} <= {child.pid}
+
+
+@needs_fork
+def test_a_forked_child_leaves_to_its_parent_what_is_its_parents(folder: Path, agent: Agent) -> None:
+    """Whatever a thread of the parent's holds at that moment, and whatever it has yet to tell."""
+    agent.report(RuntimeError("the parent's"), "x")
+    agent.protect("gmail_api")
+    agent.resilience.circuits.get_or_create("gmail_api").hold_open(9, "seen by the parent")
+    assert agent.loop("nightly").allowed
+    agent.orders._answers.append({"id": "1", "done": True, "what": ""})
+    agent._enforcement._audit("gmail_api", "send", refused=True)
+    held = threading.Event()
+    let_go = threading.Event()
+
+    def hold() -> None:
+        with agent._making, agent._spool._lock, agent._enforcement._counting, agent.orders._changing, agent.loops._lock:
+            held.set()
+            let_go.wait(20)
+
+    threading.Thread(target=hold, daemon=True).start()
+    assert held.wait(10)
+
+    def in_child() -> None:
+        news = agent._news()
+        own = news.keys() <= {"circuits", "healers"} and all(not one["change"] for one in news["circuits"])
+        agent.report(RuntimeError("the child's"), "x")
+        with agent.loops.loop("nightly"):
+            os._exit(0 if own and [b"the child's" in line for line in agent._spool.peek()] == [True] else 1)
+
+    child = multiprocessing.get_context("fork").Process(target=in_child)
+    child.start()
+    child.join(20)
+    let_go.set()
+    assert child.exitcode == 0
+    assert len(agent._spool.peek()) == 1
+
+
+@needs_fork
+def test_the_parents_spool_is_free_when_the_parent_has_died_and_its_child_lives(tmp_path: Path) -> None:
+    parent = Spool(tmp_path)
+    parent.append({"number": 1})
+    (wait, go_on), (hear, say) = os.pipe(), os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(go_on)
+        parent.begin_anew()
+        os.write(say, b"x")
+        os.read(wait, 1)
+        os._exit(0)
+    os.read(hear, 1)
+    parent.close()
+    finder = Spool(tmp_path)
+    adopted = finder.adopt()
+    for end in (go_on, wait, hear, say):
+        os.close(end)
+    os.waitpid(child, 0)
+    finder.close()
+    assert adopted == 1
+
+
+def test_an_agent_that_is_closed_is_not_kept_for_the_sake_of_forks(folder: Path) -> None:
+    agent = connect("tester", folder=folder)
+    agent.close()
+    found = weakref.ref(agent)
+    del agent
+    gc.collect()
+    assert found() is None
 
 
 @pytest.mark.parametrize("name", ["", "x" * 201])
