@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import threading
 from typing import Any
 
@@ -56,27 +57,17 @@ def test_a_heal_that_began_before_one_that_has_ended_counts_all_the_same() -> No
 
 
 def test_a_waiter_whose_loop_was_closed_keeps_nobody_else_from_hearing() -> None:
-    world = heals()
-
-    async def gone() -> None:
-        task = asyncio.ensure_future(world.begin("store").wait_async(60))
-        await asyncio.sleep(0)
-        loop = asyncio.get_running_loop()
-        loop.call_soon(loop.stop)
-        await task
-
-    loop = asyncio.new_event_loop()
-    task = loop.create_task(gone())
-    loop.run_forever()
-    loop.close()
-    woken = []
-    other = world.begin("store")
-    other.wake = lambda: woken.append(True)
-    assert world.enter(other)
+    world, woken = heals(), list[int]()
+    waiting = [world.begin("store") for _ in range(5)]
+    for number, one in enumerate(waiting):
+        one.wake = functools.partial(woken.append, number)
+        assert world.enter(one)
+    closed = asyncio.new_event_loop()
+    closed.close()
+    waiting[2].wake = lambda: closed.call_soon_threadsafe(print)
     world.take([ended(1)])
-    assert woken == [True]
-    assert world._waiting == {other}
-    del task
+    assert sorted(woken) == [0, 1, 3, 4]
+    assert waiting[2] not in world._waiting
 
 
 @pytest.mark.parametrize("outcome", ["escalated", "rejected", "expired", "interrupted"])
