@@ -6,6 +6,7 @@ Standard library only: an agent that has nothing but this package finds the tray
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import sys
@@ -23,14 +24,23 @@ CONFIG, JOURNAL, LOGS, ENDPOINT, OPERATOR, SPOOL, HELD, OUTBOX, PROCESSES, ALIVE
 
 
 def find() -> Path:
-    """The home folder: ``WINCLAW_HOME`` if set, else the platform's folder for a user's local data."""
+    """The home folder, absolute: ``WINCLAW_HOME`` if set, else the platform's folder for a user's local data.
+
+    A relative one is taken from where the process was when it first asked; where it goes later changes nothing.
+    """
     if chosen := os.environ.get("WINCLAW_HOME"):
-        return Path(chosen).expanduser()
+        path = Path(chosen).expanduser()
+        return path if path.is_absolute() else _made_absolute(path)
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "WinClaw"
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Application Support" / "WinClaw"
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "winclaw"
+
+
+@functools.cache
+def _made_absolute(path: Path) -> Path:
+    return path.absolute()
 
 
 def make_private_folder(path: Path) -> Path:

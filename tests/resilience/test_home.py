@@ -16,6 +16,15 @@ def test_winclaw_home_decides_where_the_home_is(monkeypatch: pytest.MonkeyPatch,
     assert home.find() == tmp_path
 
 
+def test_a_relative_home_stays_where_it_was_first_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A program that changes its folder has one home all the same."""
+    monkeypatch.setenv("WINCLAW_HOME", f"./{tmp_path.name}/home")
+    monkeypatch.chdir(tmp_path.parent)
+    assert home.find() == tmp_path / "home"
+    monkeypatch.chdir(tmp_path)
+    assert home.find() == tmp_path / "home"
+
+
 def test_without_it_the_home_is_in_the_users_local_data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("WINCLAW_HOME", raising=False)
     monkeypatch.setenv("LOCALAPPDATA", str(tmp_path))
