@@ -34,6 +34,8 @@ class LoopRun:
     """One run of a loop, from entering to leaving; its times are monotonic."""
 
     __slots__ = ("_loops", "beat_s", "begun_s", "has_ended", "is_late", "is_stuck", "name", "outer")
+    has_ended: bool
+    outer: LoopRun | None
 
     def __init__(self, loops: AgentLoops, name: str, now_s: float, outer: LoopRun | None) -> None:
         while outer is not None and outer.has_ended:  # a task inherits what it was started in, which may be over
@@ -307,10 +309,8 @@ class AgentLoop:
     async def __aenter__(self) -> LoopRun:
         return self._loops._enter(self.name)
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._loops._leave(self.name, error)
+    async def __aexit__(self, *ended: Any) -> None:
+        self.__exit__(*ended)
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         """``function``, each call of which is a run; inside, ``agent.beat()`` beats."""

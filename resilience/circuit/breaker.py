@@ -149,10 +149,8 @@ class CircuitBreaker:
     async def __aenter__(self) -> Self:
         return self.__enter__()
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.__exit__(kind, error, trace)
+    async def __aexit__(self, *ended: Any) -> None:
+        self.__exit__(*ended)
 
     # What executors use.
 
