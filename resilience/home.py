@@ -89,6 +89,30 @@ def _replace(source: Path, target: Path) -> None:
     source.replace(target)
 
 
+def put_new(new: Path, path: Path) -> None:
+    """Gives the file ``new`` the name ``path``, for good; ``new`` may still be there beside it.
+
+    Raises:
+        FileExistsError: there is one of that name, which stays as it is.
+    """
+    if sys.platform == "win32":
+        new.rename(path)  # refuses to replace a file, here
+        return
+    try:
+        path.hardlink_to(new)  # as does this
+    except FileExistsError:
+        raise
+    except OSError as error:  # a file system without links, where only a look can tell
+        if path.exists():
+            raise FileExistsError(f"there is {path} already") from error
+        new.rename(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
 def read_json(path: Path) -> dict[str, Any] | None:
     """The JSON object in ``path``; None where there is none, or it cannot be read."""
     try:

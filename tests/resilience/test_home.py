@@ -41,6 +41,33 @@ def test_a_private_file_is_replaced_whole_and_leaves_nothing_beside(tmp_path: Pa
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_file_is_put_only_where_there_is_none(tmp_path: Path) -> None:
+    new, path = tmp_path / "new", tmp_path / "file"
+    new.write_text("first")
+    home.put_new(new, path)
+    new.unlink(missing_ok=True)
+    new.write_text("second")
+    with pytest.raises(FileExistsError):
+        home.put_new(new, path)
+    assert path.read_text() == "first"
+
+
+def test_a_file_is_put_where_the_file_system_has_no_links(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def no_links(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "hardlink_to", no_links)
+    new, path = tmp_path / "new", tmp_path / "file"
+    new.write_text("first")
+    home.put_new(new, path)
+    assert path.read_text() == "first"
+    assert not new.exists()
+    new.write_text("second")
+    with pytest.raises(FileExistsError):
+        home.put_new(new, path)
+    assert path.read_text() == "first"
+
+
 def test_a_write_that_fails_keeps_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "endpoint.json"
     home.write_private(path, "first")
