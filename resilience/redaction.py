@@ -114,11 +114,11 @@ def _plain(name: str) -> str:
 def _end_of_secret(text: str, name: re.Match[str]) -> int | None:
     """Where the value ends that stands behind ``name``; None if there is none to hide."""
     start = name.end()
+    if text.startswith(REDACTED, start):
+        return None
     if _plain(name[1]).endswith("authorization"):  # a scheme, and then whatever it takes
         line = _LINE.match(text, start)
         return line and line.end()
-    if text.startswith(REDACTED, start):
-        return None
     if opened := _OPENED.match(text, start):  # ``['…', '…']``, ``Key('…')``
         end = _end_of_group(text, opened.end())
         return end if end > start + 2 else None  # what is empty hides nothing
