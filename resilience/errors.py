@@ -12,12 +12,9 @@ from __future__ import annotations
 import copyreg
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from resilience.context import ErrorImpact, ErrorSeverity, RecoveryStrategy
-
-if TYPE_CHECKING:
-    from resilience.context import ErrorContext
 
 __all__ = [
     "WinClawError", "TransientError", "NetworkTransientError", "ConnectionTimeoutError",
@@ -47,7 +44,6 @@ class WinClawError(Exception):
 
     Attributes:
         retry_after_s: how long the other side asked to be left alone, in seconds; None if it did not say.
-        context: what was found out about this error, once it has been classified.
     """
 
     kind: ClassVar[str] = "winclaw"
@@ -56,16 +52,11 @@ class WinClawError(Exception):
     is_transient: ClassVar[bool] = False
     recovery_strategy: ClassVar[RecoveryStrategy] = RecoveryStrategy.ESCALATE_TO_HUMAN
     retry_after_s: float | None = None
-    context: ErrorContext | None = None
 
-    def __init__(
-        self, *args: object, retry_after_s: float | None = None, context: ErrorContext | None = None
-    ) -> None:
+    def __init__(self, *args: object, retry_after_s: float | None = None) -> None:
         super().__init__(*args)
         if retry_after_s is not None:
             self.retry_after_s = retry_after_s
-        if context is not None:
-            self.context = context
 
     def __reduce__(self) -> tuple[Any, ...]:
         """For pickle and copy: without ``__init__``, because classes below may take other arguments."""

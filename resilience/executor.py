@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
+import math
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from inspect import isasyncgenfunction
+from inspect import isasyncgenfunction, isawaitable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -78,6 +79,7 @@ class Resilience:
         self._budgets: dict[str, Budget] = {}
         self._scaled: dict[str, tuple[float, float]] = {}
         self._pipelines: WeakKeyDictionary[Pipeline, _Asked] = WeakKeyDictionary()
+        self._looks = 0
         self._lock = threading.Lock()
 
     def protect(
@@ -107,17 +109,19 @@ class Resilience:
             read_only: the call only reads, so Safe Mode allows it.
 
         Raises:
-            ValueError: there is no such strategy, or a time is not above 0.
+            ValueError: there is no such strategy, it cannot work, or a time is not above 0 and finite.
         """
         times = {
             "timeout_s": timeout_s, "attempt_timeout_s": attempt_timeout_s, "hedge_after_s": hedge_after_s,
             "wait_for_healing_s": wait_for_healing_s,
         }  # fmt: skip
         for name, seconds in times.items():
-            if seconds is not None and not seconds > 0:
-                raise ValueError(f"{name}={seconds!r} is not possible: seconds above 0, or None for no limit")
+            if seconds is not None and not 0 < seconds < math.inf:
+                raise ValueError(f"{name}={seconds!r} is not possible: finite seconds above 0, or None for no limit")
         if isinstance(retry, str):
             strategy_named(retry, self._strategies())
+        elif retry is not None:
+            retry.sound()
         fallbacks = (fallback,) if callable(fallback) else tuple(fallback)
 
         def decorate(function: Callable[P, R]) -> Callable[P, R]:
@@ -154,9 +158,9 @@ class Resilience:
             report=self._report, clock=self.clock, limits=self._time_limits, heals=self._heals, **chosen,
         )  # fmt: skip
         asked = _Asked(retry, total_s, attempt_s)
-        self._settle(made, asked)
         with self._lock:
             self._pipelines[made] = asked
+        self._settle(made, asked)  # after that, or what changes in between would miss it
         return made
 
     def budget(self, service: str) -> Budget:
@@ -213,11 +217,19 @@ class Resilience:
     def look_again(self) -> None:
         """Asks anew what is allowed, and takes over what the settings say."""
         with self._lock:
+            self._looks += 1
             pipelines = list(self._pipelines.items())
         for pipeline, asked in pipelines:
             self._settle(pipeline, asked)
 
     def _settle(self, pipeline: Pipeline, asked: _Asked) -> None:
+        """Takes over what holds now; again where another thread looked anew meanwhile, for what was read may be older."""
+        looks = -1
+        while looks != self._looks:
+            looks = self._looks
+            self._take_over(pipeline, asked)
+
+    def _take_over(self, pipeline: Pipeline, asked: _Asked) -> None:
         service = self.settings.services.get(pipeline.service, Service())
         retry, total_s, attempt_s = asked
         if not isinstance(retry, RetryConfig):
@@ -290,7 +302,8 @@ def _as_async(operation: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
         return operation
 
     async def run(*args: Any, **kwargs: Any) -> Any:
-        return operation(*args, **kwargs)
+        result = operation(*args, **kwargs)
+        return await result if isawaitable(result) else result
 
     run.__qualname__ = operation_of(operation)
     return run

@@ -6,6 +6,7 @@ Standard library only: an agent that has nothing but this package finds the tray
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import sys
@@ -23,14 +24,23 @@ CONFIG, JOURNAL, LOGS, ENDPOINT, OPERATOR, SPOOL, HELD, OUTBOX, PROCESSES, ALIVE
 
 
 def find() -> Path:
-    """The home folder: ``WINCLAW_HOME`` if set, else the platform's folder for a user's local data."""
+    """The home folder, absolute: ``WINCLAW_HOME`` if set, else the platform's folder for a user's local data.
+
+    A relative one is taken from where the process was when it first asked; where it goes later changes nothing.
+    """
     if chosen := os.environ.get("WINCLAW_HOME"):
-        return Path(chosen).expanduser()
+        path = Path(chosen).expanduser()
+        return path if path.is_absolute() else _made_absolute(path)
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "WinClaw"
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Application Support" / "WinClaw"
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "winclaw"
+
+
+@functools.cache
+def _made_absolute(path: Path) -> Path:
+    return path.absolute()
 
 
 def make_private_folder(path: Path) -> Path:
@@ -77,6 +87,30 @@ def _replace(source: Path, target: Path) -> None:
             return
         threading.Event().wait(_PAUSE_S)
     source.replace(target)
+
+
+def put_new(new: Path, path: Path) -> None:
+    """Gives the file ``new`` the name ``path``, for good; ``new`` may still be there beside it.
+
+    Raises:
+        FileExistsError: there is one of that name, which stays as it is.
+    """
+    if sys.platform == "win32":
+        new.rename(path)  # refuses to replace a file, here
+        return
+    try:
+        path.hardlink_to(new)  # as does this
+    except FileExistsError:
+        raise
+    except OSError as error:  # a file system without links, where only a look can tell
+        if path.exists():
+            raise FileExistsError(f"there is {path} already") from error
+        new.rename(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

@@ -1,9 +1,9 @@
 """One service's way from a caller to the call: every policy in its order, fused into one wrapper (§10.1).
 
-Outermost first: feature gate and isolation → time for all tries → retry → circuit → bulkhead → time for each try → the
-call. What fails in the end is classified and reported once; a call that wants to waits until its service is healed, and
-is tried once more; then the fallbacks are asked; then the caller gets the original error, with what is known of it in its
-``error_context``.
+Outermost first: time for all tries → retry → feature gate and isolation → circuit → bulkhead → time for each try → the
+call; so the gate is asked before each try. What fails in the end is classified and reported once; a call that wants to
+waits until its service is healed, and is tried once more; then the fallbacks are asked; then the caller gets the original
+error, with what is known of it in its ``error_context``.
 """
 
 from __future__ import annotations

@@ -150,4 +150,4 @@ RETRY_POLICIES: Final[Mapping[str, RetryStrategy]] = MappingProxyType(
         "filesystem": RetryStrategy(base_delay=0.1, max_delay=5.0, jitter=False),
     }
 )
-"""The pauses of the document's strategies (§4.2); which errors each is for, ``retry`` says."""
+"""The pauses of the document's strategies (§4.2); which errors each is for, ``retrying.strategies`` says."""

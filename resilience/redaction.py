@@ -35,13 +35,17 @@ _INTRODUCED: Final = {
     "://": r"(://[^\s/:@]{0,200}:)[^\s/@]{1,500}(?=@)",
     "bearer ": r"(?i)\b(bearer\s+)[A-Za-z0-9._~+/=-]{6,}",
     "basic ": r"(?i)\b(basic\s+)[A-Za-z0-9._~+/=-]{6,}",
-    "cookie": r"(?i)\b((?:set-)?cookie\s{0,4}:\s{0,4})[^\r\n]{1,8000}",
+    "cookie": r"(?i)\b((?:set-)?cookie\s{0,4}:\s{0,4})[^\r\n]+",
 }
 # name=value, name: value, "name": "value"; whether the name is a secret's is asked of each hit.
 _NAME: Final = re.compile(r"""\b([A-Za-z_][\w-]{0,80})["']?\s{0,4}[=:]\s{0,4}""")
-_QUOTED: Final = r"""(?:"[^"\n]{1,2000}"|'[^'\n]{1,2000}')"""
-# A bare word, with what it introduces: ``authorization: token="…"``.
-_VALUE: Final = re.compile(rf"""(?!\[redacted\])(?:{_QUOTED}|[^\s"',;&)\]}}]{{3,2000}}(?:(?<==){_QUOTED})?)""")
+# To its end, which an escaped quote is not; where it has none (a text that was cut off), to the end of the line.
+_QUOTED: Final = r"""(?:"(?:[^"\\\n]|\\.)++"?|'(?:[^'\\\n]|\\.)++'?)"""
+# A bare word, with what it introduces: ``authorization: token="…"``; or what is quoted, as text or as bytes.
+_VALUE: Final = re.compile(rf"""[bBrRuU]{{0,2}}{_QUOTED}|[^\s"',;&)\]}}]{{3,}}(?:(?<==){_QUOTED})?""")
+_LINE: Final = re.compile(rf"""{_QUOTED}|[^\r\n]+""")
+_OPENED: Final = re.compile(r"""[^\s"',;&()\[\]{}]*+(?=[(\[{])""")
+_PIECE: Final = re.compile(rf"""{_QUOTED}|[(\[{{)\]}}\n]""")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
@@ -79,9 +83,9 @@ class Redactor:
     def _without_pairs(self, text: str) -> str:
         parts, done = [], 0
         for name in _NAME.finditer(text):
-            if name.end() > done and self.is_secret(name[1]) and (value := _VALUE.match(text, name.end())):
+            if name.end() > done and self.is_secret(name[1]) and (end := _end_of_secret(text, name)):
                 parts += [text[done : name.end()], REDACTED]
-                done = value.end()
+                done = end
         return "".join([*parts, text[done:]])
 
     def value(self, value: Any, depth: int = 0) -> Any:
@@ -107,3 +111,33 @@ class Redactor:
 
 def _plain(name: str) -> str:
     return name.lower().replace("-", "").replace("_", "")
+
+
+def _end_of_secret(text: str, name: re.Match[str]) -> int | None:
+    """Where the value ends that stands behind ``name``; None if there is none to hide."""
+    start = name.end()
+    if text.startswith(REDACTED, start):
+        return None
+    if _plain(name[1]).endswith("authorization"):  # a scheme, and then whatever it takes
+        line = _LINE.match(text, start)
+        return line and line.end()
+    if opened := _OPENED.match(text, start):  # ``['…', '…']``, ``Key('…')``
+        end = _end_of_group(text, opened.end())
+        return end if end > start + 2 else None  # what is empty hides nothing
+    value = _VALUE.match(text, start)
+    return value and value.end()
+
+
+def _end_of_group(text: str, start: int) -> int:
+    """Where the bracket at ``start`` is closed, or the line ends in which it is not."""
+    depth = 0
+    for piece in _PIECE.finditer(text, start):
+        if piece[0] in "([{":
+            depth += 1
+        elif piece[0] == "\n":
+            return piece.start()
+        elif piece[0] in ")]}":
+            depth -= 1
+            if depth == 0:
+                return piece.end()
+    return len(text)

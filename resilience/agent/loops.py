@@ -34,12 +34,16 @@ _MAX_LOOPS: Final = 200
 class LoopRun:
     """One run of a loop, from entering to leaving; its times are monotonic."""
 
-    __slots__ = ("_loops", "beat_s", "begun_s", "is_late", "is_stuck", "name", "outer")
+    __slots__ = ("_loops", "beat_s", "begun_s", "has_ended", "is_late", "is_stuck", "name", "outer")
+    has_ended: bool
+    outer: LoopRun | None
 
     def __init__(self, loops: AgentLoops, name: str, now_s: float, outer: LoopRun | None) -> None:
+        while outer is not None and outer.has_ended:  # a task inherits what it was started in, which may be over
+            outer = outer.outer
         self._loops, self.name, self.outer = loops, name, outer
         self.begun_s = self.beat_s = now_s
-        self.is_stuck = self.is_late = False
+        self.is_stuck = self.is_late = self.has_ended = False
 
     def beat(self) -> None:
         """Says that the run is alive. What is silent for longer than ``stuck_after_s`` is reported as stuck.
@@ -192,7 +196,7 @@ class AgentLoops:
         if refusal is not None:
             self._pause(numbers, refusal)
         limits, outer = self._limits(name), self._inner.get()
-        depth = 1 + sum(one.name == name for one in _chain(outer))
+        depth = 1 + sum(one.name == name and not one.has_ended for one in _chain(outer))
         if depth > limits.max_depth:
             error = LoopRecursionError(f"{name} nests {depth} deep in itself; {limits.max_depth} are allowed")
             error.error_context = self._report(error, name, "run")  # type: ignore[attr-defined]
@@ -212,13 +216,14 @@ class AgentLoops:
 
     def _leave(self, name: str, error: BaseException | None) -> None:
         numbers = self._numbers_of(name)
-        run = next((one for one in _chain(self._inner.get()) if one.name == name), None)
+        run = next((one for one in _chain(self._inner.get()) if one.name == name and not one.has_ended), None)
         if run is not None:
             self._inner.set(run.outer)
         with self._lock:
             if run is None:  # left in another task than it was entered in: the oldest one is as good as any
                 run = min(numbers.running, key=lambda one: one.begun_s, default=None)
             if run is not None:
+                run.has_ended = True
                 numbers.running.discard(run)
         if isinstance(error, Exception) and not isinstance(error, RefusedError) and not hasattr(error, "error_context"):
             self._report(error, name, "run")
@@ -308,10 +313,8 @@ class AgentLoop:
     async def __aenter__(self) -> LoopRun:
         return self._loops._enter(self.name)
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._loops._leave(self.name, error)
+    async def __aexit__(self, *ended: Any) -> None:
+        self.__exit__(*ended)
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         """``function``, each call of which is a run; inside, ``agent.beat()`` beats."""

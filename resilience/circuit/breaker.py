@@ -12,6 +12,7 @@ What follows is decided in ``states``, counted in ``ledger``, told by ``announce
 from __future__ import annotations
 
 import functools
+import logging
 import threading
 from collections.abc import Callable
 from types import TracebackType
@@ -53,6 +54,7 @@ __all__ = [
 
 P = ParamSpec("P")
 R = TypeVar("R")
+_log = logging.getLogger("winclaw.circuit")
 _BUSY_S: Final = 0.1  # with longer between two calls, each is timed; of busier traffic, one in 128 (see ``guarding``)
 _OPEN: Final = CircuitState.OPEN  # looking a member up costs as much as making a call
 
@@ -147,10 +149,8 @@ class CircuitBreaker:
     async def __aenter__(self) -> Self:
         return self.__enter__()
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.__exit__(kind, error, trace)
+    async def __aexit__(self, *ended: Any) -> None:
+        self.__exit__(*ended)
 
     # What executors use.
 
@@ -197,6 +197,7 @@ class CircuitBreaker:
             try:
                 failed = True if self._is_failure(error) else None
             except Exception:  # a predicate that fails says nothing
+                _log.exception("the circuit %s cannot judge an error, and counts it as a failure", self.name)
                 failed = True
         if isinstance(permit, Permit):
             self.settle(permit, failed=failed)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from resilience import errors as e
@@ -20,6 +22,9 @@ _T = TypeVar("_T")
 _MAX_KNOWN: Final = 1000
 _SHOWS_MORE: Final = (OSError, ImportError, SyntaxError, UnicodeError, StopIteration, SystemExit, BaseExceptionGroup, NameError)
 """Classes of the language whose instances have attributes of their own."""
+_COMPUTES: Final = frozenset({"__getattr__", "__getattribute__", "code"})  # a method called code: gRPC's
+_OF_EACH_CLASS: Final = frozenset({"__dict__", "__weakref__"})
+_PLAIN: Final = (FunctionType, classmethod, staticmethod)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,8 +234,20 @@ def _is_its_class_alone(error: BaseException) -> bool:
         not error.__dict__
         and error.__cause__ is None
         and error.__context__ is None
-        and not isinstance(error, _SHOWS_MORE)
-        and not getattr(type(error), "__slots__", None)
+        and not (error.args and isinstance(error.args[0], BaseException))  # a cause, too
+        and not _shows_more(type(error))  # type: ignore[arg-type]
+    )
+
+
+@functools.lru_cache(_MAX_KNOWN)
+def _shows_more(kind: type[BaseException]) -> bool:
+    """Whether an instance can show what neither its class nor its ``__dict__`` has: slots, properties, what is computed."""
+    if issubclass(kind, _SHOWS_MORE):
+        return True
+    own = [item for one in kind.__mro__ if one.__module__ != "builtins" for item in vars(one).items()]
+    return any(
+        name in _COMPUTES or (hasattr(type(value), "__get__") and name not in _OF_EACH_CLASS and not isinstance(value, _PLAIN))
+        for name, value in own
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Final
 
@@ -11,7 +10,7 @@ from resilience.config.checking import settings_from
 from resilience.config.nodes import MAX_BYTES, compose
 from resilience.config.problems import ConfigError, ConfigProblem
 from resilience.config.settings import Settings
-from resilience.home import CONFIG, write_private
+from resilience.home import CONFIG, put_new, write_private
 
 __all__ = ["DEFAULT_TEXT", "ConfigError", "ConfigProblem", "load", "parse", "write_default"]
 
@@ -69,23 +68,12 @@ def write_default(path: Path) -> bool:
     ready = path.with_name(f"{path.name}.{os.getpid()}.new")
     write_private(ready, DEFAULT_TEXT)
     try:
-        _give_name(ready, path)
+        put_new(ready, path)
     except FileExistsError:
         return False
     finally:
         ready.unlink(missing_ok=True)
     return True
-
-
-if sys.platform == "win32":
-
-    def _give_name(ready: Path, path: Path) -> None:
-        ready.rename(path)  # refuses to replace a file, here
-
-else:
-
-    def _give_name(ready: Path, path: Path) -> None:
-        path.hardlink_to(ready)  # unlike rename, refuses to replace a file
 
 
 DEFAULT_TEXT: Final = """\

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import re
 import sqlite3
-import sys
 import threading
 import uuid
 from collections.abc import Callable, Sequence
@@ -141,7 +139,7 @@ class OutboxFile:
                     conn.execute(statement)
                 conn.execute("COMMIT")
             with contextlib.suppress(FileExistsError):  # somebody was faster
-                _put(new, self.path)
+                home.put_new(new, self.path)
         finally:
             new.unlink(missing_ok=True)
 
@@ -195,24 +193,6 @@ class _DamagedError(sqlite3.DatabaseError):
 def _is_damage(error: sqlite3.Error) -> bool:
     """Whether the file itself is broken (and not, say, locked or the disk full)."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-
-
-def _put(new: Path, path: Path) -> None:
-    """Gives ``new`` the name ``path``, unless that is taken (``FileExistsError``)."""
-    if sys.platform == "win32":
-        new.rename(path)
-        return
-    try:
-        path.hardlink_to(new)
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without links
-        new.rename(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

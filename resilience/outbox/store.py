@@ -188,7 +188,8 @@ def waiting_in(folder: Path) -> dict[str, int]:
     for path in sorted(folder.glob("*.db")):
         if ".damaged-" in path.name:
             continue
-        with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(path, timeout=0.2)) as conn:
+        uri = f"{path.absolute().as_uri()}?mode=rw"  # never an empty file in place of one that has just been set aside
+        with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(uri, uri=True, timeout=0.2)) as conn:
             conn.execute("PRAGMA query_only = 1")
             found.update(dict(conn.execute(_WAITING).fetchall()))
     return dict(found)

@@ -7,7 +7,7 @@ import heapq
 import itertools
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 
 from resilience.clock import count_immediate_waits
@@ -51,7 +51,8 @@ class FakeClock:
             self._monotonic = moment
             while self._waiting and self._waiting[0][0] <= self._monotonic:
                 _, _, loop, done = heapq.heappop(self._waiting)
-                loop.call_soon_threadsafe(_finish, done)
+                with suppress(RuntimeError):  # the loop is closed; nobody waits there any more
+                    loop.call_soon_threadsafe(_finish, done)
 
     def sleep(self, seconds: float) -> None:
         """Moves both clocks forward by ``seconds``, at once."""

@@ -128,18 +128,16 @@ def test_what_is_to_be_retried_is_transient() -> None:
 
 def test_an_error_is_made_with_a_message_alone() -> None:
     error = RateLimitError("slow down")
-    assert (str(error), error.retry_after_s, error.context) == ("slow down", None, None)
+    assert (str(error), error.retry_after_s) == ("slow down", None)
     assert RateLimitError("slow down", retry_after_s=2.5).retry_after_s == 2.5
 
 
 def test_errors_survive_pickle_and_copy_with_their_context() -> None:
     error = RateLimitError("slow down", retry_after_s=2.5)
-    error.context = ErrorContext.create(error, "gpt-5.2", "ask")
+    error.error_context = ErrorContext.create(error, "gpt-5.2", "ask")
     for again in copies(error):
-        assert (str(again), again.retry_after_s, again.context.component) == ("slow down", 2.5, "gpt-5.2")
+        assert (str(again), again.retry_after_s, again.error_context.component) == ("slow down", 2.5, "gpt-5.2")
         assert type(again) is RateLimitError
-    given = RateLimitError("slow down", context=error.context)
-    assert given.context is error.context
 
 
 def test_an_authors_own_class_with_other_arguments_survives_pickle_and_copy() -> None:

@@ -32,6 +32,38 @@ def test_a_time_that_is_none_is_refused(resilience: Resilience, name: str) -> No
         resilience.protect("gpt-5.2", **{name: 0})  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("seconds", [float("inf"), float("nan"), -1.0])
+@pytest.mark.parametrize("name", ["timeout_s", "attempt_timeout_s", "hedge_after_s", "wait_for_healing_s"])
+def test_a_time_that_never_ends_is_refused(resilience: Resilience, name: str, seconds: float) -> None:
+    """No clock can wait for it; who wants no limit gives none."""
+    with pytest.raises(ValueError, match=f"{name}={seconds} is not possible: finite seconds above 0, or None for no limit"):
+        resilience.protect("gpt-5.2", **{name: seconds})  # type: ignore[arg-type]
+
+
+def test_a_strategy_that_cannot_work_is_refused(resilience: Resilience) -> None:
+    with pytest.raises(ValueError, match="max_retries"):
+        resilience.protect("gpt-5.2", retry=RetryConfig(max_retries=-1))
+
+
+def test_what_is_forbidden_while_a_function_is_protected_holds_for_it(clock: FakeClock) -> None:
+    """Safe Mode comes on in another thread between the question what is allowed and the answer."""
+    state: dict[str, Any] = {"gate": None, "safe mode comes": True}
+
+    def refuse(_: str) -> None:
+        raise REFUSED
+
+    def gate(_service: str, _read_only: bool) -> Any:
+        now = state["gate"]
+        if state.pop("safe mode comes", False):
+            state["gate"] = refuse
+            resilience.look_again()
+        return now
+
+    resilience = Resilience(clock=clock, gate=gate)
+    made = resilience.pipeline("gpt-5.2")
+    assert made.gate is refuse
+
+
 # Settings
 
 
@@ -132,3 +164,19 @@ def test_the_documents_executor_runs_functions_and_coroutine_functions(resilienc
         ]
 
     assert asyncio.run(scene()) == [7, 8, "canned"]
+
+
+def test_the_documents_executor_awaits_what_a_plain_function_gives(resilience: Resilience) -> None:
+    """A lambda around a coroutine function: its failure is the operation's."""
+    executor = ResilientAgentExecutor(resilience)
+    backend = Backend(ConnectionResetError(), 8)
+    context = {"component": "gmail_api", "retry_strategy": "none"}
+
+    async def scene() -> Any:
+        with pytest.raises(ConnectionResetError):
+            await executor.execute_with_resilience(lambda: backend.ask_later(1), context)
+        return await executor.execute_with_resilience(lambda: backend.ask_later(1), context)
+
+    assert asyncio.run(scene()) == 8
+    metrics = resilience.circuits.get_or_create("gmail_api").metrics
+    assert (metrics.failed_calls, metrics.successful_calls) == (1, 1)

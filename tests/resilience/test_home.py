@@ -16,6 +16,15 @@ def test_winclaw_home_decides_where_the_home_is(monkeypatch: pytest.MonkeyPatch,
     assert home.find() == tmp_path
 
 
+def test_a_relative_home_stays_where_it_was_first_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A program that changes its folder has one home all the same."""
+    monkeypatch.setenv("WINCLAW_HOME", f"./{tmp_path.name}/home")
+    monkeypatch.chdir(tmp_path.parent)
+    assert home.find() == tmp_path / "home"
+    monkeypatch.chdir(tmp_path)
+    assert home.find() == tmp_path / "home"
+
+
 def test_without_it_the_home_is_in_the_users_local_data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("WINCLAW_HOME", raising=False)
     monkeypatch.setenv("LOCALAPPDATA", str(tmp_path))
@@ -30,6 +39,33 @@ def test_a_private_file_is_replaced_whole_and_leaves_nothing_beside(tmp_path: Pa
     home.write_private(path, "second \N{GREEK SMALL LETTER OMEGA}")
     assert path.read_text(encoding="utf-8") == "second \N{GREEK SMALL LETTER OMEGA}"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_is_put_only_where_there_is_none(tmp_path: Path) -> None:
+    new, path = tmp_path / "new", tmp_path / "file"
+    new.write_text("first")
+    home.put_new(new, path)
+    new.unlink(missing_ok=True)
+    new.write_text("second")
+    with pytest.raises(FileExistsError):
+        home.put_new(new, path)
+    assert path.read_text() == "first"
+
+
+def test_a_file_is_put_where_the_file_system_has_no_links(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def no_links(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "hardlink_to", no_links)
+    new, path = tmp_path / "new", tmp_path / "file"
+    new.write_text("first")
+    home.put_new(new, path)
+    assert path.read_text() == "first"
+    assert not new.exists()
+    new.write_text("second")
+    with pytest.raises(FileExistsError):
+        home.put_new(new, path)
+    assert path.read_text() == "first"
 
 
 def test_a_write_that_fails_keeps_the_old_file(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from resilience import LoopPausedError, LoopRecursionError
-from resilience.agent.loops import AgentLoops
+from resilience.agent.loops import AgentLoops, _chain
 from resilience.config.settings import Settings
 from resilience.degradation.enforcement import Enforcement, standing_alone
 from resilience.degradation.gate import SERVICE_FEATURES
@@ -141,6 +141,31 @@ def test_nesting_too_deep_is_refused_and_reported(world: World) -> None:
     with world.loops.loop("planning"), world.loops.loop("memory"), world.loops.loop("planning"):
         pass
     assert world.told("planning")["running"] == 0
+
+
+def test_a_run_that_has_ended_is_nested_in_no_more(world: World) -> None:
+    """A task inherits the run that it was started in; when it begins its own, that one may be over."""
+
+    async def step(left: int) -> None:
+        with world.loops.loop("planning"):
+            following = asyncio.create_task(step(left - 1)) if left else None
+        if following is not None:
+            await following
+
+    asyncio.run(step(6))
+    assert world.reported == []
+    assert (world.told("planning")["runs"], world.told("planning")["running"]) == (7, 0)
+
+
+def test_the_chain_of_runs_does_not_grow_with_the_tasks(world: World) -> None:
+    """What is over is held by nobody."""
+
+    async def step(left: int) -> int:
+        with world.loops.loop("planning") as run:
+            following = asyncio.create_task(step(left - 1)) if left else None
+        return await following if following is not None else sum(1 for _ in _chain(run))
+
+    assert asyncio.run(step(6)) == 1
 
 
 def test_a_failing_run_is_reported_under_the_loops_name_and_raises(world: World) -> None:

@@ -157,12 +157,15 @@ def test_what_counts_can_be_chosen(clock: FakeClock) -> None:
     assert breaker.state is OPEN
 
 
-def test_a_predicate_that_fails_counts_the_call_as_failed(clock: FakeClock) -> None:
+def test_a_predicate_that_fails_counts_the_call_as_failed(clock: FakeClock, caplog: pytest.LogCaptureFixture) -> None:
+    """And the log says so, or nobody would find out why a circuit opens."""
+
     def unsure(_: Exception) -> bool:
         raise RuntimeError
 
     breaker = CircuitBreaker("x", SMALL, clock=clock, is_failure=unsure)
     assert happen(breaker, clock, "- - -")[-1] == "OPEN"
+    assert [one.getMessage() for one in caplog.records] == ["the circuit x cannot judge an error, and counts it as a failure"] * 3
 
 
 @pytest.mark.parametrize("way_out", [asyncio.CancelledError, KeyboardInterrupt, SystemExit, GeneratorExit])

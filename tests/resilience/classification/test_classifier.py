@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 
 from resilience import errors
+from resilience.circuit.breaker import CircuitBreakerOpenError, CircuitState
+from resilience.circuit.window import Counts
 from resilience.classification.classifier import ErrorClassifier
 from resilience.classification.policy import ClassificationRule
 from resilience.context import ErrorImpact, ErrorSeverity, RecoveryStrategy
@@ -174,6 +176,75 @@ def test_what_shows_only_its_class_is_judged_once_for_each_component_until_anoth
     assert classifier.verdict(TypeError("y"), "a") is not first
     classifier.add_rule(lambda evidence: SecurityError if evidence.component == "a" else None)
     assert classifier.verdict(ValueError("x"), "a").error_class is SecurityError
+
+
+class _Holder(Exception):
+    status_code = property(lambda self: self.args[0])
+
+
+class _Slotted(Exception):
+    __slots__ = ("status_code",)
+
+    def __init__(self, status: int) -> None:
+        super().__init__()
+        self.status_code = status
+
+
+class _BelowSlotted(_Slotted):
+    """Has what the class above it has."""
+
+
+class _Computed(Exception):
+    def __getattr__(self, name: str) -> int:
+        if name == "status_code":
+            return int(self.args[0])
+        raise AttributeError(name)
+
+
+class _Computed2(Exception):
+    def __getattribute__(self, name: str) -> Any:
+        return self.args[0] if name == "status_code" else super().__getattribute__(name)
+
+
+@pytest.mark.parametrize("kind", [_Holder, _Slotted, _BelowSlotted, _Computed, _Computed2])
+def test_what_an_instance_can_show_is_looked_at_each_time(kind: Callable[[int], Exception]) -> None:
+    """Two errors of one class are two errors where a property, a slot or a computed attribute tells them apart."""
+    classifier = ErrorClassifier()
+    assert [classifier.verdict(kind(status)).error_class.kind for status in (503, 401, 503)] == [
+        "transient.service.unavailable", "persistent.authentication", "transient.service.unavailable",
+    ]  # fmt: skip
+
+
+def test_an_error_that_holds_another_is_judged_by_that_one_each_time() -> None:
+    class Wrapped(Exception):
+        """As httpcore's: the cause is its argument."""
+
+    classifier = ErrorClassifier()
+    assert classifier.verdict(Wrapped(ConnectionResetError())).is_transient
+    assert not classifier.verdict(Wrapped(ValueError())).is_transient
+    assert not classifier.verdict(Wrapped("connection reset")).is_transient
+
+
+def test_a_refusals_pause_is_its_own() -> None:
+    classifier = ErrorClassifier()
+    refusals = [CircuitBreakerOpenError("x", CircuitState.OPEN, "tests", Counts(), seconds) for seconds in (2.0, 30.0)]
+    assert [classifier.verdict(one).retry_after_s for one in refusals] == [2.0, 30.0]
+
+
+def test_a_class_with_nothing_but_methods_is_judged_once() -> None:
+    class Plain(Exception):
+        status = 503
+
+        def method(self) -> None: ...
+
+        @classmethod
+        def of_class(cls) -> None: ...
+
+        @staticmethod
+        def static() -> None: ...
+
+    classifier = ErrorClassifier()
+    assert classifier.verdict(Plain("x")) is classifier.verdict(Plain("y"))
 
 
 def test_verdicts_of_made_up_components_do_not_fill_the_memory() -> None:

@@ -51,6 +51,22 @@ def test_sleeping_moves_the_clock_and_takes_no_time() -> None:
         clock.advance(-1)
 
 
+def test_who_waited_in_a_loop_that_is_closed_holds_nobody_up() -> None:
+    """A test that runs two scenes on one clock leaves the first one's timers behind."""
+    clock, called = FakeClock(), []
+
+    async def first() -> None:
+        clock.call_later(1, called.append, "first")
+
+    async def second() -> None:
+        clock.call_later(2, called.append, "second")
+        await clock.run(3)
+
+    asyncio.run(first())
+    asyncio.run(second())
+    assert called == ["second"]
+
+
 # Immediate retries.
 
 
