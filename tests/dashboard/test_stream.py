@@ -21,6 +21,7 @@ class _Socket(Client):
     def handshake(self) -> None:
         self.host = f"{self.host}:{self.port}"  # as browsers name it
         super().handshake()
+        self.connected = self._handle_events()  # the first message may have come together with the handshake's answer
 
 
 class Page:
