@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
-from resilience.circuit.breaker import CircuitBreaker
-from resilience.circuit.ledger import CircuitMetrics
-from resilience.circuit.window import Counts
+from resilience.circuit.breaker import CircuitBreaker, CircuitBreakerConfig, CircuitState
+from resilience.circuit.ledger import CircuitMetrics, Ledger
+from resilience.circuit.states import Closed, Open, Transition
+from resilience.circuit.window import CallWindow, Counts, TimeWindow
 from resilience.testing import FakeClock
 from tests.resilience.circuit.conftest import happen
 
@@ -82,3 +85,67 @@ def test_the_history_is_bounded(breaker: CircuitBreaker) -> None:
         breaker.isolate()
         breaker.reset()
     assert len(breaker.metrics.state_changes) == 100
+
+
+# The books by themselves
+
+
+CHANGED = Transition(datetime(2026, 1, 1, tzinfo=UTC), CircuitState.CLOSED, CircuitState.OPEN, "three in a row", Counts())
+
+
+def test_the_status_of_an_open_circuit_is_whole(clock: FakeClock) -> None:
+    ledger = Ledger(clock)
+    for ms in range(1, 101):
+        ledger.timed(ms / 1000)
+    ledger.count(failed=True, slow=True)
+    ledger.count(failed=False, slow=False)
+    ledger.rejections.tick()
+    ledger.changed(CHANGED)
+    counts = Counts(calls=4, failures=3, in_a_row=3)
+    phase = Open(since_s=100.0, until_s=130.0, because="three in a row", counts=counts, times=1)
+    assert ledger.status("gpt-5.2", phase, 110.0) == {
+        "name": "gpt-5.2", "state": "OPEN", "because": "three in a row", "failure_count": 3, "success_count": 0,
+        "half_open_calls": 0, "last_state_change": "2026-01-01T00:00:00+00:00", "open_duration": 10.0, "retry_after_s": 20.0,
+        "window": counts._asdict(),
+        "metrics": {
+            "total_calls": 2, "successful_calls": 1, "failed_calls": 1, "slow_calls": 1, "rejected_calls": 1,
+            "error_rate": 0.75, "availability": 0.5, "p50_ms": 51.0, "p95_ms": 96.0, "p99_ms": 100.0,
+        },
+    }  # fmt: skip
+    assert ledger.status("gpt-5.2", phase, 140.0)["retry_after_s"] == 0.0
+
+
+def test_what_is_over_goes_on_counting_and_the_books_stay_small(clock: FakeClock) -> None:
+    ledger = Ledger(clock)
+    closed = Closed(CircuitBreakerConfig(window_calls=10))
+    windows = []
+    for _ in range(102):
+        window = CallWindow(10)
+        window.add(0.0, failed=False, slow=False)
+        ledger.retire(window)
+        windows.append(window)
+    assert ledger.total(closed) == 102
+    windows[1].add(0.0, failed=False, slow=False)  # has been let go; the newest hundred are waited for
+    windows[2].add(0.0, failed=False, slow=False)
+    assert ledger.total(closed) == 103
+    for seconds in range(150):
+        ledger.timed(float(seconds))
+    assert ledger.metrics(closed, 0.0).latencies_ms[0] == 50_000.0
+    for _ in range(2):
+        by_time = TimeWindow(60.0)
+        by_time.add(0.0, failed=False, slow=False)
+        ledger.retire(by_time)
+    assert ledger.total(closed) == 105
+
+
+def test_the_time_of_the_last_success_is_when_it_was_first_seen(clock: FakeClock) -> None:
+    ledger, closed = Ledger(clock), Closed(CircuitBreakerConfig(window_calls=10))
+    assert ledger.metrics(closed, 0.0).last_success_time is None
+    ledger.count(failed=False, slow=False)
+    first = ledger.metrics(closed, 0.0).last_success_time
+    assert first == clock.now()
+    clock.advance(10)
+    assert ledger.metrics(closed, 0.0).last_success_time == first
+    assert ledger.status("x", closed, 0.0)["last_state_change"] is None
+    assert ledger.status("x", closed, 0.0)["because"] == ""
+    assert ledger.status("x", closed, 0.0)["open_duration"] is None

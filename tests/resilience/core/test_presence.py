@@ -91,7 +91,7 @@ def test_a_second_goodbye_is_nothing() -> None:
 
 
 def test_silence_beyond_the_limit_is_a_loss_told_once() -> None:
-    agents, _ = beaten(NOBODY, Heartbeat(agent="a", pid=1, version="1"), T0, 0)
+    agents, _ = beaten(NOBODY, Heartbeat(agent="a", pid=1, version="1", healers=("clear_cache:*",)), T0, 0)
     agents, lost = fallen_silent(agents, 15, T0, lost_after_s=15)
     assert lost == []
     agents, lost = fallen_silent(agents, 15.1, T0 + timedelta(seconds=15.1), lost_after_s=15)

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from resilience.core.services import (
     MAX_SERVICES,
@@ -343,3 +344,15 @@ def test_the_rules_see_how_each_service_is() -> None:
     }
     assert circumstances(services, tally, at(-6), 100.0)["gpt-5.2"].unhealthy_for_s == 0.0, "the clock was set back"
     assert circumstances(services, tally, at(6), 161.0)["security"].error_count == 0
+
+
+def test_what_an_agent_had_told_a_winclaw_that_has_ended_is_no_news_but_how_long_it_waits_is() -> None:
+    """The circuits are on disk, and what each agent had told of them is not."""
+    services, _ = play(beat(says("OPEN", 3, retry_after_s=10.0)))
+    kept = Services(services.circuits)
+    after, changed = heard(kept, beat(says("OPEN", 4, retry_after_s=60.0, counts={"failures": 9})), at(5))
+    assert changed == []
+    assert after.circuits["gpt-5.2"] == replace(services.circuits["gpt-5.2"], until=at(65), counts={"failures": 9})
+    for other in (beat(says("OPEN", 4), pid=2), beat(says("HALF_OPEN", 4)), beat(says("OPEN", 4), agent="b")):
+        assert len(heard(kept, other, at(5))[1]) == 1
+    assert len(heard(after, beat(says("OPEN", 5)), at(6))[1]) == 1, "it has told this WinClaw before, so it has opened once more"
