@@ -6,6 +6,7 @@ import ast
 import json
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -58,6 +59,17 @@ ROOMS: Final = {
         "processes.following processes.meter processes.runs processes.supervisor processes.telling "
     ),
 }  # fmt: skip
+# Decisions whose mutants nobody makes, by the reason; all others stand in pyproject.toml under only_mutate.
+NOT_MUTATED: Final = {
+    "locks, threads and waiting: a mutant that hangs says nothing": (
+        "bulkhead executor hedging pipeline timeouts circuit.announcements circuit.breaker circuit.registry "
+        "degradation.enforcement degradation.manager healing.waiting isolation.isolator retrying.executor"
+    ),
+    "what is wrapped is tested with what it wraps": "listeners refusals wrapping circuit.guarding",
+    "settings and shapes: types, limits and defaults, which stand outside of functions": (
+        "alerting.policy classification.policy config.settings degradation.policy processes.status"
+    ),
+}
 ROOM_OF: Final = {name: number for number, names in enumerate(ROOMS.values()) for name in names.split()}
 HEAVY: Final = {
     "PIL", "apprise", "click", "dashboard", "flask", "flask_socketio", "lark", "playwright", "psutil", "pystray",
@@ -133,6 +145,14 @@ def test_imports_point_down_only(path: Path) -> None:
     rank = PACKAGES.index(path.relative_to(ROOT).parts[0])
     upwards = [name for name in imported(path) if name.split(".")[0] in PACKAGES[rank + 1 :]]
     assert upwards == []
+
+
+def test_mutants_are_made_of_every_decision_or_there_is_a_reason() -> None:
+    tool = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["mutmut"]
+    mutated = {path.removeprefix("resilience/").removesuffix(".py").replace("/", ".") for path in tool["only_mutate"]}
+    assert all((ROOT / path).is_file() for path in tool["only_mutate"])
+    left_out = {name for names in NOT_MUTATED.values() for name in names.split()}
+    assert set(ROOMS["decisions"].split()) - mutated == left_out
 
 
 def test_a_file_is_short_or_has_a_reason() -> None:
