@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 
@@ -11,6 +12,9 @@ def main() -> None:
         from tray.cli import cli  # noqa: PLC0415 -- what may be missing is found out here
     except ModuleNotFoundError as missing:
         sys.exit(f"winclaw: {missing.name} is not installed; the program needs: pip install 'winclaw[app]'")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a windowed program has none
+            stream.reconfigure(errors="replace")  # a console of Windows cannot show every name
     cli(prog_name="winclaw")
 
 

@@ -159,7 +159,7 @@ def safe_mode(switch: str, yes: bool) -> None:
 def process(command: str, name: str) -> None:
     """Start, stop or restart a process. start clears a failure."""
     _ask("POST", f"/api/v1/processes/{quote(name, safe='')}/{command}")
-    click.echo(f"{name}: {command} was asked for; see winclaw status.")
+    _say(f"{name}: {command} was asked for; see winclaw status.")
 
 
 @cli.group()
@@ -178,20 +178,20 @@ def check(file: Path | None) -> None:
         load(path)
     except ConfigError as error:
         _fail(str(error))
-    click.echo(f"{path}: all right.")
+    _say(f"{path}: all right.")
 
 
 def _set_level(wanted: str, yes: bool) -> None:
     status_code, answer = _exchange("POST", "/api/v1/level", {"level": wanted})
     if status_code == 409 and "confirm" in answer:
         for sentence in answer["preview"]["will"]:
-            click.echo(sentence)
+            _say(sentence)
         if not yes and not click.confirm("Leave Safe Mode?", default=False):
             _fail("Safe Mode stays on.")
         status_code, answer = _exchange("POST", "/api/v1/level", {"level": wanted, "confirm": answer["confirm"]})
     _require_success(status_code, answer)
     now = DegradationLevel[answer["state"]["level"]]
-    click.echo(f"Level {now.value} of 5: {now.title}. {answer['state']['cause']}")
+    _say(f"Level {now.value} of 5: {now.title}. {answer['state']['cause']}")
 
 
 def _login_link() -> str:
@@ -222,12 +222,16 @@ def _require_success(status_code: int, answer: dict[str, Any]) -> None:
 
 def _fail(message: str, code: int = 1) -> NoReturn:
     if sys.stderr is not None:
-        click.echo(message, err=True)
+        click.echo(_clean(message), err=True)
     sys.exit(code)
+
+
+def _clean(text: str) -> str:
+    return "".join(one if one.isprintable() or one == "\n" else "?" for one in text)
 
 
 def _say(message: str) -> None:
     """Says it at the console, if there is one, and it has not been closed; without what only terminals understand."""
     if sys.stdout is not None:
         with suppress(OSError):
-            click.echo("".join(one if one.isprintable() or one == "\n" else "\N{REPLACEMENT CHARACTER}" for one in message))
+            click.echo(_clean(message))
