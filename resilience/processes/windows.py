@@ -28,6 +28,7 @@ import win32file  # noqa: E402
 import win32job  # noqa: E402
 
 _SEND_BREAK: Final = "--send-break"
+_BREAK_WITHIN_S: Final = 20.0
 _log = logging.getLogger("winclaw.processes")
 
 _FILE_APPEND_DATA, _SYNCHRONIZE, _QUERY_LIMITED_INFORMATION = 0x4, 0x100000, 0x1000
@@ -113,4 +114,7 @@ def _send_break(pid: int) -> bool:
 
 
 if __name__ == "__main__" and sys.argv[1:2] == [_SEND_BREAK]:
+    overdue = threading.Timer(_BREAK_WITHIN_S, os._exit, [1])  # a console that does not answer must keep no helper
+    overdue.daemon = True
+    overdue.start()
     sys.exit(not _send_break(int(sys.argv[2])))
