@@ -22,19 +22,21 @@ def program(tmp_path: Path) -> Iterator[Program]:
     one = Program(tmp_path / "home", port=27000, guarded=True)
     one.folder.mkdir()
     configure(one, counter={"command": [sys.executable, "-c", COUNTER]})
-    one.start()
-    yield one
-    while left := [process for process in psutil.process_iter() if belongs_to(one, process)]:
-        for process in left:  # stopped first, for each would start the other again
-            with contextlib.suppress(psutil.Error):
-                process.suspend()
-        for process in left:
-            with contextlib.suppress(psutil.Error):
-                process.kill()
-        psutil.wait_procs(left, timeout=5)
-    one.wait()
-    for token in carriers(f"{owner_of(one.folder)}:"):
-        end_carriers(token)
+    try:
+        one.start()
+        yield one
+    finally:
+        while left := [process for process in psutil.process_iter() if belongs_to(one, process)]:
+            for process in left:  # stopped first, for each would start the other again
+                with contextlib.suppress(psutil.Error):
+                    process.suspend()
+            for process in left:
+                with contextlib.suppress(psutil.Error):
+                    process.kill()
+            psutil.wait_procs(left, timeout=5)
+        one.wait()
+        for token in carriers(f"{owner_of(one.folder)}:"):
+            end_carriers(token)
 
 
 def belongs_to(program: Program, process: psutil.Process, word: str = "tray") -> bool:

@@ -76,8 +76,12 @@ def complained(program: Program, name: str) -> list[str]:
 
 
 def reported(program: Program, name: str) -> list[str]:
-    found = program.ask("GET", f"/api/v1/errors?component={name}&limit=200")["errors"]
-    return [one["message"] for one in reversed(found) if one["operation"] == "output"]
+    """The errors in its output, oldest first, however many a slow machine has let it write."""
+    found, page = list[str](), dict[str, Any](next="")
+    while page["next"] is not None:
+        page = program.ask("GET", f"/api/v1/errors?component={name}&limit=200&before={page['next']}")
+        found += [one["message"] for one in page["errors"] if one["operation"] == "output"]
+    return found[::-1]
 
 
 def events(program: Program, name: str) -> list[str]:
