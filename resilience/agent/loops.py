@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast
 
 from resilience.agent.texts import checked_name, cut
 from resilience.clock import Clock
-from resilience.config.settings import Settings
 from resilience.degradation.gate import LoopPausedError
 from resilience.degradation.loops import TIER_FEATURES, UNKNOWN
 from resilience.degradation.policy import Loop
@@ -69,21 +68,22 @@ class AgentLoops:
     """The loops of this process.
 
     Args:
-        enforcement: says what the level allows. report: given (error, component, operation).
+        known: limits and tiers, by name. enforcement: says what the level allows. report: given (error, component, operation).
         news: called when there is something to tell at once. wake: called when ``look`` is wanted sooner than it said.
     """
 
     def __init__(
         self,
+        known: Mapping[str, Loop],
         enforcement: Enforcement,
         clock: Clock,
         report: Callable[[Exception, str, str], Any],
         news: Callable[[], None],
         wake: Callable[[], None],
     ) -> None:
-        self._enforcement, self._clock, self._report, self._news, self._wake = enforcement, clock, report, news, wake
+        self._known, self._enforcement, self._clock = known, enforcement, clock
+        self._report, self._news, self._wake = report, news, wake
         self._looks_at_s = math.inf
-        self._known: Mapping[str, Loop] = Settings().loops
         self._numbers: dict[str, _Numbers] = {}
         self._lock = threading.Lock()
         self._changed = threading.Condition()
@@ -115,12 +115,8 @@ class AgentLoops:
         self._beat(inner)
 
     def configure(self, loops: Mapping[str, Loop]) -> None:
-        """Takes other limits and tiers."""
+        """Takes over limits and tiers, and has who waits to be allowed look again; the level may be another, too."""
         self._known = loops
-        self.state_changed()
-
-    def state_changed(self) -> None:
-        """Wakes who waits to be allowed."""
         with self._changed:
             self._changed.notify_all()
             for loop, event in self._waiters:
