@@ -39,18 +39,15 @@ class Wire:
             UnreachableError: nobody answered.
         """
         content = json.dumps(body).encode() if isinstance(body, dict) else body
-        kept = self._connection is not None
-        try:
-            return self._exchange(method, path, content, timeout_s)
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            self.close()
-            if not kept:
-                raise UnreachableError(str(error)) from error
-        try:  # the app may have moved to another port in the meantime; a report sent twice is stored once
-            return self._exchange(method, path, content, timeout_s)
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            self.close()
-            raise UnreachableError(str(error)) from error
+        while True:
+            was_kept = self._connection is not None
+            try:
+                return self._exchange(method, path, content, timeout_s)
+            except (OSError, http.client.HTTPException, ValueError) as error:
+                self.close()
+                if not was_kept:
+                    raise UnreachableError(str(error)) from error
+            # The app may have moved to another port since that connection was made; a report sent twice is stored once.
 
     def _exchange(self, method: str, path: str, content: bytes | None, timeout_s: float) -> tuple[int, dict[str, Any]]:
         connection = self._connection or self._connect(timeout_s)
