@@ -40,23 +40,16 @@ class Head(NamedTuple):
     doubts: int
     id: int
     key: str
-    at: str
-    expires_at: str
-    state: str
+    at: datetime
     attempts: int
     in_doubt: bool
     why: str
 
 
 class Outcome(NamedTuple):
-    """What became of a message that was being sent: the columns to set, and of which row.
+    """What became of a message that was being sent: the columns to set. ``settled_at`` None: it waits again."""
 
-    ``settled_at`` None: it waits again.
-    """
-
-    channel: str
-    id: int
-    key: str
+    head: Head
     state: str
     attempts: int
     in_doubt: bool
@@ -71,7 +64,6 @@ class OutboxStore:
     """
 
     def __init__(self, path: Path, clock: Clock, damaged: Callable[[OutboxError], Any]) -> None:
-        self.path = path
         self._file = OutboxFile(path, _SCHEMA, clock, damaged)
         self.close = self._file.close
 
@@ -87,8 +79,8 @@ class OutboxStore:
                 return False
             if conn.execute("SELECT count(*) FROM messages WHERE settled_at IS NULL").fetchone()[0] >= max_messages:
                 raise OutboxFullError(
-                    f"the outbox is full: {max_messages} messages wait in {self.path} (max_messages); see in its status why "
-                    "they wait, or raise the limit"
+                    f"the outbox is full: {max_messages} messages wait in {self._file.path} (max_messages); see in its status "
+                    "why they wait, or raise the limit"
                 )
             conn.execute(
                 "INSERT INTO messages (channel, key, at, expires_at, state, attempts, in_doubt, why, payload)"
@@ -103,12 +95,12 @@ class OutboxStore:
         """The oldest open message of each channel that has any."""
         rows = self._file.do(
             lambda conn: conn.execute(
-                "SELECT channel, count(*), sum(in_doubt), min(id), key, at, expires_at, state, attempts, in_doubt, why"
+                "SELECT channel, count(*), sum(in_doubt), min(id), key, at, attempts, in_doubt, why"
                 " FROM messages WHERE settled_at IS NULL GROUP BY channel"
             ).fetchall(),
             writes=False,
         )
-        return [Head._make(row)._replace(in_doubt=bool(row[9])) for row in rows]
+        return [Head._make(row)._replace(at=datetime.fromisoformat(row[5]), in_doubt=bool(row[7])) for row in rows]
 
     def waiting(self) -> dict[str, int]:
         """How many messages are open, by channel."""
@@ -142,14 +134,14 @@ class OutboxStore:
             lambda conn: conn.execute(
                 "UPDATE messages SET state = ?1, attempts = ?2, in_doubt = ?3, why = ?4, settled_at = ?5,"
                 " payload = CASE ?1 WHEN 'sent' THEN '' ELSE payload END WHERE id = ?6 AND key = ?7 AND settled_at IS NULL",
-                (*outcome[3:], *outcome[1:3]),
+                (*outcome[1:], outcome.head.id, outcome.head.key),
             )
         )
 
-    def recover(self) -> int:
-        """Puts what a dead process was sending back, in doubt; returns how many. Only for whoever holds the lock."""
+    def recover(self) -> None:
+        """Puts what a dead process was sending back, in doubt. Only for whoever holds the lock."""
         query = "UPDATE messages SET state = 'waiting', in_doubt = 1 WHERE state = 'sending' AND settled_at IS NULL"
-        return self._file.do(lambda conn: conn.execute(query).rowcount)
+        self._file.do(lambda conn: conn.execute(query))
 
     def next_expiry(self) -> datetime | None:
         """When the next waiting message expires; None if none waits."""
@@ -168,10 +160,10 @@ class OutboxStore:
             ).fetchall()
         )
 
-    def forget(self, before: datetime) -> int:
-        """Removes some of the messages that were settled ``before``; returns how many."""
+    def forget(self, before: datetime) -> bool:
+        """Removes some of the messages that were settled ``before``; returns whether there were any."""
         query = "DELETE FROM messages WHERE id IN (SELECT id FROM messages WHERE settled_at < ? ORDER BY settled_at LIMIT ?)"
-        return self._file.do(lambda conn: conn.execute(query, (as_text(before), _AT_ONCE)).rowcount)
+        return self._file.do(lambda conn: conn.execute(query, (as_text(before), _AT_ONCE)).rowcount) > 0
 
     def revive(self, channel: str, key: str, expires_at: datetime) -> bool:
         """Puts a failed or expired message back at its place; returns whether there was one."""

@@ -17,6 +17,13 @@ ROOT: Final = Path(__file__).resolve().parents[3]
 FAST: Final = OutboxLimits(drain_per_s=10_000.0)
 
 
+class Stepped(Outbox):
+    """An outbox without a thread: whoever made it calls ``step``."""
+
+    def _start(self) -> None:
+        """Nothing: the test steps."""
+
+
 class Desk:
     """An outbox without a thread, its clock, and everything that its senders were called with."""
 
@@ -28,9 +35,9 @@ class Desk:
         self.answers: dict[str, Any] = {}
         self.refusals: dict[str, RefusedError] = {}
         self.refused: list[float] = []
-        self.outbox = Outbox(
+        self.outbox = Stepped(
             folder, "mailer", self.clock, limits=limits, why_wait=self.reasons.get, protect=self.protect,
-            report=lambda *told: self.reported.append(told), dice=lambda: 0.0, threaded=False,
+            report=lambda *told: self.reported.append(told), dice=lambda: 0.0,
         )  # fmt: skip
 
     def register(self, *channels: str, was_sent: Any = None) -> None:
