@@ -11,8 +11,11 @@ import pytest
 
 import resilience
 from resilience.agent.client import Agent, connect
+from resilience.config.settings import Settings, call_policies
 from resilience.degradation.gate import SERVICE_FEATURES, FeatureDisabledError
 from resilience.degradation.levels import DegradationLevel
+from resilience.outbox.message import UnfitMessageError
+from resilience.policies import OutboxLimits
 from resilience.refusals import RefusedError
 from resilience.testing import immediate_retries
 from tests.resilience.agent.conftest import FakeTray, wait_for_level
@@ -206,3 +209,15 @@ def test_a_state_is_shown_when_it_is_in_force_everywhere(tmp_path: Path, monkeyp
         assert agent.state["level"] == "MINIMAL"
     finally:
         agent.close()
+
+
+def test_where_policies_are_not_understood_those_before_stay_for_what_is_made_later_too(tmp_path: Path) -> None:
+    """What was made after a newer WinClaw had told its policies began with the defaults."""
+    agent = connect("older", folder=tmp_path)
+    assert agent.loops
+    told = call_policies(Settings(outbox=OutboxLimits(max_payload_kb=1)))["settings"]
+    for settings in (told, {**told, "of_a_newer_one": 1}):
+        agent._heard({"state": agent.state, "policy": {"gates": {}, "settings": settings}})
+    with pytest.raises(UnfitMessageError, match="1 kB is the limit"):
+        agent.outbox.send("mail", "x" * 1000)
+    agent.close()
