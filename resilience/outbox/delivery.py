@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 import itertools
 import json
-import logging
 import math
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -15,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Final
 from resilience.classification.classifier import ErrorClassifier
 from resilience.clock import Clock, as_text
 from resilience.listeners import tell
-from resilience.outbox.message import Message, MessageExpiredError, MessageGivenUpError, Pace, pause_s
+from resilience.outbox.channel import Channel
+from resilience.outbox.message import Message, MessageExpiredError, MessageGivenUpError
 from resilience.outbox.store import Head, OutboxStore, Outcome
 from resilience.policies import OutboxLimits
 from resilience.refusals import RefusedError
-from resilience.wrapping import is_async
 
 if TYPE_CHECKING:
     import asyncio
@@ -27,45 +25,6 @@ if TYPE_CHECKING:
 _FORGET_EVERY_S: Final = 600.0
 _EXACT_S: Final = 1e-6
 _MAX_WHY: Final = 500
-_log = logging.getLogger("winclaw.outbox")
-
-
-class Channel:
-    """What this process knows of a channel: its sender, and how it fares. Moments are on the monotonic clock.
-
-    Args:
-        protect: puts the sender behind the channel's policies. was_sent: asked whether a message in doubt has arrived.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        protect: Callable[[str, Callable[..., Any]], Callable[..., Any]],
-        sender: Callable[..., Any],
-        was_sent: Callable[..., Any] | None,
-    ) -> None:
-        self.name, self.sender, self.was_sent = name, protect(name, self._noting(sender)), was_sent
-        self.began = False
-        """Whether the agent's own function was entered in the latest delivery, or was refused by its policies before."""
-        self.failures = self.refusals = self.turn = 0
-        self.rests_until_s, self.pace = -math.inf, Pace()
-
-    def _noting(self, sender: Callable[..., Any]) -> Callable[..., Any]:
-        if is_async(sender):
-
-            @functools.wraps(sender)
-            async def send_async(message: Message) -> Any:
-                self.began = True
-                return await sender(message)
-
-            return send_async
-
-        @functools.wraps(sender)
-        def send(message: Message) -> Any:
-            self.began = True
-            return sender(message)
-
-        return send
 
 
 class Delivery:
@@ -152,8 +111,7 @@ class Delivery:
     def forget_refusals(self) -> None:
         """What was refused may be tried at once."""
         for channel in list(self.channels.values()):
-            if channel.refusals:
-                channel.refusals, channel.rests_until_s = 0, -math.inf
+            channel.forget_refusals()
 
     def close(self) -> None:
         """Ends the event loop of coroutine senders."""
@@ -200,11 +158,11 @@ class Delivery:
             if isinstance(error, RefusedError) and not channel.began:
                 self._conclude(head, "waiting", head.attempts, in_doubt, _words(error))
                 channel.refusals += 1
-                self._rest(channel, channel.refusals, error.retry_after_s)
+                channel.rest(self._clock.monotonic(), channel.refusals, self._dice(), error.retry_after_s)
             else:
                 self._failed(channel, head, error)
         except BaseException as ending:  # a cancellation, an exit: no failure, but nobody knows whether it arrived
-            self._rest(channel, 1, None)
+            channel.rest(self._clock.monotonic(), 1, self._dice())
             self._conclude(head, "waiting", head.attempts + 1, True, _words(ending))
             raise
         else:
@@ -217,7 +175,7 @@ class Delivery:
             return bool(self._call(was_sent, message))
         except Exception as error:
             channel.failures += 1
-            self._rest(channel, channel.failures, None)
+            channel.rest(self._clock.monotonic(), channel.failures, self._dice())
             why = f"whether it has arrived could not be found out: {_words(error)}"
             self._conclude(head, "waiting", head.attempts, True, why)
             return None
@@ -236,15 +194,11 @@ class Delivery:
             passes, retry_after_s = verdict.is_transient, verdict.retry_after_s
         channel.failures = channel.failures + 1 if passes else 0
         if passes:
-            self._rest(channel, channel.failures, retry_after_s)
+            channel.rest(self._clock.monotonic(), channel.failures, self._dice(), retry_after_s)
         if passes and attempts < self.limits.max_attempts:
             self._conclude(head, "waiting", attempts, True, _words(error))
         else:
             self._give_up(head, attempts, error)
-
-    def _rest(self, channel: Channel, times: int, asked_s: float | None) -> None:
-        channel.pace = channel.pace.held()
-        channel.rests_until_s = self._clock.monotonic() + pause_s(times, self._dice(), asked_s)
 
     def _give_up(self, head: Head, attempts: int, error: Exception | None) -> None:
         why = _words(error) if error is not None else head.why or "the process died in each"

@@ -20,7 +20,8 @@ from resilience.classification.classifier import ErrorClassifier
 from resilience.clock import Clock
 from resilience.forking import at_fork
 from resilience.listeners import tell
-from resilience.outbox.delivery import Channel, Delivery
+from resilience.outbox.channel import Channel
+from resilience.outbox.delivery import Delivery
 from resilience.outbox.file import OutboxError, OutboxFullError, file_of
 from resilience.outbox.message import (
     Message,
