@@ -64,7 +64,7 @@ class Link:
         self._stopping = threading.Event()
         self._delivered = threading.Condition()
         self._up = Wire(folder)
-        self._down = Wire(folder)
+        self._down = Wire(folder, timeout_s=_WAIT_S + 10)
         self._threads = [
             threading.Thread(target=target, name=f"winclaw-{what}", daemon=True)
             for what, target in (("report", self._send_up), ("state", self._listen))
@@ -181,7 +181,7 @@ class Link:
         while not self._stopping.is_set():
             try:
                 known = f"settings={self._settings_id}&version={version}"
-                status, answer = self._down.ask("GET", f"{path}?wait={_WAIT_S}&{known}", timeout_s=_WAIT_S + 10)
+                status, answer = self._down.ask("GET", f"{path}?wait={_WAIT_S}&{known}")
                 if status != 200:
                     raise UnreachableError(f"HTTP status {status}")
                 failures, self.is_connected = 0, True

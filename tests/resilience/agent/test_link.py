@@ -94,7 +94,7 @@ def test_a_state_that_could_not_be_taken_over_is_asked_for_again(folder: Path) -
     taken: list[int] = []
 
     class Down:
-        def ask(self, _method: str, path: str, **_: object) -> tuple[int, dict[str, Any]]:
+        def ask(self, _method: str, path: str) -> tuple[int, dict[str, Any]]:
             asked.append(path.rpartition("version=")[2])
             if len(asked) == 3:
                 link._stopping.set()
