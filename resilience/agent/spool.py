@@ -154,14 +154,7 @@ class _Segment:
 
     def _cut_torn_end(self) -> None:
         """A process killed in the middle of a write leaves a line without an end: it was never reported."""
-        end = self.size
-        while end:
-            begin = max(0, end - 65536)
-            newline = self._read(begin, end - begin).rfind(b"\n")
-            if newline >= 0:
-                end = begin + newline + 1
-                break
-            end = begin
+        end = self._read(0, self.size).rfind(b"\n") + 1
         if end != self.size:
             self._file.truncate(end)
             self.size = end

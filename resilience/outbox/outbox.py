@@ -22,24 +22,12 @@ from resilience.forking import at_fork
 from resilience.listeners import tell
 from resilience.outbox.channel import Channel
 from resilience.outbox.delivery import Delivery
-from resilience.outbox.file import OutboxError, OutboxFullError, file_of
-from resilience.outbox.message import (
-    Message,
-    MessageExpiredError,
-    MessageGivenUpError,
-    UnfitMessageError,
-    fit_lifetime_s,
-    fit_name,
-    fit_payload,
-)
+from resilience.outbox.file import OutboxError, file_of
+from resilience.outbox.message import Message, fit_lifetime_s, fit_name, fit_payload
 from resilience.outbox.store import OutboxStore
 from resilience.policies import OutboxLimits
 from resilience.wrapping import refuse_generators
 
-__all__ = [
-    "Message", "MessageExpiredError", "MessageGivenUpError", "Outbox", "OutboxError", "OutboxFullError", "OutboxLimits",
-    "UnfitMessageError",
-]  # fmt: skip
 LOOK_AGAIN_S: Final = 2.0
 _CLOSE_S: Final = 5.0
 _F = TypeVar("_F", bound=Callable[..., Any])

@@ -8,7 +8,9 @@ from typing import Any, Final
 
 import pytest
 
-from resilience.outbox.outbox import Message, Outbox, OutboxError
+from resilience.outbox.file import OutboxError
+from resilience.outbox.message import Message
+from resilience.outbox.outbox import Outbox
 from resilience.policies import OutboxLimits
 from resilience.refusals import RefusedError
 from resilience.testing import FakeClock

@@ -11,7 +11,7 @@ import pytest
 from resilience.circuit.breaker import CircuitBreaker
 from resilience.classification.classifier import ErrorClassifier
 from resilience.errors import RateLimitError
-from resilience.outbox.outbox import Message, MessageGivenUpError
+from resilience.outbox.message import Message, MessageGivenUpError
 from resilience.policies import OutboxLimits
 from resilience.refusals import RefusedError
 from resilience.testing import FakeClock

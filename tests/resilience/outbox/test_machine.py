@@ -11,7 +11,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from resilience.outbox.outbox import Message, OutboxError
+from resilience.outbox.file import OutboxError
+from resilience.outbox.message import Message
 from resilience.policies import OutboxLimits
 from resilience.refusals import RefusedError
 from resilience.testing import FakeClock

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from resilience.outbox.outbox import MessageExpiredError
+from resilience.outbox.message import MessageExpiredError
 from resilience.policies import OutboxLimits
 from resilience.testing import FakeClock
 from tests.resilience.outbox.conftest import Desk, Stepped
