@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from resilience.healing.heals import HealingAction, HealingResult
     from resilience.healing.policy import HealingActionType
     from resilience.isolation.isolator import FaultIsolator
-    from resilience.outbox.outbox import Message, OutboxError, OutboxFullError
+    from resilience.outbox.file import OutboxError, OutboxFullError
+    from resilience.outbox.message import Message
     from resilience.policies import CIRCUIT_CONFIGS
     from resilience.retrying.attempts import RetryContext, RetryExhaustedError
     from resilience.retrying.executor import RetryExecutor, retry
@@ -62,7 +63,8 @@ _LATER = {
     "degradation.health": "ServiceHealth",
     "isolation.isolator": "FaultIsolator",
     "agent.ollama": "Ollama OllamaUnavailableError",
-    "outbox.outbox": "Message OutboxError OutboxFullError",
+    "outbox.file": "OutboxError OutboxFullError",
+    "outbox.message": "Message",
     "executor": "Resilience ResilientAgentExecutor",
     "sandbox.limits": "ResourceLimitExceeded ResourceLimits SandboxError SandboxResult",
     "sandbox.sandbox": "ExecutionSandbox",

@@ -55,7 +55,7 @@ ROOMS: Final = {
         "core.collector core.core core.sign_of_life "
         "detection.anomaly_watch detection.service_probes "
         "healing.actions healing.engine healing.troubles "
-        "outbox.delivery outbox.outbox "
+        "outbox.channel outbox.delivery outbox.outbox "
         "processes.following processes.meter processes.runs processes.supervisor processes.telling "
     ),
 }  # fmt: skip
@@ -95,7 +95,6 @@ MAY_BE_LONG: Final = {
     "resilience/agent/client.py": "what agents' authors see, method by method, with docstrings that are longer than the code",
     "resilience/agent/loops.py": "one loop's way from its beginning to its end, as a block, a decorator and a task",
     "resilience/journal/journal.py": "the one writer: whatever changes the file or its place stands here and nowhere else",
-    "resilience/outbox/delivery.py": "one thread and what it knows: whose turn it is, what leaves, and what came of it",
     "resilience/processes/supervision.py": "one state machine: taken apart, no half could be read without the other",
     "resilience/processes/supervisor.py": "one thread and what it knows of each process; what it uses has files of its own",
     "resilience/executor.py": "the document's executor and what agents call: half of it is docstrings of arguments",

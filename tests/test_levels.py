@@ -18,7 +18,7 @@ from resilience import DegradationLevel, FeatureDisabledError, IsolatedError, Lo
 from resilience.agent.client import Agent
 from resilience.config.settings import Settings
 from resilience.home import CONFIG, HELD
-from resilience.outbox.outbox import Message
+from resilience.outbox.message import Message
 from tests.failing import fail, open_circuit
 from tests.program import REPOSITORY, Program
 from tray.app import Running, running

@@ -52,7 +52,12 @@ def test_one_wheel_fits_every_platform(wheel: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["resilience/py.typed", "tray/__main__.py", *(f"dashboard/static/vendor/{name}" for name in hatch_build.OUTPUTS)],
+    [
+        "resilience/py.typed",
+        "resilience/config/default.yaml",
+        "tray/__main__.py",
+        *(f"dashboard/static/vendor/{name}" for name in hatch_build.OUTPUTS),
+    ],
 )
 def test_the_wheel_carries(names: set[str], name: str) -> None:
     assert name in names

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, ParamSpec, TypeVar
 
 from resilience import home
+from resilience.agent.circuits import SharedCircuits
 from resilience.agent.fitting import fit
 from resilience.agent.link import Link
 from resilience.agent.reporting import as_report
@@ -20,17 +21,16 @@ from resilience.clock import Clock, SystemClock
 from resilience.context import ErrorContext
 from resilience.degradation.enforcement import Enforcement, what_is_held
 from resilience.forking import at_fork
+from resilience.healing.waiting import EndedHeals
 from resilience.listeners import tell
 from resilience.redaction import Redactor
 
 if TYPE_CHECKING:
-    from resilience.agent.circuits import SharedCircuits
     from resilience.agent.loops import AgentLoop, AgentLoops
     from resilience.agent.orders import AgentOrders
     from resilience.agent.watch import Watch
     from resilience.config.settings import Settings
     from resilience.executor import Fallback, Resilience
-    from resilience.healing.waiting import EndedHeals
     from resilience.outbox.outbox import Outbox
     from resilience.retrying.strategies import RetryConfig
     from resilience.sandbox.sandbox import ExecutionSandbox
@@ -44,14 +44,17 @@ _log = logging.getLogger("winclaw.agent")
 class Agent:
     """An agent's side of WinClaw: reports what fails, and is told what is allowed. Made by ``connect``."""
 
-    def __init__(self, name: str, folder: Path, classifier: ErrorClassifier, redactor: Redactor, clock: Clock) -> None:
+    def __init__(self, name: str, folder: Path, clock: Clock) -> None:
         self.name = name
-        self._folder, self._classifier, self._redactor, self._clock = folder, classifier, redactor, clock
+        self._folder, self._clock = folder, clock
+        self._classifier, self._redactor = ErrorClassifier(clock=clock), Redactor()
         self._enforcement = Enforcement(what_is_held(folder))
         self._in_force = self._enforcement.state
         self._listeners: list[Callable[[Mapping[str, Any]], None]] = []
-        self._policies: tuple[Resilience, SharedCircuits] | None = None
-        self._heals: EndedHeals | None = None
+        self._circuits = SharedCircuits(name, self._news_to_tell)
+        self._circuits.follow(self._in_force["services"])
+        self._heals = EndedHeals(lambda: self._link.is_connected, clock)
+        self._resilience: Resilience | None = None
         self._loops: AgentLoops | None = None
         self._outbox: Outbox | None = None
         self._orders: AgentOrders | None = None
@@ -67,15 +70,18 @@ class Agent:
         atexit.register(self.close)
 
     def _new_link(self, *, is_quiet: bool = False) -> Link:
-        parts = (self._spool, self._clock, self._heard, self._news, self._untold, self._look)
-        return Link(self.name, self._folder, *parts, is_quiet=is_quiet)
+        told = self._heard, self._news, self._untold, self._look
+        return Link(self.name, self._folder, self._spool, self._clock, *told, is_quiet=is_quiet)
+
+    def _news_to_tell(self) -> None:
+        self._link.beat_soon()
 
     def _in_child(self) -> None:
         """A forked child hears of each level by itself, and leaves to its parent what its parent has to tell."""
         self._making = threading.RLock()
         self._spool.begin_anew()
         self._enforcement.begin_anew()
-        for part in (self._loops, self._orders, self._heals, self._policies and self._policies[1]):
+        for part in (self._circuits, self._heals, self._loops, self._orders):
             if part is not None:
                 part.begin_anew()
         self._link.leave_behind()
@@ -120,17 +126,14 @@ class Agent:
 
     def _heard(self, answer: dict[str, Any]) -> None:
         self._enforcement.take(answer["state"], answer["policy"]["gates"])
-        with self._making:
-            if (told := answer["policy"].get("settings")) is not None:
-                self._told, self._settings = told, None
-            parts = self._policies, self._loops, self._outbox  # those made from now on begin with what was told
-            settings = self._understood(parts)
-        self._obey(settings, *parts)  # what listens to a circuit hears of it here, outside of every lock
+        if (told := answer["policy"].get("settings")) is not None:
+            with self._making:  # parts that are made from now on begin with what was told
+                self._told = told
+        self._obey()
         self._in_force = self._enforcement.state
         if answer.get("orders"):
             self.orders.take(answer["orders"])
-        if self._heals is not None:  # last, so that whoever waited for a heal finds its circuit closed
-            self._heals.take(answer["state"].get("healed", ()))
+        self._heals.take(answer["state"].get("healed", ()))  # last, so that whoever waited for a heal finds its circuit closed
         for listener in self._listeners:
             tell(listener, self.state)
 
@@ -138,51 +141,45 @@ class Agent:
     def resilience(self) -> Resilience:
         """The policies that this agent's calls pass; made when they are first asked for."""
         with self._making:
-            if self._policies is None:
-                from resilience.agent.circuits import SharedCircuits  # noqa: PLC0415
+            if self._resilience is None:
                 from resilience.executor import Resilience  # noqa: PLC0415 -- who only reports needs none of it
-                from resilience.healing.waiting import EndedHeals  # noqa: PLC0415
 
-                shared = SharedCircuits(self.name, lambda: self._link.beat_soon())
-                self._heals = EndedHeals(lambda: self._link.is_connected, self._clock)
-                made = Resilience(
-                    classifier=self._classifier, report=self._failed, gate=self._enforcement.gate, on_circuit=shared.join,
-                    heals=self._heals, clock=self._clock,
+                self._resilience = Resilience(
+                    self._settings_told(), classifier=self._classifier, gate=self._enforcement.gate,
+                    report=lambda error, service, operation, retries: self.report(error, service, operation, retry_count=retries),
+                    on_circuit=self._circuits.join, heals=self._heals, clock=self._clock,
                 )  # fmt: skip
-                self._policies = made, shared
-                self._obey(self._understood([self._policies]), policies=self._policies)
                 self._link.beat_soon()  # with what it can do to heal from now on
-            return self._policies[0]
+            return self._resilience
 
-    def _obey(
-        self,
-        settings: Settings | None,
-        policies: tuple[Resilience, SharedCircuits] | None = None,
-        loops: AgentLoops | None = None,
-        outbox: Outbox | None = None,
-    ) -> None:
-        """Has the parts given take over what the tray has told last."""
-        if policies is not None:
-            made, shared = policies
-            shared.follow(self._enforcement.state.get("services", ()), made.circuits)
-            made.look_again() if settings is None or settings is made.settings else made.configure(settings)
-        if loops is not None:
-            loops.state_changed() if settings is None else loops.configure(settings.loops)
-        if outbox is not None:
-            if settings is not None:
-                outbox.configure(settings.outbox)
-            outbox.wake()
+    def _obey(self) -> None:
+        """Has the parts that there are take over what the tray has told last.
 
-    def _understood(self, parts: Sequence[object]) -> Settings | None:
-        """The settings that the tray has told; None where it has told none, is of another version, or no part needs them."""
-        if self._settings is None and self._told is not None and any(part is not None for part in parts):
-            from resilience.config.settings import understood  # noqa: PLC0415
+        No lock is held while they do; whoever listens to a circuit is called from here.
+        """
+        self._circuits.follow(self._enforcement.state.get("services", ()))
+        if (resilience := self._resilience) is not None:
+            settings = self._settings_told()
+            resilience.look_again() if settings is resilience.settings else resilience.configure(settings)
+        if self._loops is not None:
+            self._loops.configure(self._settings_told().loops)
+        if self._outbox is not None:
+            self._outbox.configure(self._settings_told().outbox)
+            self._outbox.wake()
 
+    def _settings_told(self) -> Settings:
+        """The settings that the tray told last, as far as they are understood here; the defaults where it has told none."""
+        from resilience.config.settings import Settings, understood  # noqa: PLC0415 -- who only reports needs none of it
+
+        with self._making:
+            told, self._told = self._told, None
             try:
-                self._settings = understood(self._told)
+                if told is not None:
+                    self._settings = understood(told)
             except ValueError as error:
                 _log.warning("WinClaw's policies are not understood here, so the old ones stay: %s", error)
-        return self._settings
+            self._settings = self._settings or Settings()
+            return self._settings
 
     def require(self, service: str, *, read_only: bool = False) -> None:
         """Raises if the present level does not allow a call to ``service``.
@@ -201,10 +198,10 @@ class Agent:
             if self._loops is None:
                 from resilience.agent.loops import AgentLoops  # noqa: PLC0415 -- who runs no loop needs none of it
 
+                known = self._settings_told().loops
                 self._loops = AgentLoops(
-                    self._enforcement, self._clock, self.report, lambda: self._link.beat_soon(), lambda: self._link.wake()
+                    known, self._enforcement, self._clock, self.report, self._news_to_tell, lambda: self._link.wake()
                 )
-                self._obey(self._understood([self._loops]), loops=self._loops)
             return self._loops
 
     def loop(self, name: str) -> AgentLoop:
@@ -230,7 +227,7 @@ class Agent:
             if self._orders is None:
                 from resilience.agent.orders import AgentOrders  # noqa: PLC0415 -- who heals nothing needs none of it
 
-                self._orders = AgentOrders(self._scale, lambda: self._link.beat_soon())
+                self._orders = AgentOrders(lambda *asked: self.resilience.scale(*asked), self._news_to_tell)
             return self._orders
 
     def healer(self, action: str, component: str = "*") -> Callable[[Callable[[], R]], Callable[[], R]]:
@@ -267,9 +264,6 @@ class Agent:
                 self._sandbox = ExecutionSandbox(refusal=self._enforcement.sandbox_refusal, clock=self._clock)
             return self._sandbox
 
-    def _scale(self, service: str, scale: float, for_s: float) -> str:
-        return self.resilience.scale(service, scale, for_s)
-
     @property
     def outbox(self) -> Outbox:
         """This agent's outgoing messages (§5.1), on disk until they are sent; made when they are first asked for.
@@ -283,11 +277,10 @@ class Agent:
 
                 self._outbox = Outbox(
                     home.make_private_folder(self._folder / home.OUTBOX), self.name, self._clock,
-                    why_wait=self._enforcement.why_wait,
+                    limits=self._settings_told().outbox, why_wait=self._enforcement.why_wait,
                     protect=lambda channel, send: self.resilience.protect(channel, retry="none")(send), report=self.report,
                     classifier=self._classifier,
                 )  # fmt: skip
-                self._obey(self._understood([self._outbox]), outbox=self._outbox)
             return self._outbox
 
     def ollama(self, model: str | None = None, **chosen: Any) -> LocalModel:
@@ -342,17 +335,13 @@ class Agent:
             hedge_after_s=hedge_after_s, wait_for_healing_s=wait_for_healing_s, read_only=read_only,
         )  # fmt: skip
 
-    def _failed(self, error: Exception, service: str, operation: str, retries: int) -> ErrorContext:
-        return self.report(error, service, operation, retry_count=retries)
-
     def _news(self) -> dict[str, Any]:
         """What there is to tell with a heartbeat."""
-        policies = self._policies
         news = {
-            "circuits": [] if policies is None else policies[1].reports(policies[0].circuits),
+            "circuits": self._circuits.reports(),
             "loops": [] if self._loops is None else self._loops.reports(),
             "audit": self._take_audit(),
-            "healers": self.orders.reports() if self._orders is not None or policies is not None else [],
+            "healers": self.orders.reports() if self._orders is not None or self._resilience is not None else [],
             "orders": [] if self._orders is None else self._orders.take_answers(),
         }
         return {name: said for name, said in news.items() if said}
@@ -367,7 +356,7 @@ class Agent:
 
     def _look(self) -> float | None:
         soon = [self._loops.look() if self._loops is not None else None]
-        soon.append(self._policies[0].look_at_scales() if self._policies is not None else None)
+        soon.append(self._resilience.look_at_scales() if self._resilience is not None else None)
         return min((one for one in soon if one is not None), default=None)
 
     def _untold(self, news: dict[str, Any]) -> None:
@@ -410,6 +399,4 @@ def connect(name: str, *, folder: Path | str | None = None, clock: Clock | None 
         OSError: WINCLAW_HOME cannot be made.
     """
     checked_name("an agent's", name)
-    chosen_clock = clock or SystemClock()
-    chosen_folder = home.make_private_folder(Path(folder) if folder else home.find())
-    return Agent(name, chosen_folder, ErrorClassifier(clock=chosen_clock), Redactor(), chosen_clock)
+    return Agent(name, home.make_private_folder(Path(folder) if folder else home.find()), clock or SystemClock())

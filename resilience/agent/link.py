@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-from resilience import home
-from resilience.agent.spool import Spool, keep_refused
+from resilience.agent.spool import Spool
 from resilience.agent.wire import UnreachableError, Wire
 from resilience.clock import Clock
 
-_PAUSE_S: Final = (0.25, 0.5, 1.0, 2.0)
+_PAUSES_S: Final = (0.25, 0.5, 1.0, 2.0)
+_HEARTBEAT_S: Final = 5.0
+"""Until WinClaw has said how often."""
 _WAIT_S: Final = 25
 _UNFIT: Final = (400, 413, 422)
 _OWN: Final = frozenset({"loops", "audit", "orders"})
@@ -32,7 +33,7 @@ class Link:
     """One agent's connection to the tray of this machine.
 
     Args:
-        agent: the agent's name. folder: WINCLAW_HOME. heartbeat_s: seconds between two signs of life.
+        agent: the agent's name. folder: WINCLAW_HOME.
         on_state: called with each answer that brings a new state, on a thread of the link.
         news: what a heartbeat tells beside being one. untold: given that back, where nobody took it.
         look: called now and then; it gives the seconds after which it wants to be called again, at the latest.
@@ -49,13 +50,12 @@ class Link:
         news: Callable[[], dict[str, Any]],
         untold: Callable[[dict[str, Any]], None],
         look: Callable[[], float | None],
-        heartbeat_s: float = 5.0,
         *,
         is_quiet: bool = False,
     ) -> None:
-        self._agent, self._folder, self._spool, self._clock = agent, folder, spool, clock
+        self._agent, self._spool, self._clock = agent, spool, clock
         self._on_state, self._news, self._untold, self._look = on_state, news, untold, look
-        self._heartbeat_s, self._is_quiet = heartbeat_s, is_quiet
+        self._heartbeat_s, self._is_quiet = _HEARTBEAT_S, is_quiet
         self._settings_id = ""
         self.is_connected = False
         """Whether WinClaw answered when it was asked last."""
@@ -64,7 +64,7 @@ class Link:
         self._stopping = threading.Event()
         self._delivered = threading.Condition()
         self._up = Wire(folder)
-        self._down = Wire(folder)
+        self._down = Wire(folder, timeout_s=_WAIT_S + 10)
         self._threads = [
             threading.Thread(target=target, name=f"winclaw-{what}", daemon=True)
             for what, target in (("report", self._send_up), ("state", self._listen))
@@ -78,7 +78,7 @@ class Link:
     def wake(self) -> None:
         """Says that something waits in the spool."""
         if self._is_quiet:
-            self._is_quiet, self._beat_soon = False, True
+            self.beat_soon()
         self._wake.set()
 
     def beat_soon(self) -> None:
@@ -121,11 +121,11 @@ class Link:
                 failures, pause_s = 0, min(self._heartbeat_s, look_s)
             except UnreachableError:
                 self._beat_soon = True  # the first thing that a WinClaw that comes back is to hear
-                pause_s = _PAUSE_S[min(failures, len(_PAUSE_S) - 1)]
+                pause_s = _pause_s(failures)
                 failures += 1
             except Exception:  # a defect of ours must not end reporting
                 _log.exception("an unexpected fault while reporting to WinClaw")
-                pause_s = _PAUSE_S[-1]
+                pause_s = _PAUSES_S[-1]
             if failures:
                 self._stopping.wait(min(pause_s, look_s))
             else:
@@ -171,7 +171,7 @@ class Link:
                 self._deliver_one_batch(lines[middle:])
             else:
                 _log.warning("WinClaw refused a report, kept in refused.jsonl: %s", answer.get("detail"))
-                keep_refused(self._folder / home.SPOOL, lines[0])
+                self._spool.refuse(lines[0])
         elif status != 200:
             raise UnreachableError(f"HTTP status {status}")
 
@@ -181,7 +181,7 @@ class Link:
         while not self._stopping.is_set():
             try:
                 known = f"settings={self._settings_id}&version={version}"
-                status, answer = self._down.ask("GET", f"{path}?wait={_WAIT_S}&{known}", timeout_s=_WAIT_S + 10)
+                status, answer = self._down.ask("GET", f"{path}?wait={_WAIT_S}&{known}")
                 if status != 200:
                     raise UnreachableError(f"HTTP status {status}")
                 failures, self.is_connected = 0, True
@@ -192,9 +192,14 @@ class Link:
                     self._settings_id = str(answer["policy"].get("settings_id", ""))
             except UnreachableError:
                 self.is_connected = False
-                self._stopping.wait(_PAUSE_S[min(failures, len(_PAUSE_S) - 1)])
+                self._stopping.wait(_pause_s(failures))
                 failures += 1
             except Exception:
                 _log.exception("an unexpected fault while listening to WinClaw")
-                self._stopping.wait(_PAUSE_S[-1])
+                self._stopping.wait(_PAUSES_S[-1])
         self._down.close()
+
+
+def _pause_s(failures: int) -> float:
+    """How long to leave a WinClaw alone that did not answer, after so many failures before."""
+    return _PAUSES_S[min(failures, len(_PAUSES_S) - 1)]

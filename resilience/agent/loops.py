@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import math
 import threading
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from resilience.agent.texts import checked_name, cut
 from resilience.clock import Clock
-from resilience.config.settings import Settings
 from resilience.degradation.gate import LoopPausedError
 from resilience.degradation.loops import TIER_FEATURES, UNKNOWN
 from resilience.degradation.policy import Loop
@@ -26,8 +24,7 @@ if TYPE_CHECKING:
 
     from resilience.degradation.enforcement import Enforcement
 
-P = ParamSpec("P")
-R = TypeVar("R")
+_F = TypeVar("_F", bound=Callable[..., Any])
 _MAX_LOOPS: Final = 200
 
 
@@ -69,21 +66,22 @@ class AgentLoops:
     """The loops of this process.
 
     Args:
-        enforcement: says what the level allows. report: given (error, component, operation).
+        known: limits and tiers, by name. enforcement: says what the level allows. report: given (error, component, operation).
         news: called when there is something to tell at once. wake: called when ``look`` is wanted sooner than it said.
     """
 
     def __init__(
         self,
+        known: Mapping[str, Loop],
         enforcement: Enforcement,
         clock: Clock,
         report: Callable[[Exception, str, str], Any],
         news: Callable[[], None],
         wake: Callable[[], None],
     ) -> None:
-        self._enforcement, self._clock, self._report, self._news, self._wake = enforcement, clock, report, news, wake
+        self._known, self._enforcement, self._clock = known, enforcement, clock
+        self._report, self._news, self._wake = report, news, wake
         self._looks_at_s = math.inf
-        self._known: Mapping[str, Loop] = Settings().loops
         self._numbers: dict[str, _Numbers] = {}
         self._lock = threading.Lock()
         self._changed = threading.Condition()
@@ -115,12 +113,8 @@ class AgentLoops:
         self._beat(inner)
 
     def configure(self, loops: Mapping[str, Loop]) -> None:
-        """Takes other limits and tiers."""
+        """Takes over limits and tiers, and has who waits to be allowed look again; the level may be another, too."""
         self._known = loops
-        self.state_changed()
-
-    def state_changed(self) -> None:
-        """Wakes who waits to be allowed."""
         with self._changed:
             self._changed.notify_all()
             for loop, event in self._waiters:
@@ -135,7 +129,7 @@ class AgentLoops:
 
     def look(self) -> float | None:
         """Looks for runs that are stuck or late, and reports each once; returns when to look again, in seconds."""
-        now_s, next_s = self._clock.monotonic(), None
+        now_s, next_s = self._clock.monotonic(), math.inf
         found: list[tuple[str, Exception]] = []
         with self._lock:
             for name, numbers in self._numbers.items():
@@ -147,17 +141,17 @@ class AgentLoops:
                             run.is_stuck = True
                             found.append((name, LoopStuckError(f"{name} has not beaten for {silent_s:.0f} s")))
                         else:
-                            next_s = _sooner(next_s, limits.stuck_after_s - silent_s)
+                            next_s = min(next_s, limits.stuck_after_s - silent_s)
                     if not run.is_late and limits.max_run_s is not None:
                         if took_s >= limits.max_run_s:
                             run.is_late = True
                             what = f"{name} has run for {took_s:.0f} s; {limits.max_run_s:g} s are allowed"
                             found.append((name, LoopTimeoutError(what)))
                         else:
-                            next_s = _sooner(next_s, limits.max_run_s - took_s)
+                            next_s = min(next_s, limits.max_run_s - took_s)
             # What was promised stays, or short runs would have to ask for it again and again.
             promised_s = self._looks_at_s if self._looks_at_s > now_s else math.inf
-            self._looks_at_s = min(promised_s, math.inf if next_s is None else now_s + next_s)
+            self._looks_at_s = min(promised_s, now_s + next_s)
         for name, error in found:
             self._report(error, name, "run")
         if found:
@@ -281,7 +275,7 @@ class AgentLoops:
         return True
 
 
-class AgentLoop:
+class AgentLoop(contextlib.ContextDecorator, contextlib.AsyncContextDecorator):
     """One loop of an agent: a block (``with``, ``async with``), or a decorator whose every call is a run.
 
     Entering raises ``LoopPausedError`` where the level does not allow it, and ``LoopRecursionError`` where it nests too
@@ -316,22 +310,10 @@ class AgentLoop:
     async def __aexit__(self, *ended: Any) -> None:
         self.__exit__(*ended)
 
-    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+    def __call__(self, function: _F) -> _F:
         """``function``, each call of which is a run; inside, ``agent.beat()`` beats."""
-        if is_async(function):
-
-            async def run_async(*args: Any, **kwargs: Any) -> Any:
-                with self:
-                    return await cast("Callable[..., Awaitable[Any]]", function)(*args, **kwargs)
-
-            return cast("Callable[P, R]", functools.wraps(function)(run_async))
-
-        @functools.wraps(function)
-        def run(*args: P.args, **kwargs: P.kwargs) -> R:
-            with self:
-                return function(*args, **kwargs)
-
-        return run
+        decorator = contextlib.AsyncContextDecorator if is_async(function) else contextlib.ContextDecorator
+        return decorator.__call__(self, function)
 
 
 def _chain(run: LoopRun | None) -> Iterator[LoopRun]:
@@ -339,7 +321,3 @@ def _chain(run: LoopRun | None) -> Iterator[LoopRun]:
     while run is not None:
         yield run
         run = run.outer
-
-
-def _sooner(one_s: float | None, other_s: float) -> float:
-    return other_s if one_s is None else min(one_s, other_s)

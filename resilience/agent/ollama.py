@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -66,11 +67,8 @@ class Ollama:
             OllamaUnavailableError: nobody answers, or there is no such model. LLMTimeoutError: it fell silent.
             LLMError: it could not answer, or not to the end. TypeError: there is nothing to ask among the arguments.
         """
-        exchange = self._exchange()
-        try:
+        with contextlib.closing(self._exchange()) as exchange:
             return "".join(self._pieces(exchange, args, kwargs))
-        finally:
-            exchange.close()
 
     async def ask_async(self, *args: Any, **kwargs: Any) -> str:
         """``ask``, for coroutines; who cancels it ends the connection, and with it the model's work."""
@@ -88,11 +86,8 @@ class Ollama:
         Raises:
             OllamaUnavailableError: nobody answers.
         """
-        exchange = self._exchange()
-        try:
+        with contextlib.closing(self._exchange()) as exchange:
             return self._models(exchange)
-        finally:
-            exchange.close()
 
     def _exchange(self) -> Exchange:
         return Exchange(self.url, self._connect_timeout_s, self._silence_s)
@@ -101,7 +96,7 @@ class Ollama:
         answer = self._sent(exchange, "GET", "/api/tags", None)
         found = self._one(answer).get("models")
         if answer.status != 200 or not isinstance(found, list):
-            raise OllamaUnavailableError(f"What answers at {self.url} is no Ollama (HTTP status {answer.status}).")
+            raise self._foreign(f"HTTP status {answer.status}")
         return [str(one.get("name")) for one in found if isinstance(one, dict)]
 
     def _pieces(self, exchange: Exchange, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[str]:
@@ -141,7 +136,7 @@ class Ollama:
                 raise self._silent(self.model or "Ollama") from error
             raise self._absent("no answer in time") from error
         except UnfitAnswerError as error:
-            raise OllamaUnavailableError(f"What answers at {self.url} is no Ollama: {error}.") from error
+            raise self._foreign(str(error)) from error
         except OSError as error:
             raise self._absent(error.strerror or str(error)) from error
 
@@ -149,8 +144,10 @@ class Ollama:
         try:
             return answer.one()
         except (OSError, UnfitAnswerError) as error:
-            what = f"What answers at {self.url} is no Ollama (HTTP status {answer.status}, {error})."
-            raise OllamaUnavailableError(what) from error
+            raise self._foreign(f"HTTP status {answer.status}, {error}") from error
+
+    def _foreign(self, what: str) -> OllamaUnavailableError:
+        return OllamaUnavailableError(f"What answers at {self.url} is no Ollama ({what}).")
 
     def _absent(self, why: str) -> OllamaUnavailableError:
         return OllamaUnavailableError(

@@ -6,7 +6,6 @@ import contextlib
 import http.client
 import json
 import socket
-import ssl
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Final
@@ -70,12 +69,8 @@ class Exchange:
             OSError: nobody answers (TimeoutError: not in time). UnfitAnswerError: not in HTTP.
         """
         self.close()
-        host, port = self._url.hostname or "", self._url.port
-        if self._url.scheme == "https":
-            context = ssl.create_default_context()
-            self._connection = http.client.HTTPSConnection(host, port, timeout=self._connect_timeout_s, context=context)
-        else:
-            self._connection = http.client.HTTPConnection(host, port, timeout=self._connect_timeout_s)
+        kind = http.client.HTTPSConnection if self._url.scheme == "https" else http.client.HTTPConnection
+        self._connection = kind(self._url.hostname or "", self._url.port, timeout=self._connect_timeout_s)
         with _as_unfit():
             self.is_connected = False
             self._connection.connect()

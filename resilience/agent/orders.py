@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -14,9 +15,8 @@ from resilience.healing.memory import give_back
 from resilience.healing.policy import HealingActionType
 
 _MOST_KNOWN: Final = 1000
+_POSSIBLE: Final = frozenset(HealingActionType) - {HealingActionType.SCALE_RESOURCES, HealingActionType.ESCALATE_TO_HUMAN}
 _log = logging.getLogger("winclaw.agent")
-
-Healer = Callable[[], object]
 
 
 class AgentOrders:
@@ -29,8 +29,8 @@ class AgentOrders:
 
     def __init__(self, scale: Callable[[str, float, float], str], news: Callable[[], None]) -> None:
         self._scale, self._news = scale, news
-        self._healers: dict[tuple[str, str], list[Healer]] = {}
-        self._seen: dict[str, None] = {}
+        self._healers: dict[tuple[str, str], list[Callable[[], object]]] = {}
+        self._seen: deque[str] = deque(maxlen=_MOST_KNOWN)
         self._answers: list[dict[str, Any]] = []
         self._changing = threading.Lock()
         self._waiting: queue.SimpleQueue[Mapping[str, Any]] = queue.SimpleQueue()
@@ -41,15 +41,14 @@ class AgentOrders:
         self._changing, self._waiting = threading.Lock(), queue.SimpleQueue()
         self._answers, self._thread = [], None
 
-    def register(self, action: str, component: str, healer: Healer) -> None:
+    def register(self, action: str, component: str, healer: Callable[[], object]) -> None:
         """Has ``healer()`` called when ``action`` is ordered for ``component``; several are called in order.
 
         Raises:
             ValueError: there is no such action, it is not one for agents, or the component has no fitting name.
         """
-        possible = {"clear_cache", "reset_connections", "garbage_collect", "rollback_version", "reload_config", "restart_service"}
-        if action not in possible:
-            raise ValueError(f"{action!r} is no healing action that an agent can do; there are {', '.join(sorted(possible))}")
+        if action not in _POSSIBLE:
+            raise ValueError(f"{action!r} is no healing action that an agent can do; there are {', '.join(sorted(_POSSIBLE))}")
         checked_name("a component's", component, 150)
         with self._changing:
             self._healers.setdefault((action, component), []).append(healer)
@@ -77,9 +76,7 @@ class AgentOrders:
         for order in orders:
             if order["id"] in self._seen:
                 continue
-            self._seen[order["id"]] = None
-            while len(self._seen) > _MOST_KNOWN:
-                del self._seen[next(iter(self._seen))]
+            self._seen.append(order["id"])
             self._waiting.put(order)
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._obey_forever, name="winclaw-orders", daemon=True)

@@ -13,7 +13,6 @@ import logging
 import os
 import threading
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -22,6 +21,7 @@ from resilience.locked import try_lock
 _log = logging.getLogger("winclaw.agent")
 _MAX_MB: Final = 64
 _SEGMENT_BYTES: Final = 4_000_000
+_MAX_REFUSED_BYTES: Final = 10_000_000
 _ENDING: Final = ".spool"
 
 
@@ -29,14 +29,13 @@ class Spool:
     """One process's unacknowledged reports.
 
     Args:
-        folder: where the files of all processes lie. max_mb: past this size new reports are counted, not kept.
+        folder: where the files of all processes lie. max_mb: past this size new reports are dropped.
     """
 
     def __init__(self, folder: Path, max_mb: float = _MAX_MB) -> None:
         self._folder, self._max_bytes = folder, max_mb * 1_000_000
         self._lock = threading.Lock()
         self._segments: list[_Segment] = []
-        self.dropped = 0
         self._is_dropping = False
 
     def begin_anew(self) -> None:
@@ -46,20 +45,18 @@ class Spool:
             segment.close()
         self._segments = []
 
-    def append(self, report: dict[str, Any]) -> bool:
-        """Keeps ``report``; returns False, and counts it in ``dropped``, where the disk or the limit refuses it."""
+    def append(self, report: dict[str, Any]) -> None:
+        """Keeps ``report``; where the disk or the limit refuses it, the log says so, once until there is room again."""
         line = json.dumps(report, ensure_ascii=True, separators=(",", ":"), default=str).encode() + b"\n"
         why = self._append(line)
         if why and not self._is_dropping:
             _log.warning("reports are dropped from now on, until there is room again: %s", why)
         self._is_dropping = bool(why)
-        return not why
 
     def _append(self, line: bytes) -> str:
         """Keeps ``line``; returns why it cannot, empty if it can."""
         with self._lock:
             if sum(segment.size for segment in self._segments) + len(line) > self._max_bytes:
-                self.dropped += 1
                 return f"{self._max_bytes / 1_000_000:g} MB wait for WinClaw already"
             try:
                 last = self._segments[-1] if self._segments else None
@@ -67,42 +64,54 @@ class Spool:
                     self._segments.append(_Segment.create(self._folder))
                 self._segments[-1].append(line)
             except OSError as error:
-                self.dropped += 1
                 return str(error) or type(error).__name__
         return ""
 
-    def adopt(self) -> int:
-        """Takes over the files of processes that died; returns how many."""
-        adopted = [segment for path in _orphans(self._folder) if (segment := _Segment.take_over(path))]
+    def adopt(self) -> None:
+        """Takes over the files of processes that died, the oldest first."""
+        paths: list[Path] = []
+        with contextlib.suppress(OSError):
+            paths = sorted(self._folder.glob(f"*{_ENDING}"), key=lambda path: path.stat().st_mtime)
+        adopted = [segment for path in paths if (segment := _Segment.take_over(path))]  # whom their locks tell to be orphans
         with self._lock:
             self._segments[:0] = adopted
-        return len(adopted)
 
     def peek(self, max_lines: int = 500, max_bytes: int = 500_000) -> list[bytes]:
         """The oldest lines that wait, up to a bound; always at least one if any waits. They stay until ``acknowledge``."""
         with self._lock:
-            for segment in self._segments:
-                if segment.waiting:
-                    return segment.peek(max_lines, max_bytes)
-        return []
+            oldest = self._oldest()
+            return [] if oldest is None else oldest.peek(max_lines, max_bytes)
 
     def acknowledge(self, lines: list[bytes]) -> None:
         """Forgets ``lines``, which ``peek`` gave and the tray has stored."""
         with self._lock:
-            for segment in self._segments:
-                if segment.waiting:
-                    segment.skip(sum(map(len, lines)))
-                    if not segment.waiting:
-                        still_written = segment.is_ours and segment is self._segments[-1]
-                        segment.empty() if still_written else segment.remove()
-                    break
-            self._segments = [segment for segment in self._segments if not segment.gone]
+            oldest = self._oldest()
+            if oldest is None:  # closed in the meantime
+                return
+            oldest.start += sum(map(len, lines))
+            if oldest.waiting:
+                return
+            if oldest.is_ours and oldest is self._segments[-1]:  # which is still written
+                oldest.empty()
+            else:
+                self._segments.remove(oldest)
+                oldest.remove()
+
+    def refuse(self, line: bytes) -> None:
+        """Puts a report that the tray will never take into ``refused.jsonl``, as long as that is not too large."""
+        with contextlib.suppress(OSError), (self._folder / "refused.jsonl").open("ab") as file:
+            if file.tell() < _MAX_REFUSED_BYTES:
+                file.write(line)
 
     @property
     def waiting(self) -> bool:
         """Whether anything waits."""
         with self._lock:
-            return any(segment.waiting for segment in self._segments)
+            return self._oldest() is not None
+
+    def _oldest(self) -> _Segment | None:
+        """The file with the oldest report that waits."""
+        return next((segment for segment in self._segments if segment.waiting), None)
 
     def close(self) -> None:
         """Lets go of the files; an empty one is removed, others wait for the next process or the tray."""
@@ -116,7 +125,7 @@ class _Segment:
     """One locked file: ``start`` is where the unacknowledged part begins, ``size`` where it ends."""
 
     def __init__(self, path: Path, file: IO[bytes], *, is_ours: bool) -> None:
-        self.path, self._file, self.start, self.gone, self.is_ours = path, file, 0, False, is_ours
+        self.path, self._file, self.start, self.is_ours = path, file, 0, is_ours
         self.size = file.seek(0, os.SEEK_END)
 
     @classmethod
@@ -145,14 +154,7 @@ class _Segment:
 
     def _cut_torn_end(self) -> None:
         """A process killed in the middle of a write leaves a line without an end: it was never reported."""
-        end = self.size
-        while end:
-            begin = max(0, end - 65536)
-            newline = self._read(begin, end - begin).rfind(b"\n")
-            if newline >= 0:
-                end = begin + newline + 1
-                break
-            end = begin
+        end = self._read(0, self.size).rfind(b"\n") + 1
         if end != self.size:
             self._file.truncate(end)
             self.size = end
@@ -182,9 +184,6 @@ class _Segment:
             length -= len(part)
         return b"".join(parts)
 
-    def skip(self, length: int) -> None:
-        self.start += length
-
     def empty(self) -> None:
         self._file.truncate(0)
         self.start = self.size = 0
@@ -195,19 +194,4 @@ class _Segment:
             self.path.unlink()
 
     def close(self) -> None:
-        self.gone = True
         self._file.close()
-
-
-def _orphans(folder: Path) -> Iterator[Path]:
-    """The spool files in ``folder``, oldest first; which of them are orphans only their locks tell."""
-    with contextlib.suppress(OSError):
-        yield from sorted(folder.glob(f"*{_ENDING}"), key=lambda path: path.stat().st_mtime)
-
-
-def keep_refused(folder: Path, line: bytes, max_bytes: int = 10_000_000) -> None:
-    """Puts a report that the tray will never take into ``refused.jsonl``, as long as that is not too large."""
-    path = folder / "refused.jsonl"
-    with contextlib.suppress(OSError), path.open("ab") as file:
-        if file.tell() < max_bytes:
-            file.write(line)

@@ -22,38 +22,34 @@ class Wire:
 
     Args:
         folder: WINCLAW_HOME. operator: whether to speak with the operator's secret instead of the agents' token.
+        timeout_s: how long to wait for an answer.
     """
 
-    def __init__(self, folder: Path, *, operator: bool = False) -> None:
-        self._folder, self._operator = folder, operator
+    def __init__(self, folder: Path, *, operator: bool = False, timeout_s: float = 10) -> None:
+        self._folder, self._operator, self._timeout_s = folder, operator, timeout_s
         self._connection: http.client.HTTPConnection | None = None
         self._token = ""
         self._ended = False
 
-    def ask(
-        self, method: str, path: str, body: bytes | dict[str, Any] | None = None, timeout_s: float = 10
-    ) -> tuple[int, dict[str, Any]]:
+    def ask(self, method: str, path: str, body: bytes | dict[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
         """Sends one request; returns the status and the JSON object that came back.
 
         Raises:
             UnreachableError: nobody answered.
         """
         content = json.dumps(body).encode() if isinstance(body, dict) else body
-        kept = self._connection is not None
-        try:
-            return self._exchange(method, path, content, timeout_s)
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            self.close()
-            if not kept:
-                raise UnreachableError(str(error)) from error
-        try:  # the app may have moved to another port in the meantime; a report sent twice is stored once
-            return self._exchange(method, path, content, timeout_s)
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            self.close()
-            raise UnreachableError(str(error)) from error
+        while True:
+            was_kept = self._connection is not None
+            try:
+                return self._exchange(method, path, content)
+            except (OSError, http.client.HTTPException, ValueError) as error:
+                self.close()
+                if not was_kept:
+                    raise UnreachableError(str(error)) from error
+            # The app may have moved to another port since that connection was made; a report sent twice is stored once.
 
-    def _exchange(self, method: str, path: str, content: bytes | None, timeout_s: float) -> tuple[int, dict[str, Any]]:
-        connection = self._connection or self._connect(timeout_s)
+    def _exchange(self, method: str, path: str, content: bytes | None) -> tuple[int, dict[str, Any]]:
+        connection = self._connection or self._connect()
         headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
         connection.request(method, path, content, headers)
         if self._ended:  # in the meantime; nobody would wake us from the answer's wait any more
@@ -64,7 +60,7 @@ class Wire:
             self.close()
         return response.status, answer if isinstance(answer, dict) else {}
 
-    def _connect(self, timeout_s: float) -> http.client.HTTPConnection:
+    def _connect(self) -> http.client.HTTPConnection:
         if self._ended:
             raise ConnectionRefusedError("this connection was ended")
         found = home.read_json(self._folder / home.ENDPOINT)
@@ -75,7 +71,7 @@ class Wire:
         if address.hostname != "127.0.0.1" or address.port is None:
             raise ConnectionRefusedError(f"{home.ENDPOINT} does not name an address of this machine")
         self._token = str(secrets.get("operator_token" if self._operator else "token"))
-        self._connection = http.client.HTTPConnection(address.hostname, address.port, timeout=timeout_s)
+        self._connection = http.client.HTTPConnection(address.hostname, address.port, timeout=self._timeout_s)
         return self._connection
 
     def end(self) -> None:

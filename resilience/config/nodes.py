@@ -10,7 +10,7 @@ from typing import Final
 
 import yaml
 
-from resilience.config.problems import ConfigError, ConfigProblem
+from resilience.config.problems import ConfigError
 
 MAX_BYTES: Final = 1024 * 1024
 _MAX_VALUES: Final = 20_000
@@ -38,23 +38,22 @@ def compose(content: str | bytes, file: str) -> yaml.Node | None:
     try:
         loader = _BoundedLoader(text)
     except yaml.reader.ReaderError as wrong:
-        before = text[: wrong.position]
         said = f"the character U+{ord(text[wrong.position]):04X} has no place in a text file; remove it"
-        raise _at(before, said, file) from None
+        raise _behind(text[: wrong.position], said, file) from None
     try:
         return loader.get_single_node()
     except yaml.MarkedYAMLError as wrong:
         mark = wrong.problem_mark or wrong.context_mark or loader.get_mark()
         said = ": ".join(filter(None, (wrong.context, wrong.problem)))
         hint = next((f"; {hint}" for part, hint in _HINTS.items() if part in said), "")
-        raise _refused(mark, f"cannot be read: {said}{hint}", file) from None
+        raise _at(mark, f"cannot be read: {said}{hint}", file) from None
     except (ValueError, OverflowError):  # PyYAML converts escapes and version numbers without a look at their size
-        raise _refused(loader.get_mark(), "cannot be read: there is no such character or version", file) from None
+        raise _at(loader.get_mark(), "cannot be read: there is no such character or version", file) from None
 
 
 def _decoded(content: str | bytes, file: str) -> str:
     if len(content) > MAX_BYTES:
-        raise ConfigError([ConfigProblem("", None, None, "it is larger than 1 MiB, the most that is read")], file)
+        raise ConfigError.of_file(file, "it is larger than 1 MiB, the most that is read")
     if isinstance(content, str):
         return content.removeprefix("\ufeff")
     body = content.removeprefix(codecs.BOM_UTF8)
@@ -65,17 +64,15 @@ def _decoded(content: str | bytes, file: str) -> str:
         found = "the mark of UTF-16" if utf16 else f"0x{body[wrong.start]:02x}"
         position = wrong.start + len(content) - len(body)
         said = f"byte {position} ({found}) is not UTF-8; save the file with the encoding UTF-8"
-        before = body[: wrong.start].decode()
-        raise _at(before, said, file) from None
+        raise _behind(body[: wrong.start].decode(), said, file) from None
 
 
-def _at(before: str, message: str, file: str) -> ConfigError:
-    line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
-    return ConfigError([ConfigProblem("", line, column, message)], file)
+def _behind(before: str, message: str, file: str) -> ConfigError:
+    return ConfigError.of_file(file, message, before.count("\n") + 1, len(before) - before.rfind("\n"))
 
 
-def _refused(mark: yaml.Mark, message: str, file: str) -> ConfigError:
-    return ConfigError([ConfigProblem("", mark.line + 1, mark.column + 1, message)], file)
+def _at(mark: yaml.Mark, message: str, file: str) -> ConfigError:
+    return ConfigError.of_file(file, message, mark.line + 1, mark.column + 1)
 
 
 class _BoundedLoader(yaml.SafeLoader):

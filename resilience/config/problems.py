@@ -39,5 +39,10 @@ class ConfigError(InvalidConfigError):
         self.problems, self.file = tuple(problems), file
         super().__init__("\n  ".join([f"{file} cannot be used:", *map(str, self.problems)]))
 
+    @classmethod
+    def of_file(cls, file: str, message: str, line: int | None = None, column: int | None = None) -> ConfigError:
+        """One for ``file`` as a whole, which is no configuration at all."""
+        return cls([ConfigProblem("", line, column, message)], file)
+
     def __reduce__(self) -> tuple[type[ConfigError], tuple[tuple[ConfigProblem, ...], str]]:
         return type(self), (self.problems, self.file)

@@ -88,8 +88,12 @@ def word(node: yaml.Node) -> str:
     """What stands there, fit to be shown: without secrets and control characters, cut at 60."""
     if not isinstance(node, yaml.ScalarNode):
         return "a list" if isinstance(node, yaml.SequenceNode) else "a section"
-    text = Redactor().text(node.value[:1000])
-    return text if len(text) <= 60 else f"{text[:59]}…"
+    return _fit(node.value)
+
+
+def _fit(text: str) -> str:
+    found = Redactor().text(text[:1000])
+    return found if len(found) <= 60 else f"{found[:59]}…"
 
 
 def shown(node: yaml.Node) -> str:
@@ -102,7 +106,7 @@ def shown(node: yaml.Node) -> str:
         case known if known in ("bool", "int", "float", "map", "seq"):
             return word(node)
         case foreign:
-            return f"{word(node)} (with the tag {foreign})"
+            return f"{word(node)} (with the tag {_fit(foreign)})"
 
 
 def nearest(text: str, known: Iterable[str]) -> str:

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from resilience.agent.spool import Spool, keep_refused
+from resilience.agent.spool import Spool
 from resilience.core.core import Core, CoreBusyError
 from resilience.core.inputs import Waiting
 from resilience.core.intake import UnfitReportError, check
@@ -30,7 +30,7 @@ class Collector:
     """
 
     def __init__(self, folder: Path, outboxes: Path, core: Core) -> None:
-        self._folder, self._outboxes, self._core = folder, outboxes, core
+        self._outboxes, self._core = outboxes, core
         self._seen: object = None
         self._spool = Spool(folder)
         self._decode = msgspec.json.Decoder(Report).decode
@@ -86,6 +86,6 @@ class Collector:
             check(report, self._core.clock.now(), self._core.max_age)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, UnfitReportError) as error:
             _log.warning("an abandoned report is unfit, kept in refused.jsonl: %s", error)
-            keep_refused(self._folder, line)
+            self._spool.refuse(line)
             return None
         return report

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 import itertools
 import json
-import logging
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from resilience.classification.classifier import ErrorClassifier
 from resilience.clock import Clock, as_text
 from resilience.listeners import tell
-from resilience.outbox.message import Message, MessageExpiredError, MessageGivenUpError, Pace, pause_s
+from resilience.outbox.channel import Channel
+from resilience.outbox.message import Message, MessageExpiredError, MessageGivenUpError
 from resilience.outbox.store import Head, OutboxStore, Outcome
 from resilience.policies import OutboxLimits
 from resilience.refusals import RefusedError
-from resilience.wrapping import is_async
 
 if TYPE_CHECKING:
     import asyncio
@@ -28,55 +25,6 @@ if TYPE_CHECKING:
 _FORGET_EVERY_S: Final = 600.0
 _EXACT_S: Final = 1e-6
 _MAX_WHY: Final = 500
-_log = logging.getLogger("winclaw.outbox")
-
-
-@dataclass(slots=True, eq=False)
-class Channel:
-    """What this process knows of a channel: its sender, and how it fares. Moments are on the monotonic clock.
-
-    ``began``: whether the agent's own function was entered in the latest delivery, or was refused by its policies before.
-    """
-
-    name: str
-    sender: Callable[..., Any]
-    was_sent: Callable[..., Any] | None
-    began: bool = False
-    failures: int = 0
-    refusals: int = 0
-    rests_until_s: float = -math.inf
-    pace: Pace = field(default_factory=Pace)
-    turn: int = 0
-
-    @classmethod
-    def behind(
-        cls,
-        protect: Callable[[str, Callable[..., Any]], Callable[..., Any]],
-        name: str,
-        sender: Callable[..., Any],
-        was_sent: Callable[..., Any] | None,
-    ) -> Channel:
-        """A channel whose ``sender`` is behind its policies."""
-        channel = cls(name, sender, was_sent)
-        channel.sender = protect(name, channel._noting(sender))
-        return channel
-
-    def _noting(self, sender: Callable[..., Any]) -> Callable[..., Any]:
-        if is_async(sender):
-
-            @functools.wraps(sender)
-            async def send_async(message: Message) -> Any:
-                self.began = True
-                return await sender(message)
-
-            return send_async
-
-        @functools.wraps(sender)
-        def send(message: Message) -> Any:
-            self.began = True
-            return sender(message)
-
-        return send
 
 
 class Delivery:
@@ -97,31 +45,39 @@ class Delivery:
         self._classifier, self._dice = classifier, dice
         self._turns = itertools.count(1)
         self._owed: list[tuple[Outcome, Exception | None]] = []
-        self._backlog: frozenset[str] = frozenset()
+        self._backlog: set[str] = set()
         self._forgets_at_s = -math.inf
         self._runner: asyncio.Runner | None = None
+        self._left_behind: list[object] = []
+
+    def begin_anew(self) -> None:
+        """In a forked child: what is owed, its parent pays; the event loop is shared with it, so it must not even be closed."""
+        self._left_behind.append(self._runner)
+        self._runner = None
+        self._owed.clear()
 
     def take_over(self) -> None:
         """Begins to deliver in place of whoever did before: what that one was sending is in doubt."""
         self._store.recover()
-        self._backlog = frozenset(self._store.waiting())
-        for channel in self.channels.values():
-            self._begin(channel)
+        self._backlog = set(self._store.waiting())
 
     def step(self) -> float | None:
         """Delivers at most one message; returns the seconds until there may be something to do, None: only when told."""
         self._pay()
-        if self._expire():
+        expiry, now = self._store.next_expiry(), self._clock.now()
+        if expiry is not None and expiry <= now:
+            self._expire(now)
             return 0.0
-        self._forget()
+        self._forget(now)
         now_s = self._clock.monotonic()
-        pauses = []
+        pauses = [] if expiry is None else [max((expiry - now).total_seconds(), _EXACT_S)]
         for head in sorted(self._store.heads(), key=self._turn_of):
             channel = self.channels.get(head.channel)
             if channel is None:
                 continue
-            if self._backlog:
-                self._begin(channel)
+            if head.channel in self._backlog:  # it had to wait until this process could deliver
+                self._backlog.remove(head.channel)
+                channel.pace = channel.pace.held()
             if self._reason(head.channel) is not None:
                 channel.pace = channel.pace.held()
                 continue
@@ -132,8 +88,6 @@ class Delivery:
             channel.turn = next(self._turns)
             self._deliver(channel, head)
             return 0.0
-        if (expiry := self._store.next_expiry()) is not None:
-            pauses.append(max((expiry - self._clock.now()).total_seconds(), _EXACT_S))
         return min(pauses, default=None)
 
     def status(self) -> list[dict[str, Any]]:
@@ -146,7 +100,7 @@ class Delivery:
             rows.append({
                 "channel": name,
                 "waiting": head.waiting if head else 0,
-                "oldest_at": datetime.fromisoformat(head.at) if head else None,
+                "oldest_at": head.at if head else None,
                 "why": self._why(head) if head else "",
                 "in_doubt": head.doubts if head else 0,
                 "failed": not_sent.get((name, "failed"), 0),
@@ -157,25 +111,13 @@ class Delivery:
     def forget_refusals(self) -> None:
         """What was refused may be tried at once."""
         for channel in list(self.channels.values()):
-            if channel.refusals:
-                channel.refusals, channel.rests_until_s = 0, -math.inf
+            channel.forget_refusals()
 
     def close(self) -> None:
         """Ends the event loop of coroutine senders."""
         if self._runner is not None:
             self._runner.close()
             self._runner = None
-
-    def leave_behind(self) -> object:
-        """In a forked child: forgets what is the parent's; returns what must not be closed, for it is shared."""
-        runner, self._runner = self._runner, None
-        self._owed.clear()
-        return runner
-
-    def _begin(self, channel: Channel) -> None:
-        if channel.name in self._backlog:
-            channel.pace = channel.pace.held()
-            self._backlog -= {channel.name}
 
     def _turn_of(self, head: Head) -> tuple[int, int]:
         channel = self.channels.get(head.channel)
@@ -195,7 +137,7 @@ class Delivery:
     def _deliver(self, channel: Channel, head: Head) -> None:
         in_doubt = head.in_doubt
         if in_doubt and channel.was_sent is not None:
-            arrived = self._ask(channel, head)
+            arrived = self._ask(channel, channel.was_sent, head)
             if arrived is None:
                 return
             if arrived:
@@ -216,24 +158,24 @@ class Delivery:
             if isinstance(error, RefusedError) and not channel.began:
                 self._conclude(head, "waiting", head.attempts, in_doubt, _words(error))
                 channel.refusals += 1
-                self._rest(channel, channel.refusals, error.retry_after_s)
+                channel.rest(self._clock.monotonic(), channel.refusals, self._dice(), error.retry_after_s)
             else:
                 self._failed(channel, head, error)
         except BaseException as ending:  # a cancellation, an exit: no failure, but nobody knows whether it arrived
-            self._rest(channel, 1, None)
+            channel.rest(self._clock.monotonic(), 1, self._dice())
             self._conclude(head, "waiting", head.attempts + 1, True, _words(ending))
             raise
         else:
             self._sent(channel, head)
 
-    def _ask(self, channel: Channel, head: Head) -> bool | None:
+    def _ask(self, channel: Channel, was_sent: Callable[..., Any], head: Head) -> bool | None:
         """Whether a message in doubt has arrived; None: that could not be found out."""
         try:
             message = _message(head, self._store.payload(head), head.attempts, in_doubt=True)
-            return bool(self._call(channel.was_sent, message))
+            return bool(self._call(was_sent, message))
         except Exception as error:
             channel.failures += 1
-            self._rest(channel, channel.failures, None)
+            channel.rest(self._clock.monotonic(), channel.failures, self._dice())
             why = f"whether it has arrived could not be found out: {_words(error)}"
             self._conclude(head, "waiting", head.attempts, True, why)
             return None
@@ -252,15 +194,11 @@ class Delivery:
             passes, retry_after_s = verdict.is_transient, verdict.retry_after_s
         channel.failures = channel.failures + 1 if passes else 0
         if passes:
-            self._rest(channel, channel.failures, retry_after_s)
+            channel.rest(self._clock.monotonic(), channel.failures, self._dice(), retry_after_s)
         if passes and attempts < self.limits.max_attempts:
             self._conclude(head, "waiting", attempts, True, _words(error))
         else:
             self._give_up(head, attempts, error)
-
-    def _rest(self, channel: Channel, times: int, asked_s: float | None) -> None:
-        channel.pace = channel.pace.held()
-        channel.rests_until_s = self._clock.monotonic() + pause_s(times, self._dice(), asked_s)
 
     def _give_up(self, head: Head, attempts: int, error: Exception | None) -> None:
         why = _words(error) if error is not None else head.why or "the process died in each"
@@ -272,7 +210,7 @@ class Delivery:
         self, head: Head, state: str, attempts: int, in_doubt: bool, why: str, error: Exception | None = None
     ) -> None:
         settled_at = None if state == "waiting" else as_text(self._clock.now())
-        self._owed.append((Outcome(head.channel, head.id, head.key, state, attempts, in_doubt, why, settled_at), error))
+        self._owed.append((Outcome(head, state, attempts, in_doubt, why, settled_at), error))
         self._pay()
 
     def _pay(self) -> None:
@@ -282,28 +220,22 @@ class Delivery:
             self._store.conclude(outcome)
             del self._owed[0]
             if error is not None:
-                tell(self._report, error, outcome.channel, "send")
+                tell(self._report, error, outcome.head.channel, "send")
 
-    def _expire(self) -> bool:
-        now = self._clock.now()
-        expiry = self._store.next_expiry()
-        if expiry is None or expiry > now:
-            return False
+    def _expire(self, now: datetime) -> None:
         for channel, key, at, in_doubt in self._store.expire(now):
             doubt = "; an earlier attempt may have arrived" if in_doubt else ""
             expired = MessageExpiredError(f"the message {key} on {channel}, accepted at {at}, was not sent in its time{doubt}")
             tell(self._report, expired, channel, "send")
-        return True
 
-    def _forget(self) -> None:
+    def _forget(self, now: datetime) -> None:
         now_s = self._clock.monotonic()
         if now_s >= self._forgets_at_s:
-            more = self._store.forget(self._clock.now() - timedelta(days=self.limits.keep_days))
+            more = self._store.forget(now - timedelta(days=self.limits.keep_days))
             self._forgets_at_s = now_s if more else now_s + _FORGET_EVERY_S
 
-    def _call(self, function: Callable[..., Any] | None, message: Message) -> Any:
+    def _call(self, function: Callable[..., Any], message: Message) -> Any:
         """What ``function`` gives; a coroutine is run in the outbox's own event loop."""
-        assert function is not None
         answer = function(message)
         if not inspect.isawaitable(answer):
             return answer
@@ -319,9 +251,8 @@ class Delivery:
 
 
 def _message(head: Head, payload: str, attempt: int, in_doubt: bool) -> Message:
-    at = datetime.fromisoformat(head.at)
     return Message(
-        channel=head.channel, key=head.key, payload=json.loads(payload), at=at, attempt=attempt, in_doubt=in_doubt
+        channel=head.channel, key=head.key, payload=json.loads(payload), at=head.at, attempt=attempt, in_doubt=in_doubt
     )  # fmt: skip
 
 

@@ -55,7 +55,6 @@ class OutboxFile:
         self._lock = threading.Lock()
         self._conn: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
-        self._news: list[OutboxError] = []
         at_fork(before=self._before_fork, in_parent=self._after_fork, in_child=self._in_child)
 
     def do(self, work: Callable[[sqlite3.Connection], _T], *, writes: bool = True) -> _T:
@@ -64,6 +63,7 @@ class OutboxFile:
         Raises:
             OutboxError: the file cannot be read or written.
         """
+        damage: OutboxError | None = None
         try:
             with self._lock:
                 try:
@@ -71,15 +71,15 @@ class OutboxFile:
                 except sqlite3.Error as error:
                     if not _is_damage(error):
                         raise
-                    self._set_aside(error)
+                    damage = self._set_aside(error)
                 return self._try(work, writes=writes)
         except (sqlite3.Error, OSError) as error:
             if isinstance(error, OutboxError):
                 raise
             raise OutboxError(f"the outbox {self.path} cannot be used: {error}") from error
         finally:
-            while self._news:
-                self._damaged(self._news.pop())
+            if damage is not None:
+                self._damaged(damage)
 
     def close(self) -> None:
         """Lets go of the file; a later call opens it again."""
@@ -153,8 +153,8 @@ class OutboxFile:
             raise
         return conn
 
-    def _set_aside(self, error: sqlite3.Error) -> None:
-        """Renames the damaged file, unless another process has done so already."""
+    def _set_aside(self, error: sqlite3.Error) -> OutboxError | None:
+        """Renames the damaged file, and says so; None where another process has done so already."""
         seen = self._identity
         self._close()
         mending = locked.take(self.path.with_suffix(".mending"))
@@ -162,7 +162,7 @@ class OutboxFile:
             raise OutboxError(f"{self.path} is damaged, and another process is setting it aside; try again") from error
         with mending:
             if _identity(self.path) != seen:
-                return
+                return None
             stem = f"{self.path.stem}.damaged-{self._clock.now():%Y%m%d-%H%M%S}"
             names = (self.path.with_name(f"{stem}{suffix}.db") for suffix in ("", *(f"-{n}" for n in range(2, 1000))))
             aside = next(name for name in names if not name.exists())
@@ -170,7 +170,7 @@ class OutboxFile:
                 part = self.path.with_name(self.path.name + ending)
                 if part.exists():
                     part.rename(aside.with_name(aside.name + ending))
-        self._news.append(OutboxError(f"the outbox {self.path} is damaged ({error}); it is kept as {aside}, a new one begins"))
+        return OutboxError(f"the outbox {self.path} is damaged ({error}); it is kept as {aside}, a new one begins")
 
     # SQLite's connections must not be carried into a child; so there is none at the moment of a fork.
     def _before_fork(self) -> None:

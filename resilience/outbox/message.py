@@ -169,10 +169,10 @@ def rate_per_s(limits: OutboxLimits, draining_s: float) -> float:
 
 
 def pause_s(failures: int, chance: float, asked_s: float | None = None) -> float:
-    """How long a channel rests after so many failures in a row: 1, 2, 4 … 60 seconds, up to half of it taken off.
+    """How long a channel rests after so many failures in a row, at least one: 1, 2, 4 … 60 seconds, up to half of it taken off.
 
     Args:
         chance: 0 to 1, what the dice say. asked_s: how long the other side asked to be left alone; an hour at most counts.
     """
-    rest_s: float = min(_LONGEST_PAUSE_S, 2.0 ** min(max(failures, 1) - 1, 10))
+    rest_s: float = min(_LONGEST_PAUSE_S, 2.0 ** min(failures - 1, 10))
     return max(rest_s * (1 - chance / 2), min(asked_s or 0.0, _LONGEST_ASKED_S))

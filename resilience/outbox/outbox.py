@@ -20,25 +20,14 @@ from resilience.classification.classifier import ErrorClassifier
 from resilience.clock import Clock
 from resilience.forking import at_fork
 from resilience.listeners import tell
-from resilience.outbox.delivery import Channel, Delivery
-from resilience.outbox.file import OutboxError, OutboxFullError, file_of
-from resilience.outbox.message import (
-    Message,
-    MessageExpiredError,
-    MessageGivenUpError,
-    UnfitMessageError,
-    fit_lifetime_s,
-    fit_name,
-    fit_payload,
-)
+from resilience.outbox.channel import Channel
+from resilience.outbox.delivery import Delivery
+from resilience.outbox.file import OutboxError, file_of
+from resilience.outbox.message import Message, fit_lifetime_s, fit_name, fit_payload
 from resilience.outbox.store import OutboxStore
 from resilience.policies import OutboxLimits
 from resilience.wrapping import refuse_generators
 
-__all__ = [
-    "Message", "MessageExpiredError", "MessageGivenUpError", "Outbox", "OutboxError", "OutboxFullError", "OutboxLimits",
-    "UnfitMessageError",
-]  # fmt: skip
 LOOK_AGAIN_S: Final = 2.0
 _CLOSE_S: Final = 5.0
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -54,7 +43,6 @@ class Outbox:
         protect: called with (channel, sender): the sender behind the channel's policies.
         report: told (error, channel, operation) of what is not sent: expired, given up, and of a damaged file.
         classifier: which failures pass. dice: gives 0 to 1, for the pauses.
-        threaded: False: no thread is started; whoever made it calls ``step``, as tests do.
     """
 
     def __init__(
@@ -69,9 +57,8 @@ class Outbox:
         report: Callable[[Exception, str, str], Any] = lambda _error, _component, _operation: None,
         classifier: ErrorClassifier | None = None,
         dice: Callable[[], float] = random.random,
-        threaded: bool = True,
     ) -> None:
-        self._clock, self._protect, self._threaded = clock, protect, threaded
+        self._clock, self._protect = clock, protect
         self.path = file_of(folder, agent)
         self._store = OutboxStore(self.path, clock, lambda error: tell(report, error, "outbox", "open"))
         limits = (limits or OutboxLimits()).sound()
@@ -81,7 +68,6 @@ class Outbox:
         self._thread: threading.Thread | None = None
         self._closing = False
         self._news = 0
-        self._left_behind: list[object] = []
         self._make_locks()
         at_fork(in_child=self._in_child)
 
@@ -129,7 +115,7 @@ class Outbox:
 
         def register(function: _F) -> _F:
             refuse_generators(function)
-            self._delivery.channels[channel] = Channel.behind(self._protect, channel, function, was_sent)
+            self._delivery.channels[channel] = Channel(channel, self._protect, function, was_sent)
             self._start()
             self._tell_worker()
             return function
@@ -212,7 +198,7 @@ class Outbox:
 
     def _start(self) -> None:
         with self._changed:
-            if self._threaded and self._thread is None and self._delivery.channels and not self._closing:
+            if self._thread is None and self._delivery.channels and not self._closing:
                 self._thread = threading.Thread(target=self._work, name="winclaw-outbox", daemon=True)
                 try:
                     self._thread.start()
@@ -273,7 +259,7 @@ class Outbox:
         """A forked child shares nothing with its parent but the file on disk; it begins with no lock and no thread."""
         self._make_locks()
         self._thread = None
-        self._left_behind.append(self._delivery.leave_behind())
+        self._delivery.begin_anew()
         if self._lease is not None:
             self._lease.close()  # the parent's lock stays, for the parent has it open
             self._lease = None

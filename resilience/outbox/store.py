@@ -40,23 +40,16 @@ class Head(NamedTuple):
     doubts: int
     id: int
     key: str
-    at: str
-    expires_at: str
-    state: str
+    at: datetime
     attempts: int
     in_doubt: bool
     why: str
 
 
 class Outcome(NamedTuple):
-    """What became of a message that was being sent: the columns to set, and of which row.
+    """What became of a message that was being sent: the columns to set. ``settled_at`` None: it waits again."""
 
-    ``settled_at`` None: it waits again.
-    """
-
-    channel: str
-    id: int
-    key: str
+    head: Head
     state: str
     attempts: int
     in_doubt: bool
@@ -71,7 +64,6 @@ class OutboxStore:
     """
 
     def __init__(self, path: Path, clock: Clock, damaged: Callable[[OutboxError], Any]) -> None:
-        self.path = path
         self._file = OutboxFile(path, _SCHEMA, clock, damaged)
         self.close = self._file.close
 
@@ -87,8 +79,8 @@ class OutboxStore:
                 return False
             if conn.execute("SELECT count(*) FROM messages WHERE settled_at IS NULL").fetchone()[0] >= max_messages:
                 raise OutboxFullError(
-                    f"the outbox is full: {max_messages} messages wait in {self.path} (max_messages); see in its status why "
-                    "they wait, or raise the limit"
+                    f"the outbox is full: {max_messages} messages wait in {self._file.path} (max_messages); see in its status "
+                    "why they wait, or raise the limit"
                 )
             conn.execute(
                 "INSERT INTO messages (channel, key, at, expires_at, state, attempts, in_doubt, why, payload)"
@@ -101,85 +93,83 @@ class OutboxStore:
 
     def heads(self) -> list[Head]:
         """The oldest open message of each channel that has any."""
-        rows = self._file.do(
-            lambda conn: conn.execute(
-                "SELECT channel, count(*), sum(in_doubt), min(id), key, at, expires_at, state, attempts, in_doubt, why"
-                " FROM messages WHERE settled_at IS NULL GROUP BY channel"
-            ).fetchall(),
-            writes=False,
+        rows = self._read(
+            "SELECT channel, count(*), sum(in_doubt), min(id), key, at, attempts, in_doubt, why"
+            " FROM messages WHERE settled_at IS NULL GROUP BY channel"
         )
-        return [Head._make(row)._replace(in_doubt=bool(row[9])) for row in rows]
+        return [Head._make(row)._replace(at=datetime.fromisoformat(row[5]), in_doubt=bool(row[7])) for row in rows]
 
     def waiting(self) -> dict[str, int]:
         """How many messages are open, by channel."""
-        return dict(self._file.do(lambda conn: conn.execute(_WAITING).fetchall(), writes=False))
+        return dict(self._read(_WAITING))
 
     def not_sent(self) -> dict[tuple[str, str], int]:
         """How many messages are ``failed`` and ``expired``, by channel and state."""
         query = "SELECT channel, state, count(*) FROM messages WHERE state IN ('failed', 'expired') GROUP BY channel, state"
-        return {(row[0], row[1]): row[2] for row in self._file.do(lambda conn: conn.execute(query).fetchall(), writes=False)}
+        return {(channel, state): count for channel, state, count in self._read(query)}
 
     def claim(self, head: Head, *, in_doubt: bool) -> str | None:
         """Takes a waiting message to be sent, as one more attempt; returns its payload, or None if it is not there any more."""
-        rows = self._file.do(
-            lambda conn: conn.execute(
-                "UPDATE messages SET state = 'sending', attempts = ? + 1, in_doubt = ?"
-                " WHERE id = ? AND key = ? AND state = 'waiting' AND attempts = ? RETURNING payload",
-                (head.attempts, in_doubt, head.id, head.key, head.attempts),
-            ).fetchall()
-        )
+        rows = self._write(
+            "UPDATE messages SET state = 'sending', attempts = attempts + 1, in_doubt = ?"
+            " WHERE id = ? AND key = ? AND state = 'waiting' AND attempts = ? RETURNING payload",
+            in_doubt, head.id, head.key, head.attempts,
+        )  # fmt: skip
         return str(rows[0][0]) if len(rows) == 1 else None
 
     def payload(self, head: Head) -> str:
         """The payload of a message, as JSON; empty if it is not there any more."""
-        query = "SELECT payload FROM messages WHERE id = ? AND key = ?"
-        row = self._file.do(lambda conn: conn.execute(query, (head.id, head.key)).fetchone(), writes=False)
-        return str(row[0]) if row else ""
+        rows = self._read("SELECT payload FROM messages WHERE id = ? AND key = ?", head.id, head.key)
+        return str(rows[0][0]) if rows else ""
 
     def conclude(self, outcome: Outcome) -> None:
         """Writes what became of a message; what was sent loses its payload and keeps its key."""
-        self._file.do(
-            lambda conn: conn.execute(
-                "UPDATE messages SET state = ?1, attempts = ?2, in_doubt = ?3, why = ?4, settled_at = ?5,"
-                " payload = CASE ?1 WHEN 'sent' THEN '' ELSE payload END WHERE id = ?6 AND key = ?7 AND settled_at IS NULL",
-                (*outcome[3:], *outcome[1:3]),
-            )
-        )
+        self._write(
+            "UPDATE messages SET state = ?1, attempts = ?2, in_doubt = ?3, why = ?4, settled_at = ?5,"
+            " payload = CASE ?1 WHEN 'sent' THEN '' ELSE payload END WHERE id = ?6 AND key = ?7 AND settled_at IS NULL",
+            *outcome[1:], outcome.head.id, outcome.head.key,
+        )  # fmt: skip
 
-    def recover(self) -> int:
-        """Puts what a dead process was sending back, in doubt; returns how many. Only for whoever holds the lock."""
-        query = "UPDATE messages SET state = 'waiting', in_doubt = 1 WHERE state = 'sending' AND settled_at IS NULL"
-        return self._file.do(lambda conn: conn.execute(query).rowcount)
+    def recover(self) -> None:
+        """Puts what a dead process was sending back, in doubt. Only for whoever holds the lock."""
+        self._write("UPDATE messages SET state = 'waiting', in_doubt = 1 WHERE state = 'sending' AND settled_at IS NULL")
 
     def next_expiry(self) -> datetime | None:
         """When the next waiting message expires; None if none waits."""
-        query = "SELECT min(expires_at) FROM messages WHERE state = 'waiting'"
-        found = self._file.do(lambda conn: conn.execute(query).fetchone()[0], writes=False)
+        [(found,)] = self._read("SELECT min(expires_at) FROM messages WHERE state = 'waiting'")
         return None if found is None else datetime.fromisoformat(found)
 
     def expire(self, now: datetime) -> list[tuple[str, str, str, bool]]:
         """Settles some of the messages whose time is over; returns channel, key, when accepted and whether in doubt of each."""
-        return self._file.do(
-            lambda conn: conn.execute(
-                "UPDATE messages SET state = 'expired', settled_at = ?1 WHERE id IN (SELECT id FROM messages"
-                " WHERE state = 'waiting' AND expires_at <= ?1 ORDER BY expires_at LIMIT ?2)"
-                " RETURNING channel, key, at, in_doubt",
-                (as_text(now), _AT_ONCE),
-            ).fetchall()
-        )
+        return self._write(
+            "UPDATE messages SET state = 'expired', settled_at = ?1 WHERE id IN (SELECT id FROM messages"
+            " WHERE state = 'waiting' AND expires_at <= ?1 ORDER BY expires_at LIMIT ?2)"
+            " RETURNING channel, key, at, in_doubt",
+            as_text(now), _AT_ONCE,
+        )  # fmt: skip
 
-    def forget(self, before: datetime) -> int:
-        """Removes some of the messages that were settled ``before``; returns how many."""
-        query = "DELETE FROM messages WHERE id IN (SELECT id FROM messages WHERE settled_at < ? ORDER BY settled_at LIMIT ?)"
-        return self._file.do(lambda conn: conn.execute(query, (as_text(before), _AT_ONCE)).rowcount)
+    def forget(self, before: datetime) -> bool:
+        """Removes some of the messages that were settled ``before``; returns whether there were any."""
+        return bool(self._write(
+            "DELETE FROM messages WHERE id IN (SELECT id FROM messages WHERE settled_at < ? ORDER BY settled_at LIMIT ?)"
+            " RETURNING id",
+            as_text(before), _AT_ONCE,
+        ))  # fmt: skip
 
     def revive(self, channel: str, key: str, expires_at: datetime) -> bool:
         """Puts a failed or expired message back at its place; returns whether there was one."""
-        query = (
+        return bool(self._write(
             "UPDATE messages SET state = 'waiting', attempts = 0, settled_at = NULL, expires_at = ?"
-            " WHERE channel = ? AND key = ? AND state IN ('failed', 'expired')"
-        )
-        return self._file.do(lambda conn: conn.execute(query, (as_text(expires_at), channel, key)).rowcount) == 1
+            " WHERE channel = ? AND key = ? AND state IN ('failed', 'expired') RETURNING id",
+            as_text(expires_at), channel, key,
+        ))  # fmt: skip
+
+    def _read(self, query: str, *values: Any) -> list[Any]:
+        return self._file.do(lambda conn: conn.execute(query, values).fetchall(), writes=False)
+
+    def _write(self, query: str, *values: Any) -> list[Any]:
+        """Runs ``query`` in a transaction of its own; returns what it gives of the rows that it changed."""
+        return self._file.do(lambda conn: conn.execute(query, values).fetchall())
 
 
 def waiting_in(folder: Path) -> dict[str, int]:

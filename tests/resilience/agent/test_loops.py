@@ -29,7 +29,7 @@ class World:
         self.clock, self.enforcement = FakeClock(), Enforcement(standing_alone())
         self.reported: list[tuple[str, str]] = []
         self.news = 0
-        self.loops = AgentLoops(self.enforcement, self.clock, self._report, self._news, self._wake)
+        self.loops = AgentLoops(Settings().loops, self.enforcement, self.clock, self._report, self._news, self._wake)
         self.woken = 0
 
     def _report(self, error: Exception, component: str, operation: str) -> str:
@@ -45,7 +45,7 @@ class World:
     def level(self, level: DegradationLevel) -> None:
         state = {**standing_alone(), "level": level.name, "features": FEATURES[level], "cause": "tests"}
         self.enforcement.take(state, SERVICE_FEATURES)
-        self.loops.state_changed()
+        self.loops.configure(Settings().loops)
 
     def told(self, name: str) -> dict[str, Any]:
         return next(one for one in self.loops.reports() if one["loop"] == name)

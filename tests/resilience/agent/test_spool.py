@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from resilience.agent.spool import Spool, keep_refused
+from resilience.agent.spool import Spool
 
 
 def drain(spool: Spool) -> list[int]:
@@ -21,7 +21,7 @@ def drain(spool: Spool) -> list[int]:
 def test_what_is_appended_waits_until_it_is_acknowledged(tmp_path: Path) -> None:
     spool = Spool(tmp_path)
     for number in range(10):
-        assert spool.append({"n": number})
+        spool.append({"n": number})
     assert [json.loads(line)["n"] for line in spool.peek()] == list(range(10))
     assert [json.loads(line)["n"] for line in spool.peek(max_lines=2)] == [0, 1]
     assert drain(spool) == list(range(10))
@@ -51,7 +51,7 @@ def test_what_a_closed_process_left_is_found_by_the_next(tmp_path: Path) -> None
     first.append({"n": 1})
     first.close()
     second = Spool(tmp_path)
-    assert second.adopt() == 1
+    second.adopt()
     second.append({"n": 2})
     assert drain(second) == [1, 2]
     assert len(list(tmp_path.iterdir())) == 1  # its own
@@ -72,7 +72,8 @@ def test_what_was_adopted_is_gone_once_it_is_delivered(tmp_path: Path) -> None:
 def test_a_living_process_keeps_its_file(tmp_path: Path) -> None:
     alive, other = Spool(tmp_path), Spool(tmp_path)
     alive.append({"n": 1})
-    assert other.adopt() == 0
+    other.adopt()
+    assert not other.waiting
     assert drain(alive) == [1]
     alive.close()
     other.close()
@@ -97,7 +98,7 @@ def test_what_a_killed_process_appended_is_found(tmp_path: Path) -> None:
     child.kill()
     child.communicate()
     heir = Spool(tmp_path)
-    assert heir.adopt() == 1
+    heir.adopt()
     assert drain(heir) == list(range(1000))
     heir.close()
 
@@ -105,7 +106,7 @@ def test_what_a_killed_process_appended_is_found(tmp_path: Path) -> None:
 def test_a_line_torn_by_the_kill_is_cut_off(tmp_path: Path) -> None:
     (tmp_path / "1-abc.spool").write_bytes(b'{"n":1}\n{"n":2}\n{"n":3,"tex')
     heir = Spool(tmp_path)
-    assert heir.adopt() == 1
+    heir.adopt()
     assert drain(heir) == [1, 2]
     heir.close()
 
@@ -113,18 +114,19 @@ def test_a_line_torn_by_the_kill_is_cut_off(tmp_path: Path) -> None:
 def test_a_file_with_nothing_but_a_torn_line_is_removed(tmp_path: Path) -> None:
     (tmp_path / "1-abc.spool").write_bytes(b'{"n":3,"tex' * 20_000)
     heir = Spool(tmp_path)
-    assert heir.adopt() == 0
+    heir.adopt()
+    assert not heir.waiting
     assert list(tmp_path.iterdir()) == []
     heir.close()
 
 
-def test_past_its_limit_it_counts_what_it_drops(tmp_path: Path) -> None:
+def test_past_its_limit_it_drops_what_is_new(tmp_path: Path) -> None:
     spool = Spool(tmp_path, max_mb=0.001)
-    kept = [spool.append({"n": number, "text": "x" * 100}) for number in range(20)]
-    assert True in kept
-    assert spool.dropped == kept.count(False) > 0
-    drain(spool)
-    assert spool.append({"n": 99})
+    for number in range(20):
+        spool.append({"n": number, "text": "x" * 100})
+    assert drain(spool) == list(range(8))
+    spool.append({"n": 99})
+    assert drain(spool) == [99]
     spool.close()
 
 
@@ -141,11 +143,12 @@ def test_many_segments_are_given_in_order(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_a_folder_that_is_gone_costs_the_report_not_the_agent(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "gone")
-    assert spool.append({"n": 1}) is False
-    assert spool.dropped == 1
+    spool.append({"n": 1})
+    assert not spool.waiting
 
 
-def test_refused_reports_are_kept_up_to_a_bound(tmp_path: Path) -> None:
+def test_refused_reports_are_kept_up_to_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("resilience.agent.spool._MAX_REFUSED_BYTES", 35)
     for _ in range(10):
-        keep_refused(tmp_path, b"0123456789\n", max_bytes=35)
+        Spool(tmp_path).refuse(b"0123456789\n")
     assert (tmp_path / "refused.jsonl").read_bytes() == b"0123456789\n" * 4

@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from resilience.config.file import DEFAULT_TEXT, ConfigError, load, parse, write_default
+from resilience.config.file import ConfigError, load, parse, write_default
 from resilience.config.settings import Settings
 from tests.resilience.config.reading import DOCUMENT
 
-DOCS = Path(__file__).parents[3] / "docs"
-DOCUMENTATION = (Path(__file__).parents[3] / "docs" / "configuration.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[3]
+DOCS = ROOT / "docs"
+DOCUMENTATION = (DOCS / "configuration.md").read_text(encoding="utf-8")
+DEFAULT_TEXT = (ROOT / "resilience" / "config" / "default.yaml").read_text(encoding="utf-8")
 
 
 def test_the_documents_example_loads_unchanged() -> None:
@@ -148,8 +150,9 @@ def test_a_folder_in_place_of_the_file_is_refused(tmp_path: Path) -> None:
 
 def test_the_first_run_makes_a_file_that_loads(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
-    assert write_default(path) is True
+    write_default(path)
     assert load(path) == Settings()
+    assert path.read_text(encoding="utf-8") == DEFAULT_TEXT
     assert [file.name for file in tmp_path.iterdir()] == ["config.yaml"]
 
 
@@ -162,12 +165,12 @@ def test_the_file_is_for_this_user_alone(tmp_path: Path) -> None:
 def test_a_file_that_is_there_is_never_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text("error_handling: {}\n", encoding="utf-8")
-    assert write_default(path) is False
+    write_default(path)
     assert path.read_text(encoding="utf-8") == "error_handling: {}\n"
 
 
 def test_a_dangling_link_is_not_written_through(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.symlink_to(tmp_path / "elsewhere.yaml")
-    assert write_default(path) is False
+    write_default(path)
     assert [file.name for file in tmp_path.iterdir()] == ["config.yaml"]

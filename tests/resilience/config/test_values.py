@@ -121,3 +121,12 @@ def test_a_secret_in_the_wrong_place_is_not_repeated() -> None:
             parse(text)
         assert "abcdefghijklmnop" not in str(caught.value)
         assert "hunter22" not in str(caught.value)
+
+
+@pytest.mark.parametrize("tag", ["!<%1b%5b2J>", "!<sk-proj-abcdefghijklmnop1234>", f"!<{'x' * 1000}>"])
+def test_a_tag_is_shown_like_any_other_word(tag: str) -> None:
+    """What stood in it went to the terminal as it was."""
+    said = only_problem(f"error_handling: {{tray: {{toasts: {tag} 1}}}}")[2]
+    assert "\x1b" not in said
+    assert "abcdefghijklmnop" not in said
+    assert len(said) < 150

@@ -8,13 +8,22 @@ from typing import Any, Final
 
 import pytest
 
-from resilience.outbox.outbox import Message, Outbox, OutboxError
+from resilience.outbox.file import OutboxError
+from resilience.outbox.message import Message
+from resilience.outbox.outbox import Outbox
 from resilience.policies import OutboxLimits
 from resilience.refusals import RefusedError
 from resilience.testing import FakeClock
 
 ROOT: Final = Path(__file__).resolve().parents[3]
 FAST: Final = OutboxLimits(drain_per_s=10_000.0)
+
+
+class Stepped(Outbox):
+    """An outbox without a thread: whoever made it calls ``step``."""
+
+    def _start(self) -> None:
+        """Nothing: the test steps."""
 
 
 class Desk:
@@ -28,9 +37,9 @@ class Desk:
         self.answers: dict[str, Any] = {}
         self.refusals: dict[str, RefusedError] = {}
         self.refused: list[float] = []
-        self.outbox = Outbox(
+        self.outbox = Stepped(
             folder, "mailer", self.clock, limits=limits, why_wait=self.reasons.get, protect=self.protect,
-            report=lambda *told: self.reported.append(told), dice=lambda: 0.0, threaded=False,
+            report=lambda *told: self.reported.append(told), dice=lambda: 0.0,
         )  # fmt: skip
 
     def register(self, *channels: str, was_sent: Any = None) -> None:

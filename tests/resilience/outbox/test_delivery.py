@@ -11,11 +11,11 @@ import pytest
 from resilience.circuit.breaker import CircuitBreaker
 from resilience.classification.classifier import ErrorClassifier
 from resilience.errors import RateLimitError
-from resilience.outbox.outbox import Message, MessageGivenUpError, Outbox
+from resilience.outbox.message import Message, MessageGivenUpError
 from resilience.policies import OutboxLimits
 from resilience.refusals import RefusedError
 from resilience.testing import FakeClock
-from tests.resilience.outbox.conftest import Desk
+from tests.resilience.outbox.conftest import Desk, Stepped
 
 
 def test_a_channel_keeps_its_order_and_holds_no_other_back(desk: Desk) -> None:
@@ -165,7 +165,7 @@ def test_policies_stand_between_the_outbox_and_the_sender(tmp_path: Path) -> Non
 
         return protected
 
-    outbox = Outbox(tmp_path, "mailer", clock, protect=protect, threaded=False)
+    outbox = Stepped(tmp_path, "mailer", clock, protect=protect)
     loops = []
 
     @outbox.sender("mail")
@@ -199,7 +199,7 @@ def test_a_report_that_fails_breaks_nothing(tmp_path: Path) -> None:
     def report(*told: object) -> None:
         raise RuntimeError("oops")
 
-    outbox = Outbox(tmp_path, "mailer", FakeClock(), report=report, threaded=False)
+    outbox = Stepped(tmp_path, "mailer", FakeClock(), report=report)
 
     @outbox.sender("mail")
     def post(message: Message) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from resilience.outbox.outbox import Message, OutboxError
+from resilience.outbox.file import OutboxError
+from resilience.outbox.message import Message
 from resilience.policies import OutboxLimits
 from tests.resilience.outbox.conftest import Desk, die
 

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from resilience.outbox.file import file_of
-from resilience.outbox.outbox import OutboxError
+from resilience.outbox.file import OutboxError, file_of
 from tests.resilience.outbox.conftest import Desk
 
 

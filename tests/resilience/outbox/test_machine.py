@@ -11,11 +11,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from resilience.outbox.outbox import Message, Outbox, OutboxError
+from resilience.outbox.file import OutboxError
+from resilience.outbox.message import Message
 from resilience.policies import OutboxLimits
 from resilience.refusals import RefusedError
 from resilience.testing import FakeClock
-from tests.resilience.outbox.conftest import die
+from tests.resilience.outbox.conftest import Stepped, die
 
 
 class OutboxMachine(RuleBasedStateMachine):
@@ -35,9 +36,9 @@ class OutboxMachine(RuleBasedStateMachine):
         self.begin()
 
     def begin(self) -> None:
-        self.outbox = Outbox(
+        self.outbox = Stepped(
             self.folder, "mailer", self.clock, limits=OutboxLimits(max_attempts=1000, drain_per_s=100.0),
-            why_wait=self.reasons.get, protect=self.protect, dice=lambda: 0.0, threaded=False,
+            why_wait=self.reasons.get, protect=self.protect, dice=lambda: 0.0,
         )  # fmt: skip
         self.outbox.sender("asked", was_sent=self.was_sent)(self.receive)
         self.outbox.sender("blind")(self.receive)

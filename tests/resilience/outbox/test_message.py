@@ -192,7 +192,7 @@ def test_to_be_held_again_begins_slowly_again_but_no_sooner_than_it_was_allowed(
 @pytest.mark.parametrize(
     ("failures", "chance", "asked_s", "expected_s"),
     [
-        *((failures, 0.0, None, seconds) for failures, seconds in enumerate([1, 1, 2, 4, 8, 16, 32, 60, 60])),
+        *((failures, 0.0, None, seconds) for failures, seconds in enumerate([1, 2, 4, 8, 16, 32, 60, 60], 1)),
         (10**6, 0.0, None, 60),
         (1, 1.0, None, 0.5),
         (4, 1.0, None, 4),

@@ -15,7 +15,9 @@ import pytest
 
 from resilience import locked
 from resilience.clock import SystemClock
-from resilience.outbox.outbox import Message, Outbox, OutboxError, OutboxFullError, UnfitMessageError
+from resilience.outbox.file import OutboxError, OutboxFullError
+from resilience.outbox.message import Message, UnfitMessageError
+from resilience.outbox.outbox import Outbox
 from resilience.policies import OutboxLimits
 from tests.resilience.outbox.conftest import FAST, ROOT, Desk
 

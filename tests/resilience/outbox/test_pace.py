@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from resilience.outbox.outbox import MessageExpiredError, Outbox
+from resilience.outbox.message import MessageExpiredError
 from resilience.policies import OutboxLimits
 from resilience.testing import FakeClock
-from tests.resilience.outbox.conftest import Desk
+from tests.resilience.outbox.conftest import Desk, Stepped
 
 # Waiting and pace
 
@@ -32,7 +32,7 @@ def test_a_reason_that_cannot_be_found_out_is_one(tmp_path: Path) -> None:
     def why_wait(channel: str) -> str:
         raise RuntimeError("oops")
 
-    outbox = Outbox(tmp_path, "mailer", FakeClock(), why_wait=why_wait, threaded=False)
+    outbox = Stepped(tmp_path, "mailer", FakeClock(), why_wait=why_wait)
     outbox.sender("mail")(lambda message: pytest.fail("it left"))
     outbox.send("mail", 1)
     outbox.step()
