@@ -25,7 +25,6 @@ from resilience.core.decisions import Decisions
 from resilience.core.inputs import (
     Announcement,
     Choice,
-    Configuration,
     Errors,
     HealDecision,
     HealingDecision,
@@ -311,7 +310,7 @@ class Core:
         answers: list[tuple[Future[Any], Exception | slice]] = []
         for an_input, future in group:
             try:
-                state, new = self._decided(state, an_input)
+                state, new = self._decisions.decide(state, an_input)
             except Exception as error:  # this input's own fault: the others of the group go on
                 answers.append((future, error))
                 continue
@@ -340,13 +339,6 @@ class Core:
                 future.set_exception(answer)
             else:
                 future.set_result(done.ids[answer])
-
-    def _decided(self, state: State, an_input: Input) -> tuple[State, list[Record]]:
-        after, records = self._decisions.decide(state, an_input)
-        if isinstance(an_input, Configuration):
-            said = (an_input.notice,) if an_input.notice is not None else ()
-            after = replace(after, notices=(*without(after.notices, "config"), *said))
-        return after, records
 
     def _refused(self, state: State, error: JournalError) -> None:
         """The disk refuses. Nothing is acknowledged, but Safe Mode holds all the same, if only in memory."""
@@ -379,11 +371,13 @@ class Core:
 def _shown(state: State) -> tuple[Any, ...]:
     """What of the state is worth telling when it changes: not every heartbeat is."""
     circuits = [(one.name, one.state, one.version) for one in state.services.circuits.values()]
-    agents = [(agent.name, agent.alive, agent.pid) for agent in state.agents.values()]
-    running = [(key, [(one.loop, one.state, one.running) for one in said.loops]) for key, said in state.loops.items()]
+    agents = [
+        (agent.name, agent.alive, agent.pid, [(one.loop, one.state, one.running) for one in agent.loops])
+        for agent in state.agents.values()
+    ]
     processes = [(one.name, one.state, one.run, one.ready, one.why) for one in state.processes.values()]
     told = state.waiting, state.services.probes, state.heals, state.orders, state.isolations
-    return state.standing, state.notices, state.settings_id, circuits, agents, running, processes, told
+    return state.standing, state.notices, state.settings_id, circuits, agents, processes, told
 
 
 def _held(future: Future[Any]) -> Future[Any]:

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from resilience.classification.classifier import ErrorClassifier
 from resilience.clock import Clock, as_text
-from resilience.core import orders
+from resilience.core import notices, orders
 from resilience.core.inputs import (
     Announcement,
     Choice,
@@ -50,7 +50,6 @@ from resilience.core.services import (
     silent,
 )
 from resilience.core.state import State, with_settings
-from resilience.degradation import loops
 from resilience.degradation.health import Count
 from resilience.degradation.levels import DegradationLevel, LevelPolicy, Standing, choose, followed
 from resilience.degradation.rules import demands
@@ -99,8 +98,9 @@ class Decisions:
                 return self._switched(state, an_input)
             case Choice():
                 return self._chosen(state, an_input)
-            case Configuration(settings, settings_id, _):
-                state = replace(state, settings_id=settings_id)
+            case Configuration(settings, settings_id, notice):
+                said = notices.without(state.notices, "config") + ((notice,) if notice is not None else ())
+                state = replace(state, settings_id=settings_id, notices=said)
                 return state if settings is None else with_settings(state, settings), []
             case Announcement(kind, component, body):
                 return state, [self.records.event(kind, component, **body)]
@@ -180,7 +180,7 @@ class Decisions:
             said += changes
         for agent in lost:
             services = silent(state.services, (agent.name, agent.pid))
-            state = replace(state, services=services, loops=loops.without(state.loops, agent.name, agent.pid))
+            state = replace(state, services=services)
             said.append(self.records.event(EventType.AGENT_LOST, agent.name, pid=agent.pid, last_beat=as_text(agent.beat_at)))
         services, changed = only_probed(state.services, state.settings.probed, now)
         if now_s - self._begun_s > lost_after_s:  # those that are there have had the time to say so
@@ -273,18 +273,24 @@ class Decisions:
         return state, [self.records.event(EventType.LEVEL_CHANGED, "level", **change, latched=standing.latched)]
 
     def _tallied(self, state: State, records: list[ErrorRecord]) -> State:
-        counts = Counter(name for one in records for name in {one.component, one.kind.partition(".")[0]} & state.counted)
+        asked_for = state.counted
+        counts = Counter(name for one in records for name in {one.component, one.kind.partition(".")[0]} & asked_for)
         if not counts:
             return state
         new = [(name, Count(errors=number)) for name, number in counts.items()]
         return replace(state, tally=state.tally.with_counts(new, self._clock.monotonic()))
 
     def _beat(self, state: State, beat: Heartbeat) -> tuple[State, list[Record]]:
-        now, now_s = self._clock.now(), self._clock.monotonic()
+        now, now_s, clean = self._clock.now(), self._clock.monotonic(), self._redactor.text
+        beat = replace(
+            beat,
+            circuits=tuple(replace(one, because=clean(one.because)) for one in beat.circuits),
+            loops=tuple(replace(one, because=clean(one.because)) for one in beat.loops),
+            orders=tuple(replace(one, what=clean(one.what)) for one in beat.orders),
+        )
         agents, news = beaten(state.agents, beat, now, now_s)
         said: list[Record] = [self.records.event(news, beat.agent, pid=beat.pid)] if news else []
-        told = tuple(replace(one, because=self._redactor.text(one.because)) for one in beat.circuits)
-        services, changed = heard(state.services, replace(beat, circuits=told), now)
+        services, changed = heard(state.services, beat, now)
         said += [self.records.of_circuit(circuit) for circuit in changed]
         said += [
             self.records.event(
@@ -293,10 +299,8 @@ class Decisions:
             for one in beat.audit
         ]
         is_new = news is EventType.AGENT_CONNECTED  # what it counted before may be long ago
-        counts = [] if is_new else [one for one in counted(state.services, services) if one[0] in state.counted]
+        asked_for = state.counted
+        counts = [] if is_new else [one for one in counted(state.services, services) if one[0] in asked_for]
         tally = state.tally.with_counts(counts, now_s) if counts else state.tally
-        doing = tuple(replace(one, because=self._redactor.text(one.because)) for one in beat.loops)
-        running = loops.heard(state.loops, replace(beat, loops=doing), now)
-        answered = tuple(replace(one, what=self._redactor.text(one.what)) for one in beat.orders)
-        given = orders.heard(state.orders, replace(beat, orders=answered)) if answered else state.orders
-        return replace(state, agents=agents, services=services, tally=tally, loops=running, orders=given), said
+        given = orders.heard(state.orders, beat)
+        return replace(state, agents=agents, services=services, tally=tally, orders=given), said

@@ -13,7 +13,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from resilience.events import EventType, Heartbeat
+from resilience.events import EventType, Heartbeat, LoopReport
 
 AgentKey = tuple[str, int | None]
 """An agent's name and the number of its process."""
@@ -25,7 +25,7 @@ MAX_AGENTS = 1000
 class Presence(Struct, frozen=True, kw_only=True):
     """One agent: alive while heartbeats come; ``beat_s`` is the monotonic time of the last one.
 
-    ``healers``: what it can do to heal, as ``action:component``.
+    ``healers``: what it can do to heal, as ``action:component``. ``loops``: what it said last of its loops.
     """
 
     name: str
@@ -36,6 +36,7 @@ class Presence(Struct, frozen=True, kw_only=True):
     beat_at: datetime
     beat_s: float
     healers: tuple[str, ...] = ()
+    loops: tuple[LoopReport, ...] = ()
 
     def view(self) -> dict[str, Any]:
         """The agent as the state shows it."""
@@ -59,7 +60,7 @@ def beaten(agents: Agents, beat: Heartbeat, now: datetime, now_s: float) -> tupl
     seen = Presence(
         name=beat.agent, alive=not beat.leaving, pid=beat.pid, version=beat.version,
         since=now if came or beat.leaving or known is None else known.since, beat_at=now, beat_s=now_s,
-        healers=beat.healers,
+        healers=beat.healers, loops=() if beat.leaving else beat.loops,
     )  # fmt: skip
     after = _without_forerunners({**agents, key: seen})
     if len(after) > MAX_AGENTS:
@@ -73,7 +74,7 @@ def fallen_silent(agents: Agents, now_s: float, now: datetime, lost_after_s: flo
     lost = [agent for agent in agents.values() if agent.alive and now_s - agent.beat_s > lost_after_s]
     if not lost:
         return agents, []
-    gone = {(agent.name, agent.pid): replace(agent, alive=False, since=now, healers=()) for agent in lost}
+    gone = {(agent.name, agent.pid): replace(agent, alive=False, since=now, healers=(), loops=()) for agent in lost}
     return MappingProxyType(_without_forerunners({**agents, **gone})), lost
 
 
