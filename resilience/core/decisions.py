@@ -131,6 +131,8 @@ class Decisions:
             state, changes = self._isolated(state, service, actor, asked.isolation)
         elif service in state.isolations and (command == "release" or service in state.services.circuits):
             state, changes = self._released(state, service, command, actor)
+        elif service not in state.services.circuits:
+            raise KeyError(service)
         else:
             state, changes = self._commanded(state, (service,), command, actor)
         return state, [said, *changes]

@@ -172,6 +172,20 @@ def test_isolations_survive_a_restart(start: Callable[[], Core]) -> None:  # noq
     assert circuits(again) == {"gmail_api": "ISOLATED"}
 
 
+def test_a_zone_ends_with_its_time_though_one_of_its_services_was_released_before_a_restart(
+    start: Callable[[], Core], clock: FakeClock  # noqa: F811
+) -> None:
+    """A circuit that is closed is not kept, so the next WinClaw does not know it; its other isolations, and time, go on."""
+    first = start()
+    isolate(first, "execution", for_s=60.0)
+    isolate(first, "file_system", "release")
+    first.stop()
+    again = start()
+    clock.advance(61)
+    assert not again.wait_for_change(again.state.version, 10).isolations  # the core looks at the clock once a second
+    assert set(circuits(again).values()) == {"CLOSED"}
+
+
 def test_the_processes_of_what_is_isolated_are_stopped_if_asked_and_come_back(tmp_path: Path) -> None:
     house = House(tmp_path, {"chroma": Process(command=SLEEPER, stop_timeout_s=1)})
     house.settings = Settings(processes=house.settings.processes, services=SETTINGS.services)
