@@ -8,13 +8,14 @@ answered. One group is being written while the next one gathers, so throughput c
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from msgspec.structs import replace
 
@@ -57,6 +58,7 @@ _FORGET_AT_ONCE: Final = 20
 """Chunks that are deleted in a row before the next look at the clock: with that 10,000 rows a second, some 10 ms for each 500."""
 _SLOW_LISTENER_S: Final = 0.1
 
+T = TypeVar("T")
 _log = logging.getLogger("winclaw.core")
 
 
@@ -102,8 +104,9 @@ class Core:
         self._changed = threading.Condition()
         self._stopping = False
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._wake: asyncio.Event | None = None
-        self._thread = threading.Thread(target=self._main, name="core", daemon=True)
+        self._wake = asyncio.Event()
+        self._disk = ThreadPoolExecutor(1, thread_name_prefix="journal")
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="core", daemon=True)
         self._started = threading.Event()
 
     # Asked from other threads.
@@ -219,7 +222,8 @@ class Core:
         if self._loop is not None and self._thread.is_alive():
             with self._submitting:
                 self._stopping = True
-            self._loop.call_soon_threadsafe(self._awake)
+            with contextlib.suppress(RuntimeError):  # it has seen that, and has ended
+                self._loop.call_soon_threadsafe(self._wake.set)
             self._thread.join(timeout_s)
 
     def _submit(self, an_input: Input) -> Future[Any]:
@@ -229,7 +233,7 @@ class Core:
                 raise CoreBusyError("WinClaw is not running")
             if not self._waiting.put(self._lane(an_input), (an_input, future), MAX_WAITING):
                 raise CoreBusyError(f"{MAX_WAITING} inputs are waiting for the journal already")
-        self._loop.call_soon_threadsafe(self._awake)
+            self._loop.call_soon_threadsafe(self._wake.set)
         return future
 
     def _lane(self, an_input: Input) -> str:
@@ -244,18 +248,11 @@ class Core:
 
     # From here on: the core's thread.
 
-    def _main(self) -> None:
-        asyncio.run(self._run())
-
-    def _awake(self) -> None:
-        assert self._wake is not None
-        self._wake.set()
-
     async def _run(self) -> None:
-        self._loop, self._wake = asyncio.get_running_loop(), asyncio.Event()
+        self._loop = asyncio.get_running_loop()
         self._started.set()
-        with ThreadPoolExecutor(1, thread_name_prefix="journal") as disk:
-            ticking = asyncio.create_task(self._tick(disk))
+        with self._disk:
+            ticking = asyncio.create_task(self._tick())
             while self._waiting or not self._stopping:
                 if not self._waiting:
                     self._wake.clear()
@@ -263,7 +260,7 @@ class Core:
                         await self._wake.wait()
                 group = [(one, _held(future)) for one, future in self._waiting.take(_GROUP)]
                 try:
-                    await self._take(group, disk)
+                    await self._take(group)
                 except Exception as error:  # a defect of ours: this group is answered, the core goes on
                     _log.exception("the core could not take a group of inputs")
                     for _, future in group:
@@ -273,38 +270,37 @@ class Core:
             await asyncio.gather(ticking, return_exceptions=True)
             with self._changed:
                 self._changed.notify_all()
-            await self._loop.run_in_executor(disk, self._writing.close, self._state)
+            await self._on_disk(self._writing.close, self._state)
 
-    async def _tick(self, disk: ThreadPoolExecutor) -> None:
-        assert self._loop is not None
+    async def _on_disk(self, do: Callable[..., T], *values: Any) -> T:
+        """Has the journal's thread do it; meanwhile the core's turns, and says so to whom asks whether it does."""
+        return await asyncio.get_running_loop().run_in_executor(self._disk, do, *values)
+
+    async def _tick(self) -> None:
         forgotten_s = -math.inf
         look: Future[Any] | None = None
         while True:
             await asyncio.sleep(_TICK_S)
-            if look is None or look.done():  # a flood must not keep time from passing
-                look = Future()
-                if not self._waiting.put("", (Look(), look), MAX_WAITING):
-                    look = None
-                self._awake()
-            if self.clock.monotonic() - forgotten_s >= _FORGET_EVERY_S and not await self._forget(disk):
+            if look is None or look.done():
+                with contextlib.suppress(CoreBusyError):
+                    look = self._submit(Look())
+            if self.clock.monotonic() - forgotten_s >= _FORGET_EVERY_S and not await self._forget():
                 forgotten_s = self.clock.monotonic()
 
-    async def _forget(self, disk: ThreadPoolExecutor) -> bool:
+    async def _forget(self) -> bool:
         """Deletes what is too old or too much by chunks, between which the journal writes; returns whether more is left."""
-        assert self._loop is not None
         before, max_mb = self.clock.now() - self.max_age, self._state.settings.retention.max_size_mb
         try:
             for _ in range(_FORGET_AT_ONCE):
-                if not await self._loop.run_in_executor(disk, self._journal.forget, before, max_mb):
+                if not await self._on_disk(self._journal.forget, before, max_mb):
                     return False
         except Exception:
             _log.exception("old errors could not be deleted; trying again later")
             return False
         return True
 
-    async def _take(self, group: list[tuple[Input, Future[Any]]], disk: ThreadPoolExecutor) -> None:
+    async def _take(self, group: list[tuple[Input, Future[Any]]]) -> None:
         """One turn: decide, commit, publish, answer."""
-        assert self._loop is not None
         state = self._state
         records: list[Record] = []
         answers: list[tuple[Future[Any], Exception | slice]] = []
@@ -319,7 +315,7 @@ class Core:
         state, moved = self._decisions.judge(state)
         records.extend(moved)
         try:
-            done = await self._loop.run_in_executor(disk, self._writing.commit, self._state, state, records)
+            done = await self._on_disk(self._writing.commit, state, records)
         except JournalError as error:
             self._refused(state, error)
             for future, _ in answers:
@@ -331,7 +327,7 @@ class Core:
                 group[0][1].set_exception(error)
             else:
                 for one in group:  # by itself, so that only the one at fault is refused
-                    await self._take([one], disk)
+                    await self._take([one])
             return
         self._publish(done.state, done.events)
         for future, answer in answers:
@@ -343,9 +339,8 @@ class Core:
     def _refused(self, state: State, error: JournalError) -> None:
         """The disk refuses. Nothing is acknowledged, but Safe Mode holds all the same, if only in memory."""
         _log.error("%s", error)
-        is_safe = state.standing.level is DegradationLevel.SAFE_MODE
-        standing = state.standing if is_safe else self._state.standing
-        loses = standing.level is DegradationLevel.SAFE_MODE and self._writing.has_yet_to_learn(standing)
+        standing = state.standing if state.standing.level is DegradationLevel.SAFE_MODE else self._state.standing
+        loses = standing.level is DegradationLevel.SAFE_MODE and not self._writing.has_written(standing)
         notices = (*without(self._state.notices, "journal"), of_refusal(str(error), loses_safe_mode=loses))
         self._publish(replace(self._state, standing=standing, notices=notices), ())
 
