@@ -51,7 +51,7 @@ from resilience.core.services import (
 )
 from resilience.core.state import State, with_settings
 from resilience.degradation.health import Count
-from resilience.degradation.levels import DegradationLevel, LevelPolicy, Standing, choose, followed
+from resilience.degradation.levels import DegradationLevel, Standing, choose, followed
 from resilience.degradation.rules import demands
 from resilience.errors import is_below
 from resilience.events import EventType, Heartbeat
@@ -258,9 +258,7 @@ class Decisions:
         now, now_s = self._clock.now(), self._clock.monotonic()
         found = circumstances(state.services, state.tally, now, now_s)
         found.level_age_s = max((now - standing.since).total_seconds(), 0.0)
-        chosen = state.settings.degradation
-        policy = LevelPolicy(chosen.auto_degrade, chosen.auto_recover, chosen.recover_after_s)
-        return followed(standing, demands(state.rules, found), policy, now, now_s)
+        return followed(standing, demands(state.rules, found), state.settings.degradation, now, now_s)
 
     def _moved(self, state: State, standing: Standing) -> tuple[State, list[Record]]:
         """The state with another standing; another level is an event."""
