@@ -18,7 +18,7 @@ from resilience.agent.texts import as_name, checked_name
 from resilience.classification.classifier import ErrorClassifier
 from resilience.clock import Clock, SystemClock
 from resilience.context import ErrorContext
-from resilience.degradation.enforcement import Enforcement, what_is_held
+from resilience.degradation.enforcement import Enforcement, standing_alone
 from resilience.forking import at_fork
 from resilience.listeners import tell
 from resilience.redaction import Redactor
@@ -47,7 +47,7 @@ class Agent:
     def __init__(self, name: str, folder: Path, classifier: ErrorClassifier, redactor: Redactor, clock: Clock) -> None:
         self.name = name
         self._folder, self._classifier, self._redactor, self._clock = folder, classifier, redactor, clock
-        self._enforcement = Enforcement(what_is_held(folder))
+        self._enforcement = Enforcement(standing_alone(home.read_json(folder / home.HELD)))
         self._in_force = self._enforcement.state
         self._listeners: list[Callable[[Mapping[str, Any]], None]] = []
         self._policies: tuple[Resilience, SharedCircuits] | None = None
