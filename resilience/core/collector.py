@@ -65,14 +65,13 @@ class Collector:
             self._core.tell(Waiting(waiting_in(self._outboxes))).result(10)
             self._seen = seen
 
-    def collect(self) -> int:
-        """Brings in everything that is abandoned now; returns how many reports.
+    def collect(self) -> None:
+        """Brings in everything that is abandoned now.
 
         Raises:
             CoreBusyError, JournalError: the core takes no more just now; nothing is lost.
         """
         self._spool.adopt()
-        count = 0
         while lines := self._spool.peek():
             reports, unfit = list[Report](), list[tuple[bytes, Exception]]()
             for line in lines:
@@ -88,5 +87,3 @@ class Collector:
                 _log.warning("an abandoned report is unfit, kept in refused.jsonl: %s", why)
                 keep_refused(self._folder, line)
             self._spool.acknowledge(lines)
-            count += len(reports)
-        return count

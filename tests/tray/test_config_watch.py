@@ -17,7 +17,8 @@ from resilience.events import EventType
 from resilience.home import CONFIG
 from resilience.journal.journal import JournalError
 from tests.program import REPOSITORY
-from tests.resilience.core.test_core import clock, core, journal_of, start  # noqa: F401 -- fixtures
+from tests.resilience.core.conftest import clock, core, start  # noqa: F401 -- fixtures
+from tests.resilience.core.cores import journal_of
 from tray.app import running
 from tray.config_watch import AT_ONCE, ConfigWatch
 from tray.startup import LAST_GOOD, settings_at_start

@@ -24,7 +24,7 @@ from resilience.isolation.isolated import Isolated, members, stopped, without
 from resilience.isolation.policy import Isolation, Zone, in_two_zones, zone_by_component
 from resilience.processes.policy import Process
 from resilience.testing import FakeClock
-from tests.resilience.core.test_core import clock, core, start  # noqa: F401 -- fixtures
+from tests.resilience.core.conftest import clock, core, start  # noqa: F401 -- fixtures
 from tests.resilience.processes.conftest import SLEEPER, House
 
 SETTINGS = Settings(
