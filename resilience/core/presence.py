@@ -1,6 +1,7 @@
 """Which agents are there, told from their heartbeats. Pure: time comes in as an argument.
 
-An agent is a name and a process: several processes may go by one name, and one that was killed comes back as another.
+An agent is a name and a process: several processes may go by one name, and one that was killed comes back as another. One
+that has *left* has said goodbye, one that is *lost* has been silent for too long; either is *gone*, until it is heard again.
 """
 
 from __future__ import annotations

@@ -239,7 +239,7 @@ def counted(before: Services, after: Services) -> list[tuple[str, Count]]:
         old = known.numbers if known is not None and known.numbers["calls"] <= seen.numbers["calls"] else {}
         calls, failures = (int(seen.numbers[name] - old.get(name, 0)) for name in ("calls", "failures"))
         if calls:
-            found.append((key[2], Count(calls=calls, failures=max(failures, 0))))
+            found.append((key[2], Count(calls=calls, failures=min(max(failures, 0), calls))))
     return found
 
 

@@ -315,6 +315,7 @@ def test_what_happened_between_two_heartbeats_is_counted_once() -> None:
         (11, 3, [Count(calls=1, failures=0)]),
         (9, 2, [Count(calls=9, failures=2)]),  # the process started anew
         (0, 0, []),
+        (12, 10**400, [Count(calls=2, failures=2)]),  # no share of them is more than all, and each can be told as a float
     ],
 )
 def test_numbers_that_fell_are_those_of_a_new_life(calls: int, failures: int, expected: list[Count]) -> None:
