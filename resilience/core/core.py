@@ -12,7 +12,7 @@ import contextlib
 import logging
 import math
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any, Final, TypeVar
@@ -38,12 +38,13 @@ from resilience.core.inputs import (
 from resilience.core.keeping import at_start
 from resilience.core.lanes import Lanes
 from resilience.core.notices import Notice, of_refusal, without
+from resilience.core.publishing import Publishing, Subscriber
 from resilience.core.services import CircuitCommand
 from resilience.core.state import State
 from resilience.core.writing import Writing
 from resilience.degradation.levels import DegradationLevel
-from resilience.events import Event, EventType, Heartbeat, Report
-from resilience.isolation.policy import OTHERS, zone_by_component
+from resilience.events import EventType, Heartbeat, Report
+from resilience.isolation.policy import zone_of
 from resilience.journal.history import History
 from resilience.journal.journal import Journal, JournalError
 from resilience.journal.schema import Record
@@ -56,7 +57,6 @@ _TICK_S: Final = 1.0
 _FORGET_EVERY_S: Final = 10.0
 _FORGET_AT_ONCE: Final = 20
 """Chunks that are deleted in a row before the next look at the clock: with that 10,000 rows a second, some 10 ms for each 500."""
-_SLOW_LISTENER_S: Final = 0.1
 
 T = TypeVar("T")
 _log = logging.getLogger("winclaw.core")
@@ -66,9 +66,6 @@ class CoreBusyError(Exception):
     """Too much is waiting for the journal already; nothing was taken. Try again after ``retry_after_s``."""
 
     retry_after_s: Final = 1.0
-
-
-Subscriber = Callable[[tuple[Event, ...], State], None]
 
 
 class Core:
@@ -95,13 +92,10 @@ class Core:
         begin = at_start(journal, history, clock, settings=settings or Settings(), notices=notices)
         self.crashed_before = begin.crashed_before
         """Whether the WinClaw before this one ended without a goodbye."""
-        self._state = begin.state
+        self._published = Publishing(begin.state, clock)
         self._writing = Writing(journal, history, self._decisions.records, clock, begin.lives)
         self._waiting: Lanes[tuple[Input, Future[Any]]] = Lanes()
-        self._zones: Mapping[str, str] = zone_by_component(self._state.settings.zones)
-        self._subscribers: tuple[Subscriber, ...] = ()
         self._submitting = threading.Lock()
-        self._changed = threading.Condition()
         self._stopping = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wake = asyncio.Event()
@@ -114,16 +108,16 @@ class Core:
     @property
     def max_age(self) -> timedelta:
         """How long errors and events are kept."""
-        return timedelta(days=self._state.settings.retention.max_age_days)
+        return timedelta(days=self.state.settings.retention.max_age_days)
 
     @property
     def state(self) -> State:
         """The state as committed last."""
-        return self._state
+        return self._published.state
 
     def view(self) -> dict[str, Any]:
         """The state as the API gives it now."""
-        return self._state.view(self.clock.now())
+        return self.state.view(self.clock.now())
 
     def report(self, reports: Sequence[Report]) -> Future[list[int]]:
         """Stores errors; the future has their ids, in order, once they are on disk.
@@ -188,21 +182,14 @@ class Core:
 
         Returns a function that ends it. One that raises is logged, and called again next time.
         """
-        self._subscribers = (*self._subscribers, subscriber)
-
-        def unsubscribe() -> None:
-            self._subscribers = tuple(one for one in self._subscribers if one is not subscriber)
-
-        return unsubscribe
+        return self._published.subscribe(subscriber)
 
     def wait_for_change(self, version: int, timeout_s: float) -> State:
         """Waits until the state is another than ``version``, or ``timeout_s`` seconds are up, or the core stops.
 
         Returns the state as it is then, which may be the same.
         """
-        with self._changed:
-            self._changed.wait_for(lambda: self._stopping or self._state.version != version, timeout_s)
-            return self._state
+        return self._published.wait_for_change(version, timeout_s)
 
     def answers(self, within_s: float) -> bool:
         """Whether the core's thread turns; waits up to ``within_s`` for it. What the disk does is not asked."""
@@ -240,7 +227,7 @@ class Core:
         """Where an input waits: commands by themselves, heartbeats too, and errors by zone (§7.1)."""
         match an_input:
             case Errors(reports) if reports:
-                return f"zone:{self._zones.get(reports[0].component, OTHERS)}"
+                return f"zone:{zone_of(reports[0].component, self.state.settings.zones)}"
             case Heartbeat():
                 return "heartbeats"
             case _:
@@ -268,9 +255,8 @@ class Core:
                             future.set_exception(error)
             ticking.cancel()
             await asyncio.gather(ticking, return_exceptions=True)
-            with self._changed:
-                self._changed.notify_all()
-            await self._on_disk(self._writing.close, self._state)
+            self._published.end()
+            await self._on_disk(self._writing.close, self.state)
 
     async def _on_disk(self, do: Callable[..., T], *values: Any) -> T:
         """Has the journal's thread do it; meanwhile the core's turns, and says so to whom asks whether it does."""
@@ -289,7 +275,7 @@ class Core:
 
     async def _forget(self) -> bool:
         """Deletes what is too old or too much by chunks, between which the journal writes; returns whether more is left."""
-        before, max_mb = self.clock.now() - self.max_age, self._state.settings.retention.max_size_mb
+        before, max_mb = self.clock.now() - self.max_age, self.state.settings.retention.max_size_mb
         try:
             for _ in range(_FORGET_AT_ONCE):
                 if not await self._on_disk(self._journal.forget, before, max_mb):
@@ -301,7 +287,7 @@ class Core:
 
     async def _take(self, group: list[tuple[Input, Future[Any]]]) -> None:
         """One turn: decide, commit, publish, answer."""
-        state = self._state
+        state = self.state
         records: list[Record] = []
         answers: list[tuple[Future[Any], Exception | slice]] = []
         for an_input, future in group:
@@ -329,7 +315,7 @@ class Core:
                 for one in group:  # by itself, so that only the one at fault is refused
                     await self._take([one])
             return
-        self._publish(done.state, done.events)
+        self._published.publish(done.state, done.events)
         for future, answer in answers:
             if isinstance(answer, Exception):
                 future.set_exception(answer)
@@ -339,40 +325,10 @@ class Core:
     def _refused(self, state: State, error: JournalError) -> None:
         """The disk refuses. Nothing is acknowledged, but Safe Mode holds all the same, if only in memory."""
         _log.error("%s", error)
-        standing = state.standing if state.standing.level is DegradationLevel.SAFE_MODE else self._state.standing
+        standing = state.standing if state.standing.level is DegradationLevel.SAFE_MODE else self.state.standing
         loses = standing.level is DegradationLevel.SAFE_MODE and not self._writing.has_written(standing)
-        notices = (*without(self._state.notices, "journal"), of_refusal(str(error), loses_safe_mode=loses))
-        self._publish(replace(self._state, standing=standing, notices=notices), ())
-
-    def _publish(self, state: State, events: tuple[Event, ...]) -> None:
-        if state.settings is not self._state.settings:
-            self._zones = zone_by_component(state.settings.zones)
-        is_news = _shown(state) != _shown(self._state)
-        with self._changed:
-            self._state = replace(state, version=self._state.version + is_news)
-            self._changed.notify_all()
-        if not is_news and not events:
-            return
-        for subscriber in self._subscribers:
-            began_s = self.clock.monotonic()
-            try:
-                subscriber(events, self._state)
-            except Exception:
-                _log.exception("a listener of the core failed: %r", subscriber)
-            if (took_s := self.clock.monotonic() - began_s) > _SLOW_LISTENER_S:
-                _log.warning("a listener held the core up for %.2f s: %r", took_s, subscriber)
-
-
-def _shown(state: State) -> tuple[Any, ...]:
-    """What of the state is worth telling when it changes: not every heartbeat is."""
-    circuits = [(one.name, one.state, one.version) for one in state.services.circuits.values()]
-    agents = [
-        (agent.name, agent.alive, agent.pid, [(one.loop, one.state, one.running) for one in agent.loops])
-        for agent in state.agents.values()
-    ]
-    processes = [(one.name, one.state, one.run, one.ready, one.why) for one in state.processes.values()]
-    told = state.waiting, state.services.probes, state.heals, state.orders, state.isolations
-    return state.standing, state.notices, state.settings_id, circuits, agents, processes, told
+        notices = (*without(self.state.notices, "journal"), of_refusal(str(error), loses_safe_mode=loses))
+        self._published.publish(replace(self.state, standing=standing, notices=notices), ())
 
 
 def _held(future: Future[Any]) -> Future[Any]:

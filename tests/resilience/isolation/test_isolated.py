@@ -21,7 +21,7 @@ from resilience.healing.diagnosis import Diagnosis
 from resilience.healing.heals import Heal, HealState
 from resilience.healing.policy import HealingActionType
 from resilience.isolation.isolated import Isolated, members, stopped, without
-from resilience.isolation.policy import Isolation, Zone, in_two_zones, zone_by_component
+from resilience.isolation.policy import Isolation, Zone, in_two_zones, zone_of
 from resilience.processes.policy import Process
 from resilience.testing import FakeClock
 from tests.resilience.core.conftest import clock, core, start  # noqa: F401 -- fixtures
@@ -70,7 +70,8 @@ def test_the_documents_three_zones_are_there_and_nothing_is_in_two() -> None:
         ("zones.others", "is the name of the zone of everything that is in none; choose another"),
     ]
     assert not list(in_two_zones({"a": Zone(components=("x", "x")), "b": Zone(components=("y",))}))
-    assert zone_by_component({"a": Zone(components=("x", "y")), "b": Zone(components=("z",))}) == {"x": "a", "y": "a", "z": "b"}
+    zones = {"a": Zone(components=("x", "y")), "b": Zone(components=("z",))}
+    assert [zone_of(component, zones) for component in ("x", "y", "z", "?")] == ["a", "a", "b", "others"]
 
 
 def test_only_kinds_of_errors_that_there_are_isolate() -> None:

@@ -1,0 +1,80 @@
+"""The state as committed last, who waits for another, and who is told of it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from resilience.clock import Clock
+from resilience.core.state import State
+from resilience.events import Event
+
+_SLOW_LISTENER_S: Final = 0.1
+_log = logging.getLogger("winclaw.core")
+
+Subscriber = Callable[[tuple[Event, ...], State], None]
+
+
+class Publishing:
+    """Shows a state and tells of it. Anybody may look, wait and subscribe; only the core's thread publishes, and ends it."""
+
+    def __init__(self, state: State, clock: Clock) -> None:
+        self.state = state
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._ended = False
+        self._subscribers: tuple[Subscriber, ...] = ()
+
+    def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
+        """See ``Core.subscribe``."""
+        self._subscribers = (*self._subscribers, subscriber)
+
+        def unsubscribe() -> None:
+            self._subscribers = tuple(one for one in self._subscribers if one is not subscriber)
+
+        return unsubscribe
+
+    def wait_for_change(self, version: int, timeout_s: float) -> State:
+        """See ``Core.wait_for_change``."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._ended or self.state.version != version, timeout_s)
+            return self.state
+
+    def publish(self, state: State, events: tuple[Event, ...]) -> None:
+        """Shows ``state``, under another version if it is worth telling, and tells whoever has subscribed."""
+        is_news = _shown(state) != _shown(self.state)
+        with self._changed:
+            self.state = replace(state, version=self.state.version + is_news)
+            self._changed.notify_all()
+        if not is_news and not events:
+            return
+        for subscriber in self._subscribers:
+            began_s = self._clock.monotonic()
+            try:
+                subscriber(events, self.state)
+            except Exception:
+                _log.exception("a listener of the core failed: %r", subscriber)
+            if (took_s := self._clock.monotonic() - began_s) > _SLOW_LISTENER_S:
+                _log.warning("a listener held the core up for %.2f s: %r", took_s, subscriber)
+
+    def end(self) -> None:
+        """Lets go of all that wait."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+
+def _shown(state: State) -> tuple[Any, ...]:
+    """What of the state is worth telling when it changes: not every heartbeat is."""
+    circuits = [(one.name, one.state, one.version) for one in state.services.circuits.values()]
+    agents = [
+        (agent.name, agent.alive, agent.pid, [(one.loop, one.state, one.running) for one in agent.loops])
+        for agent in state.agents.values()
+    ]
+    processes = [(one.name, one.state, one.run, one.ready, one.why) for one in state.processes.values()]
+    told = state.waiting, state.services.probes, state.heals, state.orders, state.isolations
+    return state.standing, state.notices, state.settings_id, circuits, agents, processes, told
