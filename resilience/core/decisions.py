@@ -6,10 +6,10 @@ Nothing here waits, writes or tells; ``core`` does, with what comes out. Time co
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from types import MappingProxyType
-from typing import Final
+from typing import Final, TypeVar
 
 from msgspec.structs import replace
 
@@ -61,6 +61,8 @@ from resilience.journal.schema import ErrorRecord, Record
 from resilience.processes.status import ProcessStatus
 from resilience.redaction import Redactor
 
+K = TypeVar("K")
+V = TypeVar("V")
 _DECIDED: Final = {
     "approve": (HealState.WAITING, HealState.APPROVED), "reject": (HealState.WAITING, HealState.REJECTED),
     "dismiss": (HealState.ESCALATED, HealState.DISMISSED),
@@ -90,7 +92,9 @@ class Decisions:
         match an_input:
             case Errors(reports):
                 records = [record_of(report, self._classifier, self._redactor, now) for report in reports]
-                state, changes = self._cut_off(self._tallied(state, records), records)
+                names = Counter(name for one in records for name in {one.component, one.kind.partition(".")[0]})
+                state = self._tallied(state, [(name, Count(errors=number)) for name, number in names.items()])
+                state, changes = self._cut_off(state, records)
                 return state, [*records, *changes]
             case Heartbeat():
                 return self._beat(state, an_input)
@@ -107,7 +111,7 @@ class Decisions:
             case Waiting(channels):
                 return replace(state, waiting=channels), []
             case ProcessTold(name, status):
-                return replace(state, processes=MappingProxyType(self._processes(state, name, status))), []
+                return replace(state, processes=_put(state.processes, name, status and self._clean(status))), []
             case ProbeTold():
                 return self._probed(state, an_input)
             case HealTold(heal):
@@ -115,8 +119,7 @@ class Decisions:
             case HealDecision():
                 return self._heal_decided(state, an_input)
             case OrderGiven(key, order):
-                left = {name: one for name, one in state.orders.items() if name != key}
-                return replace(state, orders=MappingProxyType(left if order is None else {**left, key: order})), []
+                return replace(state, orders=_put(state.orders, key, order)), []
             case Look():
                 return self._looked(state)
 
@@ -212,7 +215,7 @@ class Decisions:
             services=services, processes=processes if how.stop_processes else (),
         )  # fmt: skip
         if len(state.isolations) < MAX_SERVICES or component in state.isolations:
-            state = replace(state, isolations=MappingProxyType({**state.isolations, component: one}))
+            state = replace(state, isolations=_put(state.isolations, component, one))
         return self._commanded(state, services, "isolate", actor, self._redactor.text(how.reason))
 
     def _released(self, state: State, component: str, command: CircuitCommand, actor: str) -> tuple[State, list[Record]]:
@@ -245,14 +248,11 @@ class Decisions:
                 said += changes
         return state, said
 
-    def _processes(self, state: State, name: str, status: ProcessStatus | None) -> dict[str, ProcessStatus]:
-        if status is None:
-            return {other: known for other, known in state.processes.items() if other != name}
+    def _clean(self, status: ProcessStatus) -> ProcessStatus:
         clean = self._redactor.text
-        shown = replace(
+        return replace(
             status, why=clean(status.why), needs_you=clean(status.needs_you), command=tuple(map(clean, status.command))
         )
-        return {**state.processes, name: shown}
 
     def _ruled(self, state: State, standing: Standing) -> Standing:
         now, now_s = self._clock.now(), self._clock.monotonic()
@@ -272,13 +272,11 @@ class Decisions:
         change = {"from": before.level.name, "to": standing.level.name, "cause": standing.cause, "by": by}
         return state, [self.records.event(EventType.LEVEL_CHANGED, "level", **change, latched=standing.latched)]
 
-    def _tallied(self, state: State, records: list[ErrorRecord]) -> State:
+    def _tallied(self, state: State, counts: Iterable[tuple[str, Count]]) -> State:
+        """The state with those of ``counts`` added for which some rule asks."""
         asked_for = state.counted
-        counts = Counter(name for one in records for name in {one.component, one.kind.partition(".")[0]} & asked_for)
-        if not counts:
-            return state
-        new = [(name, Count(errors=number)) for name, number in counts.items()]
-        return replace(state, tally=state.tally.with_counts(new, self._clock.monotonic()))
+        new = [(name, count) for name, count in counts if name in asked_for]
+        return replace(state, tally=state.tally.with_counts(new, self._clock.monotonic())) if new else state
 
     def _beat(self, state: State, beat: Heartbeat) -> tuple[State, list[Record]]:
         now, now_s, clean = self._clock.now(), self._clock.monotonic(), self._redactor.text
@@ -298,9 +296,12 @@ class Decisions:
             )
             for one in beat.audit
         ]
-        is_new = news is EventType.AGENT_CONNECTED  # what it counted before may be long ago
-        asked_for = state.counted
-        counts = [] if is_new else [one for one in counted(state.services, services) if one[0] in asked_for]
-        tally = state.tally.with_counts(counts, now_s) if counts else state.tally
-        given = orders.heard(state.orders, beat)
-        return replace(state, agents=agents, services=services, tally=tally, orders=given), said
+        if news is not EventType.AGENT_CONNECTED:  # what a new one counted before may be long ago
+            state = self._tallied(state, counted(state.services, services))
+        return replace(state, agents=agents, services=services, orders=orders.heard(state.orders, beat)), said
+
+
+def _put(parts: Mapping[K, V], key: K, one: V | None) -> Mapping[K, V]:
+    """``parts`` with ``one`` under ``key``; None: with nothing there."""
+    left = {name: part for name, part in parts.items() if name != key} if one is None else {**parts, key: one}
+    return MappingProxyType(left)
