@@ -294,6 +294,8 @@ class Core:
             try:
                 state, new = self._decisions.decide(state, an_input)
             except Exception as error:  # this input's own fault: the others of the group go on
+                if isinstance(an_input, Look):  # nobody waits for its answer
+                    _log.exception("the core could not look at the clock")
                 answers.append((future, error))
                 continue
             answers.append((future, slice(len(records), len(records) + len(new))))

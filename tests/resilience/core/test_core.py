@@ -7,12 +7,12 @@ import sqlite3
 import threading
 from concurrent.futures import Future
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
 from resilience.core.core import Core, CoreBusyError
-from resilience.core.inputs import ConfirmationNeededError, HowIsolated
+from resilience.core.inputs import ConfirmationNeededError, HowIsolated, Look
 from resilience.core.state import State
 from resilience.degradation.levels import DegradationLevel
 from resilience.events import Event, EventType, Heartbeat
@@ -166,6 +166,23 @@ def test_it_says_whether_its_thread_turns_whatever_the_disk_does(core: Core) -> 
     freed.set()
     core.stop()
     assert not core.answers(10)
+
+
+def test_a_look_at_the_clock_that_fails_is_logged(core: Core, caplog: pytest.LogCaptureFixture) -> None:
+    """Nobody waits for its answer, so nobody else would ever know that time stands still."""
+    failed = threading.Event()
+    decide = core._decisions.decide
+
+    def broken(state: State, an_input: Any) -> Any:
+        if isinstance(an_input, Look):
+            failed.set()
+            raise KeyError("x")
+        return decide(state, an_input)
+
+    core._decisions.decide = broken  # type: ignore[method-assign]
+    assert failed.wait(10)
+    assert core.report([report()]).result(10)
+    assert "the core could not look at the clock" in caplog.text
 
 
 def test_one_who_waits_no_longer_takes_no_answer_from_the_others(core: Core) -> None:
