@@ -102,9 +102,9 @@ class Decisions:
                 return self._switched(state, an_input)
             case Choice():
                 return self._chosen(state, an_input)
-            case Configuration(settings, settings_id, notice):
+            case Configuration(settings, notice):
                 said = notices.without(state.notices, "config") + ((notice,) if notice is not None else ())
-                state = replace(state, settings_id=settings_id, notices=said)
+                state = replace(state, notices=said)
                 return state if settings is None else with_settings(state, settings), []
             case Announcement(kind, component, body):
                 return state, [self.records.event(kind, component, **body)]

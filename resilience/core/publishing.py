@@ -77,4 +77,4 @@ def _shown(state: State) -> tuple[Any, ...]:
     ]
     processes = [(one.name, one.state, one.run, one.ready, one.why) for one in state.processes.values()]
     told = state.waiting, state.services.probes, state.heals, state.orders, state.isolations
-    return state.standing, state.notices, state.settings_id, circuits, agents, processes, told
+    return state.standing, state.notices, state.settings, circuits, agents, processes, told

@@ -47,7 +47,6 @@ class State(Struct, frozen=True, kw_only=True):
     tally: Tally = Tally()
     notices: tuple[Notice, ...] = ()
     settings: Settings = Settings()
-    settings_id: str = ""
     rules: tuple[DegradationRule, ...] = ()
     version: int = 0
 

@@ -190,7 +190,7 @@ def test_a_zone_ends_with_its_time_though_one_of_its_services_was_released_befor
 def test_the_processes_of_what_is_isolated_are_stopped_if_asked_and_come_back(tmp_path: Path) -> None:
     house = House(tmp_path, {"chroma": Process(command=SLEEPER, stop_timeout_s=1)})
     house.settings = Settings(processes=house.settings.processes, services=SETTINGS.services)
-    house.core.tell(Configuration(house.settings, "other", None)).result(10)
+    house.core.tell(Configuration(house.settings)).result(10)
     try:
         house.start()
         first = house.becomes("chroma", "running")
