@@ -38,7 +38,7 @@ from resilience.core.inputs import (
 from resilience.core.keeping import at_start
 from resilience.core.lanes import Lanes
 from resilience.core.notices import Notice, of_refusal, without
-from resilience.core.publishing import Publishing, Subscriber
+from resilience.core.publishing import Publishing
 from resilience.core.services import CircuitCommand
 from resilience.core.state import State
 from resilience.core.writing import Writing
@@ -68,7 +68,7 @@ class CoreBusyError(Exception):
     retry_after_s: Final = 1.0
 
 
-class Core:
+class Core(Publishing):
     """The control plane's one owner. Its methods may be called from any thread and never wait, unless they say so.
 
     Args:
@@ -87,12 +87,12 @@ class Core:
         settings: Settings | None = None,
         notices: Sequence[Notice] = (),
     ) -> None:
-        self.history, self.clock = history, clock
-        self._journal, self._decisions = journal, Decisions(classifier, redactor, clock)
         begin = at_start(journal, history, clock, settings=settings or Settings(), notices=notices)
+        super().__init__(begin.state, clock)
+        self.history = history
+        self._journal, self._decisions = journal, Decisions(classifier, redactor, clock)
         self.crashed_before = begin.crashed_before
         """Whether the WinClaw before this one ended without a goodbye."""
-        self._published = Publishing(begin.state, clock)
         self._writing = Writing(journal, history, self._decisions.records, clock, begin.lives)
         self._waiting: Lanes[tuple[Input, Future[Any]]] = Lanes()
         self._submitting = threading.Lock()
@@ -109,11 +109,6 @@ class Core:
     def max_age(self) -> timedelta:
         """How long errors and events are kept."""
         return timedelta(days=self.state.settings.retention.max_age_days)
-
-    @property
-    def state(self) -> State:
-        """The state as committed last."""
-        return self._published.state
 
     def view(self) -> dict[str, Any]:
         """The state as the API gives it now."""
@@ -176,20 +171,6 @@ class Core:
     def announce(self, type: EventType, component: str, **body: Any) -> Future[list[int]]:  # noqa: A002 -- the field's name
         """Journals and publishes an event of the program's own life."""
         return self._submit(Announcement(type, component, body))
-
-    def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
-        """Has ``subscriber(events, state)`` called on the core's thread after each commit; it must not block.
-
-        Returns a function that ends it. One that raises is logged, and called again next time.
-        """
-        return self._published.subscribe(subscriber)
-
-    def wait_for_change(self, version: int, timeout_s: float) -> State:
-        """Waits until the state is another than ``version``, or ``timeout_s`` seconds are up, or the core stops.
-
-        Returns the state as it is then, which may be the same.
-        """
-        return self._published.wait_for_change(version, timeout_s)
 
     def answers(self, within_s: float) -> bool:
         """Whether the core's thread turns; waits up to ``within_s`` for it. What the disk does is not asked."""
@@ -255,7 +236,7 @@ class Core:
                             future.set_exception(error)
             ticking.cancel()
             await asyncio.gather(ticking, return_exceptions=True)
-            self._published.end()
+            self._end()
             await self._on_disk(self._writing.close, self.state)
 
     async def _on_disk(self, do: Callable[..., T], *values: Any) -> T:
@@ -317,7 +298,7 @@ class Core:
                 for one in group:  # by itself, so that only the one at fault is refused
                     await self._take([one])
             return
-        self._published.publish(done.state, done.events)
+        self._publish(done.state, done.events)
         for future, answer in answers:
             if isinstance(answer, Exception):
                 future.set_exception(answer)
@@ -330,7 +311,7 @@ class Core:
         standing = state.standing if state.standing.level is DegradationLevel.SAFE_MODE else self.state.standing
         loses = standing.level is DegradationLevel.SAFE_MODE and not self._writing.has_written(standing)
         notices = (*without(self.state.notices, "journal"), of_refusal(str(error), loses_safe_mode=loses))
-        self._published.publish(replace(self.state, standing=standing, notices=notices), ())
+        self._publish(replace(self.state, standing=standing, notices=notices), ())
 
 
 def _held(future: Future[Any]) -> Future[Any]:

@@ -20,17 +20,21 @@ Subscriber = Callable[[tuple[Event, ...], State], None]
 
 
 class Publishing:
-    """Shows a state and tells of it. Anybody may look, wait and subscribe; only the core's thread publishes, and ends it."""
+    """What the core shows and tells. Any thread may look, wait and subscribe; only the core's publishes."""
 
     def __init__(self, state: State, clock: Clock) -> None:
         self.state = state
-        self._clock = clock
+        """The state as committed last."""
+        self.clock = clock
         self._changed = threading.Condition()
         self._ended = False
         self._subscribers: tuple[Subscriber, ...] = ()
 
     def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
-        """See ``Core.subscribe``."""
+        """Has ``subscriber(events, state)`` called on the core's thread after each commit; it must not block.
+
+        Returns a function that ends it. One that raises is logged, and called again next time.
+        """
         self._subscribers = (*self._subscribers, subscriber)
 
         def unsubscribe() -> None:
@@ -39,12 +43,15 @@ class Publishing:
         return unsubscribe
 
     def wait_for_change(self, version: int, timeout_s: float) -> State:
-        """See ``Core.wait_for_change``."""
+        """Waits until the state is another than ``version``, or ``timeout_s`` seconds are up, or the core stops.
+
+        Returns the state as it is then, which may be the same.
+        """
         with self._changed:
             self._changed.wait_for(lambda: self._ended or self.state.version != version, timeout_s)
             return self.state
 
-    def publish(self, state: State, events: tuple[Event, ...]) -> None:
+    def _publish(self, state: State, events: tuple[Event, ...]) -> None:
         """Shows ``state``, under another version if it is worth telling, and tells whoever has subscribed."""
         is_news = _shown(state) != _shown(self.state)
         with self._changed:
@@ -53,15 +60,15 @@ class Publishing:
         if not is_news and not events:
             return
         for subscriber in self._subscribers:
-            began_s = self._clock.monotonic()
+            began_s = self.clock.monotonic()
             try:
                 subscriber(events, self.state)
             except Exception:
                 _log.exception("a listener of the core failed: %r", subscriber)
-            if (took_s := self._clock.monotonic() - began_s) > _SLOW_LISTENER_S:
+            if (took_s := self.clock.monotonic() - began_s) > _SLOW_LISTENER_S:
                 _log.warning("a listener held the core up for %.2f s: %r", took_s, subscriber)
 
-    def end(self) -> None:
+    def _end(self) -> None:
         """Lets go of all that wait."""
         with self._changed:
             self._ended = True
