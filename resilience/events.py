@@ -80,7 +80,7 @@ class LoopReport(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     running: Annotated[int, Meta(ge=0)] = 0
     runs: Annotated[int, Meta(ge=0)] = 0
     beats: Annotated[int, Meta(ge=0)] = 0
-    beat_age_s: Annotated[float, Meta(ge=0)] | None = None
+    beat_age_s: Annotated[float, Meta(ge=0, le=3_153_600_000)] | None = None
     because: Text = ""
 
 

@@ -41,7 +41,7 @@ ROOMS: Final = {
         "forking locked log "
         "agent.circuits agent.fitting agent.link agent.ollama agent.ollama_wire agent.reporting agent.spool agent.texts agent.wire "
         "config.checking config.file config.nodes config.problems config.values "
-        "core.decisions core.inputs core.intake core.keeping core.last_word core.records core.writing "
+        "core.decisions core.inputs core.intake core.keeping core.last_word core.publishing core.records core.writing "
         "detection.metrics detection.prober detection.probes "
         "healing.memory "
         "journal.history journal.journal journal.schema "
@@ -91,7 +91,6 @@ MAY_BE_LONG: Final = {
     "resilience/circuit/breaker.py": "one object under one lock; what it decides, counts, tells and wraps has files of its own",
     "resilience/core/core.py": "what others may ask of the core, method by method, with what each raises",
     "resilience/core/decisions.py": "one method an input; what they decide by is in files of their own",
-    "resilience/core/services.py": "every rule by which a report, a person, a probe and time move a circuit of the machine",
     "resilience/agent/client.py": "what agents' authors see, method by method, with docstrings that are longer than the code",
     "resilience/agent/loops.py": "one loop's way from its beginning to its end, as a block, a decorator and a task",
     "resilience/journal/journal.py": "the one writer: whatever changes the file or its place stands here and nowhere else",

@@ -114,14 +114,14 @@ class ConfigWatch:
 
     def _refuse(self, refused: ConfigError) -> None:
         startup = Startup(self._core.state.settings, refused, "the one before is")
-        self._core.tell(Configuration(None, self.policy()["settings_id"], startup.notice)).result(_COMMIT_S)
+        self._core.tell(Configuration(None, startup.notice)).result(_COMMIT_S)
         problems = [str(problem) for problem in refused.problems]
         self._core.announce(EventType.CONFIG_REFUSED, "config", problems=problems, instead=startup.instead)
 
     def _take(self, settings: Settings, notice: Notice | None = None) -> list[str]:
         before = self._core.state.settings
         changed = [name for name in Settings.__struct_fields__ if getattr(settings, name) != getattr(before, name)]
-        self._core.tell(Configuration(settings, _policy_of(settings)["settings_id"], notice)).result(_COMMIT_S)
+        self._core.tell(Configuration(settings, notice)).result(_COMMIT_S)
         if changed:  # else a comment was
             self._before = before
             later = [name for name in changed if name not in AT_ONCE]

@@ -18,7 +18,7 @@ def leaving_preview(state: State, chosen: DegradationLevel | None) -> dict[str, 
     will = [f"The level becomes {after.title}{by}: {_allowed_words(after)}."]
     if chosen is None:
         will += [f"No longer held: {one.cause}" for one in state.standing.wanted.latches]
-    views = view_of_loops(state.settings.loops, state.loops, after)
+    views = view_of_loops(state.settings.loops, state.agents.values(), after)
     loops = [one["name"] for one in views if one["allowed"]]
     paused = [one["name"] for one in views if one["allowed"] and one["state"] == "paused"]
     will.append(f"Loops that may run: {_all_of(loops)}{f'; {_all_of(paused)} waited for it' if paused else ''}.")

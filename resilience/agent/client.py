@@ -19,7 +19,7 @@ from resilience.agent.texts import as_name, checked_name
 from resilience.classification.classifier import ErrorClassifier
 from resilience.clock import Clock, SystemClock
 from resilience.context import ErrorContext
-from resilience.degradation.enforcement import Enforcement, what_is_held
+from resilience.degradation.enforcement import Enforcement, standing_alone
 from resilience.forking import at_fork
 from resilience.healing.waiting import EndedHeals
 from resilience.listeners import tell
@@ -48,7 +48,7 @@ class Agent:
         self.name = name
         self._folder, self._clock = folder, clock
         self._classifier, self._redactor = ErrorClassifier(clock=clock), Redactor()
-        self._enforcement = Enforcement(what_is_held(folder))
+        self._enforcement = Enforcement(standing_alone(home.read_json(folder / home.HELD)))
         self._in_force = self._enforcement.state
         self._listeners: list[Callable[[Mapping[str, Any]], None]] = []
         self._circuits = SharedCircuits(name, self._news_to_tell)

@@ -65,27 +65,25 @@ class Collector:
             self._core.tell(Waiting(waiting_in(self._outboxes))).result(10)
             self._seen = seen
 
-    def collect(self) -> int:
-        """Brings in everything that is abandoned now; returns how many reports.
+    def collect(self) -> None:
+        """Brings in everything that is abandoned now.
 
         Raises:
             CoreBusyError, JournalError: the core takes no more just now; nothing is lost.
         """
         self._spool.adopt()
-        count = 0
         while lines := self._spool.peek():
-            reports = [report for line in lines if (report := self._fit(line)) is not None]
+            reports, unfit = list[Report](), list[tuple[bytes, Exception]]()
+            for line in lines:
+                try:
+                    report = self._decode(line)
+                    check(report, self._core.clock.now(), self._core.max_age)
+                except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, UnfitReportError) as error:
+                    unfit.append((line, error))
+                else:
+                    reports.append(report)
             self._core.report(reports).result(10)
+            for line, why in unfit:  # once, now that this is not tried again
+                _log.warning("an abandoned report is unfit, kept in refused.jsonl: %s", why)
+                self._spool.refuse(line)
             self._spool.acknowledge(lines)
-            count += len(reports)
-        return count
-
-    def _fit(self, line: bytes) -> Report | None:
-        try:
-            report = self._decode(line)
-            check(report, self._core.clock.now(), self._core.max_age)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, UnfitReportError) as error:
-            _log.warning("an abandoned report is unfit, kept in refused.jsonl: %s", error)
-            self._spool.refuse(line)
-            return None
-        return report

@@ -8,13 +8,14 @@ answered. One group is being written while the next one gathers, so throughput c
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from msgspec.structs import replace
 
@@ -25,7 +26,6 @@ from resilience.core.decisions import Decisions
 from resilience.core.inputs import (
     Announcement,
     Choice,
-    Configuration,
     Errors,
     HealDecision,
     HealingDecision,
@@ -38,12 +38,13 @@ from resilience.core.inputs import (
 from resilience.core.keeping import at_start
 from resilience.core.lanes import Lanes
 from resilience.core.notices import Notice, of_refusal, without
+from resilience.core.publishing import Publishing
 from resilience.core.services import CircuitCommand
 from resilience.core.state import State
 from resilience.core.writing import Writing
 from resilience.degradation.levels import DegradationLevel
-from resilience.events import Event, EventType, Heartbeat, Report
-from resilience.isolation.policy import OTHERS, zone_by_component
+from resilience.events import EventType, Heartbeat, Report
+from resilience.isolation.policy import zone_of
 from resilience.journal.history import History
 from resilience.journal.journal import Journal, JournalError
 from resilience.journal.schema import Record
@@ -56,8 +57,8 @@ _TICK_S: Final = 1.0
 _FORGET_EVERY_S: Final = 10.0
 _FORGET_AT_ONCE: Final = 20
 """Chunks that are deleted in a row before the next look at the clock: with that 10,000 rows a second, some 10 ms for each 500."""
-_SLOW_LISTENER_S: Final = 0.1
 
+T = TypeVar("T")
 _log = logging.getLogger("winclaw.core")
 
 
@@ -67,10 +68,7 @@ class CoreBusyError(Exception):
     retry_after_s: Final = 1.0
 
 
-Subscriber = Callable[[tuple[Event, ...], State], None]
-
-
-class Core:
+class Core(Publishing):
     """The control plane's one owner. Its methods may be called from any thread and never wait, unless they say so.
 
     Args:
@@ -89,22 +87,20 @@ class Core:
         settings: Settings | None = None,
         notices: Sequence[Notice] = (),
     ) -> None:
-        self.history, self.clock = history, clock
-        self._journal, self._decisions = journal, Decisions(classifier, redactor, clock)
         begin = at_start(journal, history, clock, settings=settings or Settings(), notices=notices)
+        super().__init__(begin.state, clock)
+        self.history = history
+        self._journal, self._decisions = journal, Decisions(classifier, redactor, clock)
         self.crashed_before = begin.crashed_before
         """Whether the WinClaw before this one ended without a goodbye."""
-        self._state = begin.state
         self._writing = Writing(journal, history, self._decisions.records, clock, begin.lives)
         self._waiting: Lanes[tuple[Input, Future[Any]]] = Lanes()
-        self._zones: Mapping[str, str] = zone_by_component(self._state.settings.zones)
-        self._subscribers: tuple[Subscriber, ...] = ()
         self._submitting = threading.Lock()
-        self._changed = threading.Condition()
         self._stopping = False
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._wake: asyncio.Event | None = None
-        self._thread = threading.Thread(target=self._main, name="core", daemon=True)
+        self._wake = asyncio.Event()
+        self._disk = ThreadPoolExecutor(1, thread_name_prefix="journal")
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="core", daemon=True)
         self._started = threading.Event()
 
     # Asked from other threads.
@@ -112,16 +108,11 @@ class Core:
     @property
     def max_age(self) -> timedelta:
         """How long errors and events are kept."""
-        return timedelta(days=self._state.settings.retention.max_age_days)
-
-    @property
-    def state(self) -> State:
-        """The state as committed last."""
-        return self._state
+        return timedelta(days=self.state.settings.retention.max_age_days)
 
     def view(self) -> dict[str, Any]:
         """The state as the API gives it now."""
-        return self._state.view(self.clock.now())
+        return self.state.view(self.clock.now())
 
     def report(self, reports: Sequence[Report]) -> Future[list[int]]:
         """Stores errors; the future has their ids, in order, once they are on disk.
@@ -181,27 +172,6 @@ class Core:
         """Journals and publishes an event of the program's own life."""
         return self._submit(Announcement(type, component, body))
 
-    def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
-        """Has ``subscriber(events, state)`` called on the core's thread after each commit; it must not block.
-
-        Returns a function that ends it. One that raises is logged, and called again next time.
-        """
-        self._subscribers = (*self._subscribers, subscriber)
-
-        def unsubscribe() -> None:
-            self._subscribers = tuple(one for one in self._subscribers if one is not subscriber)
-
-        return unsubscribe
-
-    def wait_for_change(self, version: int, timeout_s: float) -> State:
-        """Waits until the state is another than ``version``, or ``timeout_s`` seconds are up, or the core stops.
-
-        Returns the state as it is then, which may be the same.
-        """
-        with self._changed:
-            self._changed.wait_for(lambda: self._stopping or self._state.version != version, timeout_s)
-            return self._state
-
     def answers(self, within_s: float) -> bool:
         """Whether the core's thread turns; waits up to ``within_s`` for it. What the disk does is not asked."""
         turned = threading.Event()
@@ -220,7 +190,8 @@ class Core:
         if self._loop is not None and self._thread.is_alive():
             with self._submitting:
                 self._stopping = True
-            self._loop.call_soon_threadsafe(self._awake)
+            with contextlib.suppress(RuntimeError):  # it has seen that, and has ended
+                self._loop.call_soon_threadsafe(self._wake.set)
             self._thread.join(timeout_s)
 
     def _submit(self, an_input: Input) -> Future[Any]:
@@ -230,14 +201,14 @@ class Core:
                 raise CoreBusyError("WinClaw is not running")
             if not self._waiting.put(self._lane(an_input), (an_input, future), MAX_WAITING):
                 raise CoreBusyError(f"{MAX_WAITING} inputs are waiting for the journal already")
-        self._loop.call_soon_threadsafe(self._awake)
+            self._loop.call_soon_threadsafe(self._wake.set)
         return future
 
     def _lane(self, an_input: Input) -> str:
         """Where an input waits: commands by themselves, heartbeats too, and errors by zone (§7.1)."""
         match an_input:
             case Errors(reports) if reports:
-                return f"zone:{self._zones.get(reports[0].component, OTHERS)}"
+                return f"zone:{zone_of(reports[0].component, self.state.settings.zones)}"
             case Heartbeat():
                 return "heartbeats"
             case _:
@@ -245,18 +216,11 @@ class Core:
 
     # From here on: the core's thread.
 
-    def _main(self) -> None:
-        asyncio.run(self._run())
-
-    def _awake(self) -> None:
-        assert self._wake is not None
-        self._wake.set()
-
     async def _run(self) -> None:
-        self._loop, self._wake = asyncio.get_running_loop(), asyncio.Event()
+        self._loop = asyncio.get_running_loop()
         self._started.set()
-        with ThreadPoolExecutor(1, thread_name_prefix="journal") as disk:
-            ticking = asyncio.create_task(self._tick(disk))
+        with self._disk:
+            ticking = asyncio.create_task(self._tick())
             while self._waiting or not self._stopping:
                 if not self._waiting:
                     self._wake.clear()
@@ -264,7 +228,7 @@ class Core:
                         await self._wake.wait()
                 group = [(one, _held(future)) for one, future in self._waiting.take(_GROUP)]
                 try:
-                    await self._take(group, disk)
+                    await self._take(group)
                 except Exception as error:  # a defect of ours: this group is answered, the core goes on
                     _log.exception("the core could not take a group of inputs")
                     for _, future in group:
@@ -272,47 +236,47 @@ class Core:
                             future.set_exception(error)
             ticking.cancel()
             await asyncio.gather(ticking, return_exceptions=True)
-            with self._changed:
-                self._changed.notify_all()
-            await self._loop.run_in_executor(disk, self._writing.close, self._state)
+            self._end()
+            await self._on_disk(self._writing.close, self.state)
 
-    async def _tick(self, disk: ThreadPoolExecutor) -> None:
-        assert self._loop is not None
+    async def _on_disk(self, do: Callable[..., T], *values: Any) -> T:
+        """Has the journal's thread do it; meanwhile the core's turns, and says so to whom asks whether it does."""
+        return await asyncio.get_running_loop().run_in_executor(self._disk, do, *values)
+
+    async def _tick(self) -> None:
         forgotten_s = -math.inf
         look: Future[Any] | None = None
         while True:
             await asyncio.sleep(_TICK_S)
-            if look is None or look.done():  # a flood must not keep time from passing
-                look = Future()
-                if not self._waiting.put("", (Look(), look), MAX_WAITING):
-                    look = None
-                self._awake()
-            if self.clock.monotonic() - forgotten_s >= _FORGET_EVERY_S and not await self._forget(disk):
+            if look is None or look.done():
+                with contextlib.suppress(CoreBusyError):
+                    look = self._submit(Look())
+            if self.clock.monotonic() - forgotten_s >= _FORGET_EVERY_S and not await self._forget():
                 forgotten_s = self.clock.monotonic()
 
-    async def _forget(self, disk: ThreadPoolExecutor) -> bool:
+    async def _forget(self) -> bool:
         """Deletes what is too old or too much by chunks, between which the journal writes; returns whether more is left."""
-        assert self._loop is not None
-        before, max_mb = self.clock.now() - self.max_age, self._state.settings.retention.max_size_mb
+        before, max_mb = self.clock.now() - self.max_age, self.state.settings.retention.max_size_mb
         try:
             for _ in range(_FORGET_AT_ONCE):
-                if not await self._loop.run_in_executor(disk, self._journal.forget, before, max_mb):
+                if not await self._on_disk(self._journal.forget, before, max_mb):
                     return False
         except Exception:
             _log.exception("old errors could not be deleted; trying again later")
             return False
         return True
 
-    async def _take(self, group: list[tuple[Input, Future[Any]]], disk: ThreadPoolExecutor) -> None:
+    async def _take(self, group: list[tuple[Input, Future[Any]]]) -> None:
         """One turn: decide, commit, publish, answer."""
-        assert self._loop is not None
-        state = self._state
+        state = self.state
         records: list[Record] = []
         answers: list[tuple[Future[Any], Exception | slice]] = []
         for an_input, future in group:
             try:
-                state, new = self._decided(state, an_input)
+                state, new = self._decisions.decide(state, an_input)
             except Exception as error:  # this input's own fault: the others of the group go on
+                if isinstance(an_input, Look):  # nobody waits for its answer
+                    _log.exception("the core could not look at the clock")
                 answers.append((future, error))
                 continue
             answers.append((future, slice(len(records), len(records) + len(new))))
@@ -320,7 +284,7 @@ class Core:
         state, moved = self._decisions.judge(state)
         records.extend(moved)
         try:
-            done = await self._loop.run_in_executor(disk, self._writing.commit, self._state, state, records)
+            done = await self._on_disk(self._writing.commit, state, records)
         except JournalError as error:
             self._refused(state, error)
             for future, _ in answers:
@@ -332,7 +296,7 @@ class Core:
                 group[0][1].set_exception(error)
             else:
                 for one in group:  # by itself, so that only the one at fault is refused
-                    await self._take([one], disk)
+                    await self._take([one])
             return
         self._publish(done.state, done.events)
         for future, answer in answers:
@@ -341,49 +305,13 @@ class Core:
             else:
                 future.set_result(done.ids[answer])
 
-    def _decided(self, state: State, an_input: Input) -> tuple[State, list[Record]]:
-        after, records = self._decisions.decide(state, an_input)
-        if isinstance(an_input, Configuration):
-            said = (an_input.notice,) if an_input.notice is not None else ()
-            after = replace(after, notices=(*without(after.notices, "config"), *said))
-        return after, records
-
     def _refused(self, state: State, error: JournalError) -> None:
         """The disk refuses. Nothing is acknowledged, but Safe Mode holds all the same, if only in memory."""
         _log.error("%s", error)
-        is_safe = state.standing.level is DegradationLevel.SAFE_MODE
-        standing = state.standing if is_safe else self._state.standing
-        loses = standing.level is DegradationLevel.SAFE_MODE and self._writing.has_yet_to_learn(standing)
-        notices = (*without(self._state.notices, "journal"), of_refusal(str(error), loses_safe_mode=loses))
-        self._publish(replace(self._state, standing=standing, notices=notices), ())
-
-    def _publish(self, state: State, events: tuple[Event, ...]) -> None:
-        if state.settings is not self._state.settings:
-            self._zones = zone_by_component(state.settings.zones)
-        is_news = _shown(state) != _shown(self._state)
-        with self._changed:
-            self._state = replace(state, version=self._state.version + is_news)
-            self._changed.notify_all()
-        if not is_news and not events:
-            return
-        for subscriber in self._subscribers:
-            began_s = self.clock.monotonic()
-            try:
-                subscriber(events, self._state)
-            except Exception:
-                _log.exception("a listener of the core failed: %r", subscriber)
-            if (took_s := self.clock.monotonic() - began_s) > _SLOW_LISTENER_S:
-                _log.warning("a listener held the core up for %.2f s: %r", took_s, subscriber)
-
-
-def _shown(state: State) -> tuple[Any, ...]:
-    """What of the state is worth telling when it changes: not every heartbeat is."""
-    circuits = [(one.name, one.state, one.version) for one in state.services.circuits.values()]
-    agents = [(agent.name, agent.alive, agent.pid) for agent in state.agents.values()]
-    running = [(key, [(one.loop, one.state, one.running) for one in said.loops]) for key, said in state.loops.items()]
-    processes = [(one.name, one.state, one.run, one.ready, one.why) for one in state.processes.values()]
-    told = state.waiting, state.services.probes, state.heals, state.orders, state.isolations
-    return state.standing, state.notices, state.settings_id, circuits, agents, running, processes, told
+        standing = state.standing if state.standing.level is DegradationLevel.SAFE_MODE else self.state.standing
+        loses = standing.level is DegradationLevel.SAFE_MODE and not self._writing.has_written(standing)
+        notices = (*without(self.state.notices, "journal"), of_refusal(str(error), loses_safe_mode=loses))
+        self._publish(replace(self.state, standing=standing, notices=notices), ())
 
 
 def _held(future: Future[Any]) -> Future[Any]:

@@ -6,16 +6,16 @@ Nothing here waits, writes or tells; ``core`` does, with what comes out. Time co
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from types import MappingProxyType
-from typing import Final
+from typing import Final, TypeVar
 
 from msgspec.structs import replace
 
 from resilience.classification.classifier import ErrorClassifier
 from resilience.clock import Clock, as_text
-from resilience.core import orders
+from resilience.core import notices, orders
 from resilience.core.inputs import (
     Announcement,
     Choice,
@@ -50,9 +50,8 @@ from resilience.core.services import (
     silent,
 )
 from resilience.core.state import State, with_settings
-from resilience.degradation import loops
 from resilience.degradation.health import Count
-from resilience.degradation.levels import DegradationLevel, LevelPolicy, Standing, choose, followed
+from resilience.degradation.levels import DegradationLevel, Standing, choose, followed
 from resilience.degradation.rules import demands
 from resilience.errors import is_below
 from resilience.events import EventType, Heartbeat
@@ -62,6 +61,8 @@ from resilience.journal.schema import ErrorRecord, Record
 from resilience.processes.status import ProcessStatus
 from resilience.redaction import Redactor
 
+K = TypeVar("K")
+V = TypeVar("V")
 _DECIDED: Final = {
     "approve": (HealState.WAITING, HealState.APPROVED), "reject": (HealState.WAITING, HealState.REJECTED),
     "dismiss": (HealState.ESCALATED, HealState.DISMISSED),
@@ -91,7 +92,9 @@ class Decisions:
         match an_input:
             case Errors(reports):
                 records = [record_of(report, self._classifier, self._redactor, now) for report in reports]
-                state, changes = self._cut_off(self._tallied(state, records), records)
+                names = Counter(name for one in records for name in {one.component, one.kind.partition(".")[0]})
+                state = self._tallied(state, [(name, Count(errors=number)) for name, number in names.items()])
+                state, changes = self._cut_off(state, records)
                 return state, [*records, *changes]
             case Heartbeat():
                 return self._beat(state, an_input)
@@ -99,15 +102,16 @@ class Decisions:
                 return self._switched(state, an_input)
             case Choice():
                 return self._chosen(state, an_input)
-            case Configuration(settings, settings_id, _):
-                state = replace(state, settings_id=settings_id)
+            case Configuration(settings, notice):
+                said = notices.without(state.notices, "config") + ((notice,) if notice is not None else ())
+                state = replace(state, notices=said)
                 return state if settings is None else with_settings(state, settings), []
             case Announcement(kind, component, body):
                 return state, [self.records.event(kind, component, **body)]
             case Waiting(channels):
                 return replace(state, waiting=channels), []
             case ProcessTold(name, status):
-                return replace(state, processes=MappingProxyType(self._processes(state, name, status))), []
+                return replace(state, processes=_put(state.processes, name, status and self._clean(status))), []
             case ProbeTold():
                 return self._probed(state, an_input)
             case HealTold(heal):
@@ -115,8 +119,7 @@ class Decisions:
             case HealDecision():
                 return self._heal_decided(state, an_input)
             case OrderGiven(key, order):
-                left = {name: one for name, one in state.orders.items() if name != key}
-                return replace(state, orders=MappingProxyType(left if order is None else {**left, key: order})), []
+                return replace(state, orders=_put(state.orders, key, order)), []
             case Look():
                 return self._looked(state)
 
@@ -131,6 +134,8 @@ class Decisions:
             state, changes = self._isolated(state, service, actor, asked.isolation)
         elif service in state.isolations and (command == "release" or service in state.services.circuits):
             state, changes = self._released(state, service, command, actor)
+        elif service not in state.services.circuits:
+            raise KeyError(service)
         else:
             state, changes = self._commanded(state, (service,), command, actor)
         return state, [said, *changes]
@@ -180,7 +185,7 @@ class Decisions:
             said += changes
         for agent in lost:
             services = silent(state.services, (agent.name, agent.pid))
-            state = replace(state, services=services, loops=loops.without(state.loops, agent.name, agent.pid))
+            state = replace(state, services=services)
             said.append(self.records.event(EventType.AGENT_LOST, agent.name, pid=agent.pid, last_beat=as_text(agent.beat_at)))
         services, changed = only_probed(state.services, state.settings.probed, now)
         if now_s - self._begun_s > lost_after_s:  # those that are there have had the time to say so
@@ -210,7 +215,7 @@ class Decisions:
             services=services, processes=processes if how.stop_processes else (),
         )  # fmt: skip
         if len(state.isolations) < MAX_SERVICES or component in state.isolations:
-            state = replace(state, isolations=MappingProxyType({**state.isolations, component: one}))
+            state = replace(state, isolations=_put(state.isolations, component, one))
         return self._commanded(state, services, "isolate", actor, self._redactor.text(how.reason))
 
     def _released(self, state: State, component: str, command: CircuitCommand, actor: str) -> tuple[State, list[Record]]:
@@ -243,22 +248,17 @@ class Decisions:
                 said += changes
         return state, said
 
-    def _processes(self, state: State, name: str, status: ProcessStatus | None) -> dict[str, ProcessStatus]:
-        if status is None:
-            return {other: known for other, known in state.processes.items() if other != name}
+    def _clean(self, status: ProcessStatus) -> ProcessStatus:
         clean = self._redactor.text
-        shown = replace(
+        return replace(
             status, why=clean(status.why), needs_you=clean(status.needs_you), command=tuple(map(clean, status.command))
         )
-        return {**state.processes, name: shown}
 
     def _ruled(self, state: State, standing: Standing) -> Standing:
         now, now_s = self._clock.now(), self._clock.monotonic()
         found = circumstances(state.services, state.tally, now, now_s)
         found.level_age_s = max((now - standing.since).total_seconds(), 0.0)
-        chosen = state.settings.degradation
-        policy = LevelPolicy(chosen.auto_degrade, chosen.auto_recover, chosen.recover_after_s)
-        return followed(standing, demands(state.rules, found), policy, now, now_s)
+        return followed(standing, demands(state.rules, found), state.settings.degradation, now, now_s)
 
     def _moved(self, state: State, standing: Standing) -> tuple[State, list[Record]]:
         """The state with another standing; another level is an event."""
@@ -272,19 +272,23 @@ class Decisions:
         change = {"from": before.level.name, "to": standing.level.name, "cause": standing.cause, "by": by}
         return state, [self.records.event(EventType.LEVEL_CHANGED, "level", **change, latched=standing.latched)]
 
-    def _tallied(self, state: State, records: list[ErrorRecord]) -> State:
-        counts = Counter(name for one in records for name in {one.component, one.kind.partition(".")[0]} & state.counted)
-        if not counts:
-            return state
-        new = [(name, Count(errors=number)) for name, number in counts.items()]
-        return replace(state, tally=state.tally.with_counts(new, self._clock.monotonic()))
+    def _tallied(self, state: State, counts: Iterable[tuple[str, Count]]) -> State:
+        """The state with those of ``counts`` added for which some rule asks."""
+        asked_for = state.counted
+        new = [(name, count) for name, count in counts if name in asked_for]
+        return replace(state, tally=state.tally.with_counts(new, self._clock.monotonic())) if new else state
 
     def _beat(self, state: State, beat: Heartbeat) -> tuple[State, list[Record]]:
-        now, now_s = self._clock.now(), self._clock.monotonic()
+        now, now_s, clean = self._clock.now(), self._clock.monotonic(), self._redactor.text
+        beat = replace(
+            beat,
+            circuits=tuple(replace(one, because=clean(one.because)) for one in beat.circuits),
+            loops=tuple(replace(one, because=clean(one.because)) for one in beat.loops),
+            orders=tuple(replace(one, what=clean(one.what)) for one in beat.orders),
+        )
         agents, news = beaten(state.agents, beat, now, now_s)
         said: list[Record] = [self.records.event(news, beat.agent, pid=beat.pid)] if news else []
-        told = tuple(replace(one, because=self._redactor.text(one.because)) for one in beat.circuits)
-        services, changed = heard(state.services, replace(beat, circuits=told), now)
+        services, changed = heard(state.services, beat, now)
         said += [self.records.of_circuit(circuit) for circuit in changed]
         said += [
             self.records.event(
@@ -292,11 +296,12 @@ class Decisions:
             )
             for one in beat.audit
         ]
-        is_new = news is EventType.AGENT_CONNECTED  # what it counted before may be long ago
-        counts = [] if is_new else [one for one in counted(state.services, services) if one[0] in state.counted]
-        tally = state.tally.with_counts(counts, now_s) if counts else state.tally
-        doing = tuple(replace(one, because=self._redactor.text(one.because)) for one in beat.loops)
-        running = loops.heard(state.loops, replace(beat, loops=doing), now)
-        answered = tuple(replace(one, what=self._redactor.text(one.what)) for one in beat.orders)
-        given = orders.heard(state.orders, replace(beat, orders=answered)) if answered else state.orders
-        return replace(state, agents=agents, services=services, tally=tally, loops=running, orders=given), said
+        if news is not EventType.AGENT_CONNECTED:  # what a new one counted before may be long ago
+            state = self._tallied(state, counted(state.services, services))
+        return replace(state, agents=agents, services=services, orders=orders.heard(state.orders, beat)), said
+
+
+def _put(parts: Mapping[K, V], key: K, one: V | None) -> Mapping[K, V]:
+    """``parts`` with ``one`` under ``key``; None: with nothing there."""
+    left = {name: part for name, part in parts.items() if name != key} if one is None else {**parts, key: one}
+    return MappingProxyType(left)

@@ -64,8 +64,7 @@ class Configuration(Struct, frozen=True):
     """Other settings are in force; or (None) those of the file are not, and ``notice`` says why."""
 
     settings: Settings | None
-    settings_id: str
-    notice: Notice | None
+    notice: Notice | None = None
 
 
 class Announcement(Struct, frozen=True):

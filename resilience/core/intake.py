@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import Any, Final
 
 import msgspec
 
 from resilience.classification.classifier import ErrorClassifier
+from resilience.classification.evidence import MAX_CAUSES
 from resilience.clock import as_text
 from resilience.context import ErrorSeverity, fingerprint
 from resilience.events import Cause, Report
@@ -16,7 +19,6 @@ from resilience.redaction import MAX_DEPTH, Redactor
 
 _CLOCK_TOLERANCE: Final = timedelta(hours=1)
 MAX_METADATA_BYTES: Final = 64_000
-MAX_CAUSES: Final = 20
 
 
 class UnfitReportError(ValueError):
@@ -54,34 +56,20 @@ def check(report: Report, now: datetime, max_age: timedelta) -> None:
 
 
 def _check_metadata(metadata: dict[str, Any], field: str) -> None:
-    if _depth(metadata) > MAX_DEPTH:
+    level: list[Any] = [metadata]
+    for _ in range(MAX_DEPTH):
+        if any(isinstance(one, str) and "\0" in one for one in level):
+            raise UnfitReportError(field, "Metadata holds a NUL character.")
+        level = [inner for one in level for inner in _inside(one)]
+    if level:
         raise UnfitReportError(field, f"Metadata nests at most {MAX_DEPTH} levels.")
     if len(msgspec.json.encode(metadata)) > MAX_METADATA_BYTES:
         raise UnfitReportError(field, f"Metadata has at most {MAX_METADATA_BYTES} bytes.")
-    if _holds_nul(metadata):
-        raise UnfitReportError(field, "Metadata holds a NUL character.")
 
 
-def _depth(value: Any) -> int:
-    depth, level = 0, [value]
-    while level and depth <= MAX_DEPTH:
-        depth += 1
-        level = [
-            inner
-            for item in level
-            if isinstance(item, (dict, list))
-            for inner in (item.values() if isinstance(item, dict) else item)
-        ]
-    return depth
-
-
-def _holds_nul(value: Any) -> bool:
-    """Whether a text or a name in ``value`` has a NUL; how deep it nests is checked before."""
-    if isinstance(value, dict):
-        return any("\0" in name or _holds_nul(inner) for name, inner in value.items())
-    if isinstance(value, list):
-        return any(map(_holds_nul, value))
-    return isinstance(value, str) and "\0" in value
+def _inside(value: Any) -> Iterable[Any]:
+    """What stands in ``value``, one level down: of an object its names, too."""
+    return chain(value, value.values()) if isinstance(value, dict) else value if isinstance(value, list) else ()
 
 
 def record_of(report: Report, classifier: ErrorClassifier, redactor: Redactor, now: datetime) -> ErrorRecord:

@@ -18,7 +18,7 @@ from resilience.clock import Clock, as_text
 from resilience.config.settings import Settings
 from resilience.core.lives import CRASHES, WITHIN, Lives, begun, is_crash_loop
 from resilience.core.notices import Notice, of_damage
-from resilience.core.services import ServiceCircuit, Services
+from resilience.core.services import ServiceCircuit, Services, commanded
 from resilience.core.state import State, with_settings
 from resilience.degradation.health import Count
 from resilience.degradation.levels import DegradationLevel, Latch, Standing, at_first, held
@@ -56,11 +56,6 @@ def everything(state: State, lives: Lives) -> dict[str, Any]:
     return {"lives": msgspec.to_builtins(lives), **{name: write(part(state)) for name, (part, write) in _PARTS.items()}}
 
 
-def lives_so_far(journal: Journal) -> Lives:
-    """How the WinClaws before this one have ended."""
-    return msgspec.convert(journal.state("lives") or {}, Lives)
-
-
 class Start(NamedTuple):
     """What a WinClaw begins with; ``crashed_before``: the one before it ended without a goodbye."""
 
@@ -89,16 +84,15 @@ def at_start(journal: Journal, history: History, clock: Clock, *, settings: Sett
 
 
 def _begun(journal: Journal, history: History, clock: Clock, settings: Settings, notices: Sequence[Notice]) -> Start:
-    before = lives_so_far(journal)
+    before = msgspec.convert(journal.state("lives") or {}, Lives)
     lives = begun(before, clock.now())
-    circuits = _kept(journal, "circuits", list[ServiceCircuit]) or []
     isolations = _kept(journal, "isolations", list[Isolated]) or []
     heals = _kept(journal, "heals", list[Heal]) or []
     if journal.set_aside is not None:
         notices = [*notices, of_damage(journal.path.name, journal.set_aside.name)]
     state = State(
         standing=_standing(journal, lives, clock),
-        services=Services(MappingProxyType({one.name: one for one in circuits})),
+        services=_services(journal, isolations, clock),
         isolations=MappingProxyType({one.component: one for one in isolations}),
         heals=MappingProxyType({one.id: one for one in heals}),
         notices=tuple(notices),
@@ -118,6 +112,16 @@ def _kept(journal: Journal, name: str, kind: type[T]) -> T | None:
         return None if saved is None else msgspec.convert(saved, kind)
     except msgspec.ValidationError:
         return None
+
+
+def _services(journal: Journal, isolations: Sequence[Isolated], clock: Clock) -> Services:
+    """The services with their circuits; where a damaged journal does not tell of those, what is isolated is so all the same."""
+    kept = _kept(journal, "circuits", list[ServiceCircuit])
+    services = Services(MappingProxyType({one.name: one for one in kept or ()}))
+    for one in isolations if kept is None else ():
+        for name in one.services:
+            services = commanded(services, name, "isolate", one.actor, clock.now(), reason=one.reason) or services
+    return services
 
 
 def _standing(journal: Journal, lives: Lives, clock: Clock) -> Standing:

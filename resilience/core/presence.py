@@ -1,6 +1,7 @@
 """Which agents are there, told from their heartbeats. Pure: time comes in as an argument.
 
-An agent is a name and a process: several processes may go by one name, and one that was killed comes back as another.
+An agent is a name and a process: several processes may go by one name, and one that was killed comes back as another. One
+that has *left* has said goodbye, one that is *lost* has been silent for too long; either is *gone*, until it is heard again.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from resilience.events import EventType, Heartbeat
+from resilience.events import EventType, Heartbeat, LoopReport
 
 AgentKey = tuple[str, int | None]
 """An agent's name and the number of its process."""
@@ -25,7 +26,7 @@ MAX_AGENTS = 1000
 class Presence(Struct, frozen=True, kw_only=True):
     """One agent: alive while heartbeats come; ``beat_s`` is the monotonic time of the last one.
 
-    ``healers``: what it can do to heal, as ``action:component``.
+    ``healers``: what it can do to heal, as ``action:component``. ``loops``: what it said last of its loops.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Presence(Struct, frozen=True, kw_only=True):
     beat_at: datetime
     beat_s: float
     healers: tuple[str, ...] = ()
+    loops: tuple[LoopReport, ...] = ()
 
     def view(self) -> dict[str, Any]:
         """The agent as the state shows it."""
@@ -59,7 +61,7 @@ def beaten(agents: Agents, beat: Heartbeat, now: datetime, now_s: float) -> tupl
     seen = Presence(
         name=beat.agent, alive=not beat.leaving, pid=beat.pid, version=beat.version,
         since=now if came or beat.leaving or known is None else known.since, beat_at=now, beat_s=now_s,
-        healers=beat.healers,
+        healers=beat.healers, loops=() if beat.leaving else beat.loops,
     )  # fmt: skip
     after = _without_forerunners({**agents, key: seen})
     if len(after) > MAX_AGENTS:
@@ -73,7 +75,7 @@ def fallen_silent(agents: Agents, now_s: float, now: datetime, lost_after_s: flo
     lost = [agent for agent in agents.values() if agent.alive and now_s - agent.beat_s > lost_after_s]
     if not lost:
         return agents, []
-    gone = {(agent.name, agent.pid): replace(agent, alive=False, since=now, healers=()) for agent in lost}
+    gone = {(agent.name, agent.pid): replace(agent, alive=False, since=now, healers=(), loops=()) for agent in lost}
     return MappingProxyType(_without_forerunners({**agents, **gone})), lost
 
 

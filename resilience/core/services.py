@@ -126,11 +126,9 @@ def heard(services: Services, beat: Heartbeat, now: datetime) -> tuple[Services,
                 continue
             circuit = circuits[report.service] = _new(report.service, now)
         if report.change > (before.change if before is not None else 0):
-            after = _followed(circuit, report, beat, now, is_first=before is None)
-            if after is not circuit:
-                circuits[report.service] = after
-                if after.version != circuit.version:
-                    changed.append(after)
+            after = circuits[report.service] = _followed(circuit, report, beat, now, is_first=before is None)
+            if after.version != circuit.version:
+                changed.append(after)
     while len(seen) > 10 * MAX_SERVICES:
         del seen[next(iter(seen))]
     if circuits != services.circuits:  # else the very same, so that nobody stores it again
@@ -147,16 +145,8 @@ def silent(services: Services, agent: AgentKey) -> Services:
 def commanded(
     services: Services, name: str, command: CircuitCommand, actor: str, now: datetime, *, reason: str = ""
 ) -> Services | None:
-    """The services after a person's ``command``; None where it changes nothing.
-
-    Raises:
-        KeyError: no agent has reported such a service, and it is not to be isolated.
-    """
-    circuit = services.circuits.get(name)
-    if circuit is None:
-        if command != "isolate":
-            raise KeyError(name)
-        circuit = _new(name, now)
+    """The services after a person's ``command``; None where it changes nothing. One that is not known yet can be isolated."""
+    circuit = services.circuits.get(name) or _new(name, now)
     match command:
         case "isolate":
             after = _changed(circuit, "ISOLATED", f"isolated by {actor}{': ' if reason else ''}{reason}", now)
@@ -166,7 +156,7 @@ def commanded(
             after = _changed(circuit, "CLOSED", f"closed by {actor}", now)
     if after is circuit or (after.state, circuit.state) == ("CLOSED", "CLOSED"):
         return None
-    return services._replace(circuits=MappingProxyType({**services.circuits, name: after}))
+    return _with(services, [after])
 
 
 def probed(
@@ -193,9 +183,7 @@ def probed(
         after = _changed(circuit, "OPEN", f"its probe: {found.what}", now)
     elif found.well and circuit.state in ("OPEN", "HALF_OPEN"):
         after = _tried(services, circuit, f"its probe: {found.what}", now)
-    if after is circuit:
-        return services, None
-    return services._replace(circuits=MappingProxyType({**services.circuits, name: after})), after
+    return (services, None) if after is circuit else (_with(services, [after]), after)
 
 
 def only_probed(services: Services, names: Container[str], now: datetime) -> tuple[Services, list[ServiceCircuit]]:
@@ -251,7 +239,7 @@ def counted(before: Services, after: Services) -> list[tuple[str, Count]]:
         old = known.numbers if known is not None and known.numbers["calls"] <= seen.numbers["calls"] else {}
         calls, failures = (int(seen.numbers[name] - old.get(name, 0)) for name in ("calls", "failures"))
         if calls:
-            found.append((key[2], Count(calls=calls, failures=max(failures, 0))))
+            found.append((key[2], Count(calls=calls, failures=min(max(failures, 0), calls))))
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from collections.abc import Callable
@@ -27,7 +28,9 @@ class SignOfLife:
 
     def __init__(self, path: Path, clock: Clock, is_well: Callable[[], bool]) -> None:
         self._path, self._clock, self._is_well = path, clock, is_well
-        self.last = _changed_at(path)
+        self.last: datetime | None = None
+        with contextlib.suppress(OSError):
+            self.last = datetime.fromtimestamp(path.stat().st_mtime, UTC)
         repeating = Repeating("life", _EVERY_S, self._give)
         self.start, self.stop = repeating.start, repeating.stop
 
@@ -45,10 +48,3 @@ class SignOfLife:
             os.utime(self._path, (now_s, now_s))
         except OSError as error:  # somebody will then be told of a longer absence
             _log.warning("no sign of life could be left: %s", error)
-
-
-def _changed_at(path: Path) -> datetime | None:
-    try:
-        return datetime.fromtimestamp(path.stat().st_mtime, UTC)
-    except OSError:
-        return None

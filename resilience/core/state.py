@@ -32,15 +32,13 @@ _HEALS_TOLD: Final = 20
 class State(Struct, frozen=True, kw_only=True):
     """What the core knows, whole; a new one replaces it, nothing changes inside.
 
-    ``version`` grows when something changes that is worth telling, which not every heartbeat does. ``counted`` are the
-    names whose errors and calls some rule asks for, and ``tally`` has their numbers. ``waiting`` is how many messages wait
-    in outboxes, by channel.
+    ``version`` grows when something changes that is worth telling, which not every heartbeat does. ``tally`` has the numbers
+    that some rule asks for. ``waiting`` is how many messages wait in outboxes, by channel.
     """
 
     standing: Standing
     agents: Agents = NOBODY
     services: Services = Services()
-    loops: loops.Heard = MappingProxyType({})
     processes: Mapping[str, ProcessStatus] = MappingProxyType({})
     waiting: Mapping[str, int] = MappingProxyType({})
     heals: Heals = MappingProxyType({})
@@ -49,9 +47,7 @@ class State(Struct, frozen=True, kw_only=True):
     tally: Tally = Tally()
     notices: tuple[Notice, ...] = ()
     settings: Settings = Settings()
-    settings_id: str = ""
     rules: tuple[DegradationRule, ...] = ()
-    counted: frozenset[str] = frozenset()
     version: int = 0
 
     def view(self, now: datetime) -> dict[str, Any]:
@@ -74,7 +70,7 @@ class State(Struct, frozen=True, kw_only=True):
             "probes": [{"name": name, **probe.view()} for name, probe in self.services.probes.items()],
             "healing": [heal.view() for heal in self.heals.values() if heal.is_open],
             "healed": [heal.outcome() for heal in self.heals.values() if not heal.is_open][-_HEALS_TOLD:],
-            "loops": loops.view(self.settings.loops, self.loops, standing.level),
+            "loops": loops.view(self.settings.loops, self.agents.values(), standing.level),
             "waiting": {"messages": sum(self.waiting.values()), "channels": dict(self.waiting)},
             "agents": [agent.view() for agent in self.agents.values()],
             "processes": [process.view() for process in self.processes.values()],
@@ -109,6 +105,11 @@ class State(Struct, frozen=True, kw_only=True):
             ],
         }
 
+    @property
+    def counted(self) -> frozenset[str]:
+        """The names whose errors and calls some rule asks for."""
+        return frozenset[str]().union(*(rule.names for rule in self.rules))
+
     def context_limit_tokens(self) -> int | None:
         """To how many tokens agents should keep a model's context; None: no limit of ours."""
         if self.standing.level is DegradationLevel.FULL:
@@ -130,7 +131,7 @@ def with_settings(state: State, settings: Settings) -> State:
         )
         for one in chosen.rules
     )
-    counted = frozenset[str]().union(*(rule.names for rule in rules))
+    after = replace(state, settings=settings, rules=rules)
     tally = state.tally if chosen.window_s == state.tally.window_s else Tally(chosen.window_s)
-    kept = {name: one for name, one in tally.buckets.items() if name in counted}
-    return replace(state, settings=settings, rules=rules, counted=counted, tally=tally._replace(buckets=kept))
+    kept = {name: one for name, one in tally.buckets.items() if name in after.counted}
+    return replace(after, tally=tally._replace(buckets=kept))

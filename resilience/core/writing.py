@@ -45,36 +45,33 @@ class Writing:
 
     def __init__(self, journal: Journal, history: History, records: Records, clock: Clock, lives: Lives) -> None:
         self._journal, self._history, self._records, self._clock, self._lives = journal, history, records, clock, lives
-        self._knows: Standing | None = None  # the standing that was written last in this life
-        self._is_refused = False  # whether it could not be written when that was tried last
+        self._written: State | None = None  # the state of this life that stands in the file
         self._owed = [self._of_set_aside()] if journal.set_aside is not None else []  # what it has to say of itself
 
-    def has_yet_to_learn(self, standing: Standing) -> bool:
-        """Whether ``standing`` is not known to be in the journal."""
-        return standing is not self._knows
+    def has_written(self, standing: Standing) -> bool:
+        """Whether ``standing`` is known to be in the journal."""
+        return self._written is not None and self._written.standing is standing
 
-    def commit(self, before: State, after: State, records: Sequence[Record]) -> Committed:
-        """Writes ``records``, and what is to be kept of ``after`` where it is not as ``before``, in one transaction.
+    def commit(self, state: State, records: Sequence[Record]) -> Committed:
+        """Writes ``records``, and what is to be kept of ``state`` where that does not stand there yet, in one transaction.
 
         A file that proves damaged is set aside; a new one takes this and all that is kept.
 
         Raises:
-            JournalError, UnicodeEncodeError: as ``Journal.commit``; nothing was written, ``before`` still holds.
+            JournalError, UnicodeEncodeError: as ``Journal.commit``; nothing was written.
         """
-        to_keep = changed(before, after)
-        if self.has_yet_to_learn(before.standing) or self._is_refused:  # again and again, so that the user hears of the end
-            to_keep = {**to_keep, **everything(after, self._lives)}
+        was_refused = state.notices != without(state.notices, "journal")  # so again and again, for the user to hear of its end
+        to_keep = everything(state, self._lives) if self._written is None or was_refused else changed(self._written, state)
         if not records and not to_keep and not self._owed:
-            return Committed(after, [], ())
-        self._is_refused = True
+            return Committed(state, [], ())
         try:
-            done = self._written(after, records, to_keep)
+            done = self._commit(state, records, to_keep)
         except JournalError as error:
             if not is_damage(error.__cause__):
                 raise
             self._set_aside(error)
-            done = self._written(after, records, everything(after, self._lives))
-        self._is_refused, self._knows = False, after.standing
+            done = self._commit(state, records, everything(state, self._lives))
+        self._written = state
         return done
 
     def close(self, state: State) -> None:
@@ -85,7 +82,7 @@ class Writing:
             _log.exception("the journal could not be told that WinClaw ends as it should")
         self._journal.close()
 
-    def _written(self, state: State, records: Sequence[Record], to_keep: Mapping[str, Any]) -> Committed:
+    def _commit(self, state: State, records: Sequence[Record], to_keep: Mapping[str, Any]) -> Committed:
         told = [*records, *self._owed]
         written = self._journal.commit(told, to_keep)
         notices = without(state.notices, "journal")
@@ -104,6 +101,7 @@ class Writing:
         """
         self._history.close()  # on Windows a file that is open cannot be renamed
         self._journal.start_anew(self._clock.now())
+        self._written = None
         self._owed.append(self._of_set_aside())
         _log.error("the journal was damaged; it is kept as %s: %s", self._journal.set_aside, error)
 

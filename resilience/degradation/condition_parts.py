@@ -1,9 +1,9 @@
-"""What a condition is made of (§10.2): each part has a kind, a value, its value in words, and the names it asks for. Pure."""
+"""What a condition is made of (§10.2), one function a sort of part. Pure."""
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -38,153 +38,84 @@ PROPERTIES: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Number:
+class Part:
+    """A part of a condition: its kind, its value, that value in words, the services it asks for, and where its text begins."""
+
+    kind: Kind
+    value: Callable[[Circumstances], Any]
+    said: Callable[[Circumstances], str]
+    names: tuple[str, ...] = ()
+    column: int = 1
+
+
+def number(value: float) -> Part:
     """A number that stands in the condition."""
-
-    number: float
-    kind: Kind = "number"
-
-    def value(self, _: Circumstances) -> Any:
-        return self.number
-
-    def said(self, _: Circumstances) -> str:
-        return f"{self.number:g}"
-
-    def names(self) -> Iterable[str]:
-        return ()
+    return Part("number", lambda _: value, lambda _: f"{value:g}")
 
 
-@dataclass(frozen=True, slots=True)
-class StateName:
+def circuit_state(name: str) -> Part:
     """A circuit's state that stands in the condition."""
-
-    state: str
-    kind: Kind = "state"
-
-    def value(self, _: Circumstances) -> Any:
-        return self.state
-
-    def said(self, _: Circumstances) -> str:
-        return self.state.replace("_", "-")
-
-    def names(self) -> Iterable[str]:
-        return ()
+    return Part("state", lambda _: name, lambda _: name.replace("_", "-"))
 
 
-@dataclass(frozen=True, slots=True)
-class Age:
+def level_age() -> Part:
     """How long the level has been what it is, in seconds."""
-
-    kind: Kind = "number"
-
-    def value(self, circumstances: Circumstances) -> Any:
-        return circumstances.level_age_s
-
-    def said(self, circumstances: Circumstances) -> str:
-        return f"the level is {circumstances.level_age_s:.0f} s old"
-
-    def names(self) -> Iterable[str]:
-        return ()
+    return Part("number", lambda now: now.level_age_s, lambda now: f"the level is {now.level_age_s:.0f} s old")
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+def asked(service: str, what: Property) -> Part:
     """A property of a service."""
 
-    service: str
-    asked: Property
+    def value(now: Circumstances) -> Any:
+        return what.of(now.of(service))
 
-    @property
-    def kind(self) -> Kind:
-        return self.asked.kind
+    def said(now: Circumstances) -> str:
+        health = now.of(service)
+        why = f" ({health.because})" if what.kind == "truth" and health.because and not health.is_healthy else ""
+        return what.words.format(service, value(now)) + why
 
-    def value(self, circumstances: Circumstances) -> Any:
-        return self.asked.of(circumstances.of(self.service))
-
-    def said(self, circumstances: Circumstances) -> str:
-        health = circumstances.of(self.service)
-        why = f" ({health.because})" if self.kind == "truth" and health.because and not health.is_healthy else ""
-        return self.asked.words.format(self.service, self.value(circumstances)) + why
-
-    def names(self) -> Iterable[str]:
-        return (self.service,)
+    return Part(what.kind, value, said, (service,))
 
 
-@dataclass(frozen=True, slots=True)
-class Count:
+def count_unhealthy(services: tuple[str, ...]) -> Part:
     """How many of some services are not answering."""
 
-    services: tuple[str, ...]
-    kind: Kind = "number"
+    def unwell(now: Circumstances) -> list[str]:
+        return [name for name in services if not now.of(name).is_healthy]
 
-    def _unwell(self, circumstances: Circumstances) -> list[str]:
-        return [name for name in self.services if not circumstances.of(name).is_healthy]
+    def said(now: Circumstances) -> str:
+        found = unwell(now)
+        named = f" ({', '.join(found)})" if found else ""
+        return f"{len(found)} of {len(services)} services are not answering{named}"
 
-    def value(self, circumstances: Circumstances) -> Any:
-        return len(self._unwell(circumstances))
-
-    def said(self, circumstances: Circumstances) -> str:
-        unwell = self._unwell(circumstances)
-        named = f" ({', '.join(unwell)})" if unwell else ""
-        return f"{len(unwell)} of {len(self.services)} services are not answering{named}"
-
-    def names(self) -> Iterable[str]:
-        return self.services
+    return Part("number", lambda now: len(unwell(now)), said, services)
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
+def compared(left: Part, sign: str, right: Part) -> Part:
     """Two parts compared."""
-
-    left: Node
-    operator: str
-    right: Node
-    kind: Kind = "truth"
-
-    def value(self, circumstances: Circumstances) -> Any:
-        return _OPERATORS[self.operator](self.left.value(circumstances), self.right.value(circumstances))
-
-    def said(self, circumstances: Circumstances) -> str:
-        return f"{self.left.said(circumstances)} ({self.operator} {self.right.said(circumstances)})"
-
-    def names(self) -> Iterable[str]:
-        return (*self.left.names(), *self.right.names())
+    holds = _OPERATORS[sign]
+    return Part(
+        "truth",
+        lambda now: holds(left.value(now), right.value(now)),
+        lambda now: f"{left.said(now)} ({sign} {right.said(now)})",
+        left.names + right.names,
+    )
 
 
-@dataclass(frozen=True, slots=True)
-class Several:
+def several(word: Literal["and", "or"], parts: tuple[Part, ...]) -> Part:
     """Parts joined by *and* or *or*; in words, those that decide."""
+    together = all if word == "and" else any
 
-    word: Literal["and", "or"]
-    parts: tuple[Node, ...]
-    kind: Kind = "truth"
+    def value(now: Circumstances) -> bool:
+        return together(part.value(now) for part in parts)
 
-    def value(self, circumstances: Circumstances) -> Any:
-        return (all if self.word == "and" else any)(part.value(circumstances) for part in self.parts)
+    def said(now: Circumstances) -> str:
+        wanted = value(now)
+        return f" {word} ".join(part.said(now) for part in parts if bool(part.value(now)) == wanted)
 
-    def said(self, circumstances: Circumstances) -> str:
-        wanted = self.value(circumstances)
-        return f" {self.word} ".join(part.said(circumstances) for part in self.parts if bool(part.value(circumstances)) == wanted)
-
-    def names(self) -> Iterable[str]:
-        return [name for part in self.parts for name in part.names()]
+    return Part("truth", value, said, tuple(name for part in parts for name in part.names))
 
 
-@dataclass(frozen=True, slots=True)
-class Negation:
+def negation(part: Part) -> Part:
     """The contrary of a part."""
-
-    part: Node
-    kind: Kind = "truth"
-
-    def value(self, circumstances: Circumstances) -> Any:
-        return not self.part.value(circumstances)
-
-    def said(self, circumstances: Circumstances) -> str:
-        return f"not so: {self.part.said(circumstances)}"
-
-    def names(self) -> Iterable[str]:
-        return self.part.names()
-
-
-Node = Number | StateName | Age | Asked | Count | Comparison | Several | Negation
+    return Part("truth", lambda now: not part.value(now), lambda now: f"not so: {part.said(now)}", part.names)

@@ -7,43 +7,31 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 from difflib import get_close_matches
 from functools import cache
-from typing import Any, Final, Literal, NoReturn
+from typing import Final, NoReturn
 
 from lark import Lark, Token, Transformer, UnexpectedCharacters, UnexpectedToken, v_args
 from lark.exceptions import VisitError
 
-from resilience.degradation.condition_parts import (
-    CIRCUIT_STATES,
-    PROPERTIES,
-    Age,
-    Asked,
-    Comparison,
-    Count,
-    Negation,
-    Node,
-    Number,
-    Several,
-    StateName,
-)
+from resilience.degradation import condition_parts as parts
+from resilience.degradation.condition_parts import CIRCUIT_STATES, PROPERTIES, Part
 from resilience.degradation.health import BRANCHES, Circumstances
 
 MAX_LENGTH: Final = 1000
 _GRAMMAR: Final = r"""
-    ?start: either
-    ?either: both (OR both)*
-    ?both: one (AND one)*
-    ?one: NOT one -> negation
-        | value [COMPARED value] -> comparison
-    ?value: "(" either ")" -> inner
+    start: either
+    ?either: both ("or" both)*
+    ?both: one ("and" one)*
+    ?one: "not" one -> negation
+        | value COMPARED value -> comparison
+        | value
+    ?value: "(" either ")"
         | NUMBER -> number
         | NAME "(" "[" [name ("," name)*] "]" ")" -> count
         | name -> word
     name: NAME | QUOTED
-    OR: "or"
-    AND: "and"
-    NOT: "not"
     COMPARED: ">=" | "<=" | "==" | "!=" | ">" | "<"
     NUMBER: /\d+(\.\d+)?/
     NAME: /[A-Za-z_][\w-]*(\.[\w-]+)*/
@@ -88,7 +76,7 @@ class Condition:
             raise ConditionError(MAX_LENGTH + 1, f"a condition has at most {MAX_LENGTH} characters; make it two rules")
         self.text = text
         self._root = _read(text, services)
-        self.names = frozenset(self._root.names())
+        self.names = frozenset(self._root.names)
 
     def __call__(self, circumstances: Circumstances) -> bool:
         """Whether it holds."""
@@ -111,7 +99,7 @@ def _parser() -> Lark:
     return Lark(_GRAMMAR, parser="lalr", maybe_placeholders=False)
 
 
-def _read(text: str, services: Collection[str] | None) -> Node:
+def _read(text: str, services: Collection[str] | None) -> Part:
     try:
         return _Understood(services).transform(_parser().parse(text))
     except UnexpectedToken as wrong:
@@ -131,72 +119,64 @@ def _read(text: str, services: Collection[str] | None) -> Node:
         raise ConditionError(1, "it nests too deep; make it two rules") from None
 
 
-def _truth(node: Node, column: int) -> Node:
-    """``node``, which must be true or false by itself."""
-    if node.kind == "number":
-        raise ConditionError(column, "that is a number; compare it, for example with: > 10")
-    if node.kind == "state":
-        raise ConditionError(column, f"that is the state of a circuit; compare it with: == {CIRCUIT_STATES[1]}")
-    return node
+def _truth(part: Part) -> Part:
+    """``part``, which must be true or false by itself."""
+    if part.kind == "number":
+        raise ConditionError(part.column, "that is a number; compare it, for example with: > 10")
+    if part.kind == "state":
+        raise ConditionError(part.column, f"that is the state of a circuit; compare it with: == {CIRCUIT_STATES[1]}")
+    return part
 
 
 @v_args(inline=True)
-class _Understood(Transformer[Token, Any]):
+class _Understood(Transformer[Token, Part]):
     def __init__(self, services: Collection[str] | None) -> None:
         super().__init__()
         self._services = services
 
+    def start(self, whole: Part) -> Part:
+        return _truth(whole)
+
     def name(self, token: Token) -> Token:
         return token
 
-    def number(self, token: Token) -> tuple[Node, int]:
-        return Number(float(token)), _column(token)
+    def number(self, token: Token) -> Part:
+        return _at(token, parts.number(float(token)))
 
-    def inner(self, found: Any) -> tuple[Node, int]:
-        return _pair(found)
+    def word(self, token: Token) -> Part:
+        return _at(token, self._word(token))
 
-    def word(self, token: Token) -> tuple[Node, int]:
-        return self._word(token), _column(token)
-
-    def count(self, function: Token, *names: Token) -> tuple[Node, int]:
+    def count(self, function: Token, *names: Token) -> Part:
         if function != "count_unhealthy":
             _refuse(function, f"there is no {str(function)!r}; there is count_unhealthy([service, service])")
         if not names:
             _refuse(function, "count_unhealthy counts services; name them: count_unhealthy([gmail_api, twilio_api])")
-        return Count(tuple(self._service(name, _unquoted(name)) for name in names)), _column(function)
+        return _at(function, parts.count_unhealthy(tuple(self._service(name, _unquoted(name)) for name in names)))
 
-    def comparison(self, left: Any, compared: Token | None = None, right: Any = None) -> tuple[Node, int]:
-        (one, column), other = _pair(left), right
-        if compared is None:
-            return one, column
-        two, second = _pair(other)
-        if one.kind == "truth" or two.kind == "truth":
-            raise ConditionError(column if one.kind == "truth" else second, "that is true or false by itself; do not compare it")
-        if one.kind != two.kind:
-            raise ConditionError(second, f"a {one.kind} cannot be compared with a {two.kind}")
-        if one.kind == "state" and compared not in ("==", "!="):
-            _refuse(compared, "a circuit's state is compared with == or !=")
-        return Comparison(one, str(compared), two), column
+    def comparison(self, left: Part, sign: Token, right: Part) -> Part:
+        for side in (left, right):
+            if side.kind == "truth":
+                raise ConditionError(side.column, "that is true or false by itself; do not compare it")
+        if left.kind != right.kind:
+            raise ConditionError(right.column, f"a {left.kind} cannot be compared with a {right.kind}")
+        if left.kind == "state" and sign not in ("==", "!="):
+            _refuse(sign, "a circuit's state is compared with == or !=")
+        return replace(parts.compared(left, str(sign), right), column=left.column)
 
-    def negation(self, _: Token, found: Any) -> tuple[Node, int]:
-        node, column = _pair(found)
-        return Negation(_truth(node, column)), column
+    def negation(self, part: Part) -> Part:
+        return replace(parts.negation(_truth(part)), column=part.column)
 
-    def both(self, *parts: Any) -> tuple[Node, int]:
-        return _several("and", parts)
+    def both(self, *joined: Part) -> Part:
+        return replace(parts.several("and", tuple(map(_truth, joined))), column=joined[0].column)
 
-    def either(self, *parts: Any) -> tuple[Node, int]:
-        return _several("or", parts)
+    def either(self, *joined: Part) -> Part:
+        return replace(parts.several("or", tuple(map(_truth, joined))), column=joined[0].column)
 
-    def transform(self, tree: Any) -> Node:
-        node, column = _pair(super().transform(tree))
-        return _truth(node, column)
-
-    def _word(self, token: Token) -> Node:
+    def _word(self, token: Token) -> Part:
         if token in CIRCUIT_STATES:
-            return StateName(str(token))
+            return parts.circuit_state(str(token))
         if token == _AGE:
-            return Age()
+            return parts.level_age()
         name, dot, asked = _split(token)
         if self._services is not None and _unquoted(token) in self._services:
             _refuse(token, f"say what of it is meant: {token}.unhealthy, for example")
@@ -210,7 +190,7 @@ class _Understood(Transformer[Token, Any]):
         service = self._service(token, name)
         if service in BRANCHES and service not in (self._services or ()) and asked != "error_count":
             _refuse(token, f"{service} is a branch of errors; its error_count can be asked, nothing else")
-        return Asked(service, PROPERTIES[asked])
+        return parts.asked(service, PROPERTIES[asked])
 
     def _service(self, token: Token, name: str) -> str:
         if self._services is not None and name not in self._services and name not in BRANCHES:
@@ -219,14 +199,8 @@ class _Understood(Transformer[Token, Any]):
         return name
 
 
-def _pair(found: Any) -> tuple[Node, int]:
-    node, column = found
-    return node, column
-
-
-def _several(word: Literal["and", "or"], parts: Iterable[Any]) -> tuple[Node, int]:
-    found = [_pair(part) for part in parts if not isinstance(part, Token)]
-    return Several(word, tuple(_truth(node, column) for node, column in found)), found[0][1]
+def _at(token: Token, part: Part) -> Part:
+    return replace(part, column=_column(token))
 
 
 def _split(token: Token) -> tuple[str, str, str]:

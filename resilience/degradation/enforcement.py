@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-from resilience import home
 from resilience.degradation.gate import SERVICE_FEATURES, FeatureDisabledError, IsolatedError, blocking_feature
 from resilience.degradation.levels import FEATURES, DegradationLevel
 
@@ -130,8 +129,3 @@ class Enforcement:
                 counts = self._audited.setdefault((one["service"], one["operation"]), [0, 0])
                 counts[0] += one["allowed"]
                 counts[1] += one["refused"]
-
-
-def what_is_held(folder: Any) -> Mapping[str, Any]:
-    """The state to begin with in WINCLAW_HOME ``folder``, where nobody may be running."""
-    return standing_alone(home.read_json(folder / home.HELD))

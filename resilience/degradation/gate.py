@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 from resilience.refusals import RefusedError
 
@@ -41,9 +41,6 @@ class FeatureDisabledError(RefusedError):
         super().__init__(f"{service} is not allowed at level {level} ({feature}): {cause}")
         self.service, self.feature, self.level, self.cause = service, feature, level, cause
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.service, self.feature, self.level, self.cause)
-
 
 class IsolatedError(RefusedError):
     """What was to be called is isolated (§7.2); the call was not made.
@@ -59,9 +56,6 @@ class IsolatedError(RefusedError):
         super().__init__(f"{component} is isolated: {because}")
         self.component, self.because, self.retry_after_s = component, because, retry_after_s
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.component, self.because, self.retry_after_s)
-
 
 class LoopPausedError(RefusedError):
     """The present level does not allow this loop (§5.1): it does not begin, or is asked to pause.
@@ -76,9 +70,6 @@ class LoopPausedError(RefusedError):
     def __init__(self, loop: str, feature: str, level: str, cause: str) -> None:
         super().__init__(f"the loop {loop} pauses at level {level} ({feature}): {cause}")
         self.loop, self.feature, self.level, self.cause = loop, feature, level, cause
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.loop, self.feature, self.level, self.cause)
 
 
 def blocking_feature(

@@ -12,6 +12,8 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
+from resilience.degradation.policy import LevelPolicy
+
 
 class DegradationLevel(Enum):
     """How much of the system may run (§5.1); the higher the number, the less."""
@@ -93,15 +95,6 @@ class Latch:
     level: DegradationLevel
     cause: str
     since: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class LevelPolicy:
-    """Whether rules may lower the level, whether it rises by itself, and after how many quiet seconds each step."""
-
-    auto_degrade: bool = True
-    auto_recover: bool = True
-    recover_after_s: float = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

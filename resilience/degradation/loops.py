@@ -1,19 +1,18 @@
-"""The loops in which agents work (§5.1): which may run at which level, and what their agents tell of them. Pure."""
+"""The loops in which agents work (§5.1): which may run at which level, and how they are shown. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from types import MappingProxyType
-from typing import Any, Final
-
-from msgspec import Struct
+from typing import TYPE_CHECKING, Any, Final
 
 from resilience.degradation.levels import FEATURES, DegradationLevel
 from resilience.degradation.policy import Loop
-from resilience.events import Heartbeat, LoopReport
 
-MAX_AGENTS: Final = 1000
+if TYPE_CHECKING:
+    from resilience.core.presence import Presence
+
 TIER_FEATURES: Final[Mapping[str, str]] = MappingProxyType(
     {"basic": "enable_basic_loop", "core": "enable_core_loops", "all": "enable_all_loops"}
 )
@@ -23,45 +22,19 @@ UNKNOWN: Final = Loop(description="Not in the configuration, so it runs at FULL 
 _WORST: Final = ("stuck", "late", "paused", "running", "idle")
 
 
-class LoopsHeard(Struct, frozen=True):
-    """What one process of an agent said last of its loops, and when."""
-
-    at: datetime
-    loops: tuple[LoopReport, ...]
-
-
-Heard = Mapping[tuple[str, int | None], LoopsHeard]
-
-
-def heard(before: Heard, beat: Heartbeat, now: datetime) -> Heard:
-    """What is known after ``beat``; an agent that leaves takes its loops with it."""
-    key = (beat.agent, beat.pid)
-    if beat.leaving or not beat.loops:
-        return MappingProxyType({one: said for one, said in before.items() if one != key}) if key in before else before
-    after = {**before, key: LoopsHeard(now, beat.loops)}
-    while len(after) > MAX_AGENTS:
-        del after[min(after, key=lambda one: after[one].at)]
-    return MappingProxyType(after)
-
-
-def without(before: Heard, agent: str, pid: int | None) -> Heard:
-    """What is known after this process of ``agent`` was lost."""
-    return MappingProxyType({key: said for key, said in before.items() if key != (agent, pid)})
-
-
-def view(known: Mapping[str, Loop], said: Heard, level: DegradationLevel) -> list[dict[str, Any]]:
+def view(known: Mapping[str, Loop], agents: Iterable[Presence], level: DegradationLevel) -> list[dict[str, Any]]:
     """The loops as the API gives them: those of the configuration in its order, then those that agents brought."""
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in known}
-    for (agent, pid), one in said.items():
-        for report in one.loops:
-            beat_at = None if report.beat_age_s is None else one.at - timedelta(seconds=report.beat_age_s)
+    for agent in agents:
+        for report in agent.loops:
+            beat_at = None if report.beat_age_s is None else agent.beat_at - timedelta(seconds=report.beat_age_s)
             rows.setdefault(report.loop, []).append(
                 {
-                    "agent": agent, "pid": pid, "state": report.state, "running": report.running, "runs": report.runs,
+                    "agent": agent.name, "pid": agent.pid, "state": report.state, "running": report.running, "runs": report.runs,
                     "beats": report.beats, "beat_at": beat_at.isoformat() if beat_at else None, "because": report.because,
                 }
             )  # fmt: skip
-    return [_row(name, known.get(name, UNKNOWN), agents, level) for name, agents in rows.items()]
+    return [_row(name, known.get(name, UNKNOWN), told, level) for name, told in rows.items()]
 
 
 def _row(name: str, loop: Loop, agents: list[dict[str, Any]], level: DegradationLevel) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from resilience.circuit.breaker import CircuitBreaker
 from resilience.clock import Clock, SystemClock
 from resilience.degradation.enforcement import Enforcement
 from resilience.degradation.health import Circumstances, ServiceHealth
-from resilience.degradation.levels import FEATURES, DegradationLevel, LevelPolicy, Standing, at_first, choose, followed
+from resilience.degradation.levels import FEATURES, DegradationLevel, Standing, at_first, choose, followed
+from resilience.degradation.policy import LevelPolicy
 from resilience.degradation.rules import DegradationRule, demands
 from resilience.listeners import Done, tell
 

@@ -22,14 +22,19 @@ class LevelRule(Section, frozen=True, kw_only=True):
     auto_recover: Annotated[bool, means("false: once it held, only a person ends it")] = True
 
 
-class Degradation(Section, frozen=True, kw_only=True):
-    """Which level the system runs at (§5)."""
+class LevelPolicy(Section, frozen=True, kw_only=True):
+    """Whether rules lower the level, and when it rises by itself."""
 
     auto_degrade: Annotated[bool, means("whether rules may lower the level")] = True
     auto_recover: Annotated[bool, means("whether it rises by itself when the cause is gone")] = True
     recover_after_s: Annotated[
         float, means("how long all must be well before it rises by one step", "s", ge=0, le=86_400)
     ] = 30.0
+
+
+class Degradation(LevelPolicy, frozen=True, kw_only=True):
+    """Which level the system runs at (§5)."""
+
     window_s: Annotated[float, means("the time in which rules count errors and calls", "s", ge=10, le=86_400)] = 300.0
     reduced_context_tokens: Annotated[
         int, means("what agents should keep a model's context to, at every level below FULL", "tokens", ge=256, le=10_000_000)

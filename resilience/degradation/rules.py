@@ -52,18 +52,17 @@ class DegradationRule:
 
     def demand(self, circumstances: Circumstances) -> Demand | None:
         """What it asks for now; None while it does not hold. One that fails does not hold, and is logged."""
-        if self._understood is not None:
-            if not self._understood(circumstances):
+        holds = self._understood or self.condition
+        assert callable(holds)
+        try:
+            if not holds(circumstances):
                 return None
+        except Exception:
+            _log.exception("the rule %s failed, so it does not hold", self.name)
+            return None
+        if self._understood is not None:
             cause, unwell = self._understood.because(circumstances), self._understood.unwell(circumstances)
         else:
-            assert callable(self.condition)
-            try:
-                if not self.condition(circumstances):
-                    return None
-            except Exception:
-                _log.exception("the rule %s failed, so it does not hold", self.name)
-                return None
             unwell = frozenset(name for name, one in circumstances.items() if not one.is_healthy)
             cause = ", ".join(sorted(unwell))
             cause = f"{cause} not answering" if cause else "its condition holds"

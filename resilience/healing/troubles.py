@@ -84,8 +84,8 @@ def diagnosed(state: State, pattern: str, component: str) -> Diagnosis:
         if said.numbers:
             users.setdefault(service, set()).add(agent)
     loops: dict[str, set[str]] = {}
-    for (agent, _), heard in state.loops.items():
-        loops.setdefault(agent, set()).update(one.loop for one in heard.loops if one.running)
+    for told in state.agents.values():
+        loops.setdefault(told.name, set()).update(one.loop for one in told.loops if one.running)
     return diagnose(
         pattern, component, troubles=troubles(state), services=state.settings.services, users=users, loops=loops,
         waiting=state.waiting,

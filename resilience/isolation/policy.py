@@ -70,6 +70,6 @@ def in_two_zones(zones: Mapping[str, Zone]) -> Iterator[tuple[str, str]]:
                 yield f"zones.{name}.components", f"{component!r} is in the zone {seen[component]!r} already"
 
 
-def zone_by_component(zones: Mapping[str, Zone]) -> dict[str, str]:
-    """The zone of each component that is in one."""
-    return {component: name for name, zone in zones.items() for component in zone.components}
+def zone_of(component: str, zones: Mapping[str, Zone]) -> str:
+    """The zone that ``component`` is in."""
+    return next((name for name, zone in zones.items() if component in zone.components), OTHERS)

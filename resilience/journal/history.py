@@ -19,10 +19,13 @@ from sqlite_utils import Database
 
 from resilience.context import ErrorSeverity
 from resilience.events import Event, EventType
+from resilience.journal.schema import ErrorRecord
 
 MAX_ROWS: Final = 500
 _MAX_IDLE: Final = 8
 _LARGEST_ID: Final = 2**63 - 1
+_TOLD: Final = ", ".join(f"errors.{name}" for name in ("id", *ErrorRecord._fields) if name != "detail")
+"""The columns of an error's event; what is in ``detail`` may be long."""
 
 
 class ErrorFilter(Struct, frozen=True, kw_only=True):
@@ -81,28 +84,17 @@ class History:
 
     def events(self, since: int, limit: int = 200, newest: bool = False) -> list[Event]:
         """Events with an id above ``since``, oldest first; with ``newest`` the last ``limit`` of them."""
-        order = "DESC" if newest else "ASC"
-        with self._reading() as conn:
-            rows = conn.execute(
-                f"""
-                SELECT * FROM (SELECT id, at, type, component, body FROM events
-                    WHERE id > :since ORDER BY id {order} LIMIT :limit)
-                UNION ALL SELECT * FROM (SELECT id, at, 'error', component, NULL FROM errors
-                    WHERE id > :since ORDER BY id {order} LIMIT :limit)
-                ORDER BY id {order} LIMIT :limit""",
-                {"since": since, "limit": min(limit, MAX_ROWS)},
-            ).fetchall()
-            wanted = msgspec.json.encode([row["id"] for row in rows if row["body"] is None]).decode()
-            errors = {
-                row["id"]: error_event(row)
-                for row in conn.execute("SELECT * FROM errors WHERE id IN (SELECT value FROM json_each(?))", [wanted])
-            }
-        events = [
-            errors[row["id"]] if row["body"] is None
-            else Event(row["id"], row["at"], row["type"], row["component"], msgspec.json.decode(row["body"]))
-            for row in rows if row["body"] is not None or row["id"] in errors
-        ]  # fmt: skip
-        return events[::-1] if newest else events
+        limit, order = min(limit, MAX_ROWS), "DESC" if newest else "ASC"
+        sql = f"SELECT {{}} WHERE id > ? ORDER BY id {order} LIMIT ?"
+        with self._reading() as conn, conn:
+            conn.execute("BEGIN")  # both tables as they are at one moment: else one might lack what the other goes beyond
+            errors = [error_event(row) for row in conn.execute(sql.format(f"{_TOLD} FROM errors"), [since, limit])]
+            others = [
+                Event(row["id"], row["at"], row["type"], row["component"], msgspec.json.decode(row["body"]))
+                for row in conn.execute(sql.format("* FROM events"), [since, limit])
+            ]
+        found = sorted([*errors, *others], key=lambda event: event.id)
+        return found[-limit:] if newest else found[:limit]
 
     def errors(self, wanted: ErrorFilter, limit: int = 50) -> list[Event]:
         """One page of errors, newest first."""
@@ -118,7 +110,7 @@ class History:
                 where.append("errors_fts MATCH :text")
                 where += ["errors_fts.rowid < :before"] if wanted.before is not None else []
             rows = conn.execute(
-                f"SELECT errors.* FROM {source} WHERE {' AND '.join(where) or '1'} "
+                f"SELECT {_TOLD} FROM {source} WHERE {' AND '.join(where) or '1'} "
                 f"ORDER BY {'errors_fts.rowid' if wanted.text else 'id'} DESC LIMIT :limit",
                 {**values, "limit": min(limit, MAX_ROWS)},
             ).fetchall()
@@ -212,15 +204,12 @@ def _conditions(wanted: ErrorFilter, table: str, page_by: str) -> tuple[list[str
         # The kind itself, and all that begin with it and a dot: '/' is what follows '.' in order.
         where.append(f"({table}.kind = :kind OR ({table}.kind >= :kind || '.' AND {table}.kind < :kind || '/'))")
         values["kind"] = wanted.kind
-    if wanted.component is not None:
-        where.append(f"{table}.component = :component")
-        values["component"] = wanted.component
-    if wanted.fingerprint is not None:
-        where.append(f"{table}.fingerprint = :fingerprint")
-        values["fingerprint"] = wanted.fingerprint
-    if wanted.severity is not None:
-        where.append(f"{table}.severity = :severity")
-        values["severity"] = wanted.severity.value
+    severity = wanted.severity.value if wanted.severity is not None else None
+    exactly = {"component": wanted.component, "fingerprint": wanted.fingerprint, "severity": severity}
+    for name, value in exactly.items():
+        if value is not None:
+            where.append(f"{table}.{name} = :{name}")
+            values[name] = value
     if wanted.before is not None:
         where.append(f"{table}.{page_by} < :before")
         values["before"] = wanted.before

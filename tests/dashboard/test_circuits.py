@@ -79,7 +79,7 @@ def test_agents_try_at_once_what_winclaws_probe_finds_well(call: Caller, connect
     core, one = call.winclaw.core, connect("one")
     never_told = Service(probe=Probe(tcp="127.0.0.1:1", failures=100))
     services = {**Settings().services, "gpt-5.2": never_told}
-    core.tell(Configuration(Settings(services=services), "", None)).result(10)
+    core.tell(Configuration(Settings(services=services))).result(10)
     breaker = one.resilience.circuits.get_or_create("gpt-5.2")
     breaker.isolate()  # so that WinClaw hears at once that this agent uses it
     breaker.reset()

@@ -17,9 +17,10 @@ from resilience.events import EventType
 from resilience.home import CONFIG
 from resilience.journal.journal import JournalError
 from tests.program import REPOSITORY
-from tests.resilience.core.test_core import clock, core, journal_of, start  # noqa: F401 -- fixtures
+from tests.resilience.core.conftest import clock, core, start  # noqa: F401 -- fixtures
+from tests.resilience.core.cores import journal_of
 from tray.app import running
-from tray.config_watch import AT_ONCE, ConfigWatch
+from tray.config_watch import AT_ONCE, ConfigWatch, _policy_of
 from tray.startup import LAST_GOOD, settings_at_start
 
 BAD = "error_handling:\n  dashboard:\n    prot: 9000\n"
@@ -69,7 +70,7 @@ class World:
     @property
     def told(self) -> bool:
         """Whether agents hear of the settings that are in force, and of no others."""
-        return bool(self.watch.policy()["settings_id"] == self.core.state.settings_id)
+        return self.watch.policy() == _policy_of(self.core.state.settings)
 
 
 @pytest.fixture

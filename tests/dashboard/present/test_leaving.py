@@ -13,7 +13,6 @@ from resilience.config.settings import Settings
 from resilience.core.presence import NOBODY, Presence
 from resilience.core.state import State
 from resilience.degradation.levels import DegradationLevel, Latch, Wanted, at_first, choose
-from resilience.degradation.loops import LoopsHeard
 from resilience.degradation.policy import Loop
 from resilience.events import LoopReport
 from resilience.processes.policy import Process
@@ -24,20 +23,20 @@ from tests.dashboard.present.conftest import NOW
 LOOPS = {"memory": Loop(tier="basic"), "planning": Loop(tier="core"), "mails": Loop(tier="all"), "tools": Loop(tier="all")}
 
 
-def safe(waiting: Mapping[str, int] | None = None, agents: Any = NOBODY, paused: str = "", **wanted: Any) -> State:
+def safe(waiting: Mapping[str, int] | None = None, agents: Any = NOBODY, **wanted: Any) -> State:
     """The state in Safe Mode, chosen by hand; what the rules want stands in ``wanted``."""
     standing = choose(replace(at_first(NOW), wanted=Wanted(**wanted)), DegradationLevel.SAFE_MODE, actor="you", now=NOW)
-    heard = {("a", 1): LoopsHeard(NOW, (LoopReport(loop=paused, state="paused"),))} if paused else {}
-    return State(standing=standing, agents=agents, waiting=waiting or {}, loops=heard, settings=Settings(loops=LOOPS))
+    return State(standing=standing, agents=agents, waiting=waiting or {}, settings=Settings(loops=LOOPS))
 
 
-def agent(name: str, pid: int, alive: bool = True) -> Presence:
-    return Presence(name=name, alive=alive, pid=pid, version=None, since=NOW, beat_at=NOW, beat_s=0)
+def agent(name: str, pid: int, alive: bool = True, paused: str = "") -> Presence:
+    loops = (LoopReport(loop=paused, state="paused"),) if paused else ()
+    return Presence(name=name, alive=alive, pid=pid, version=None, since=NOW, beat_at=NOW, beat_s=0, loops=loops)
 
 
 def test_it_is_said_whole_in_order() -> None:
-    agents = {(one.name, one.pid): one for one in (agent("b", 1), agent("a", 1), agent("a", 2), agent("gone", 1, alive=False))}
-    state = safe({"twilio_api": 1, "gmail_api": 3}, agents, paused="planning")
+    agents = {(one.name, one.pid): one for one in (agent("b", 1), agent("a", 1, paused="planning"), agent("a", 2), agent("gone", 1, alive=False))}
+    state = safe({"twilio_api": 1, "gmail_api": 3}, agents)
     assert leaving_preview(state, DegradationLevel.DEGRADED_LLM) == {
         "level": "DEGRADED_LLM",
         "will": [
@@ -75,7 +74,7 @@ def test_handed_back_to_the_rules_it_says_what_they_want_and_what_is_no_longer_h
     ],
 )
 def test_the_loops_that_may_run_are_those_of_the_level(level: DegradationLevel, loops: str) -> None:
-    [said] = [one for one in leaving_preview(safe(paused="mails"), level)["will"] if one.startswith("Loops")]
+    [said] = [one for one in leaving_preview(safe(agents={("a", 1): agent("a", 1, paused="mails")}), level)["will"] if one.startswith("Loops")]
     waited = "; mails waited for it" if level is DegradationLevel.FULL else ""
     assert said == f"Loops that may run: {loops}{waited}."
 

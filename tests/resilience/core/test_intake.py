@@ -1,23 +1,18 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from resilience.agent.spool import Spool
 from resilience.classification.classifier import ErrorClassifier
+from resilience.classification.evidence import MAX_CAUSES
 from resilience.context import ErrorSeverity, fingerprint
-from resilience.core.collector import Collector
-from resilience.core.core import Core
-from resilience.core.intake import MAX_CAUSES, MAX_METADATA_BYTES, UnfitReportError, check, record_of
+from resilience.core.intake import MAX_METADATA_BYTES, UnfitReportError, check, record_of
 from resilience.events import Cause, Report
-from resilience.journal.history import ErrorFilter, History
-from resilience.journal.journal import ErrorRecord, Journal
+from resilience.journal.schema import ErrorRecord
 from resilience.redaction import MAX_DEPTH, REDACTED, Redactor
-from resilience.testing import FakeClock
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 DAYS = timedelta(days=90)
@@ -185,27 +180,3 @@ def test_numbers_and_names_that_vary_do_not_make_another_trouble() -> None:
         for message in ("no answer from 127.0.0.1:8080 after 60 s", "no answer from 127.0.0.1:9090 after 61 s")
     )
     assert one == other
-
-
-def test_abandoned_reports_are_brought_in_and_unfit_ones_kept_aside(tmp_path: Path) -> None:
-    clock = FakeClock(NOW)
-    folder = tmp_path / "spool"
-    folder.mkdir()
-    dead = Spool(folder)
-    dead.append(msgspec.to_builtins(report(message="last words", key="k")))
-    dead.append({"type": "of no use"})
-    dead.append(msgspec.to_builtins(report(at=NOW - timedelta(days=900))))
-    dead.append(msgspec.to_builtins(report(message="last words", key="k")))
-    dead.close()
-    (folder / "9-torn.spool").write_bytes(b"\xff\xfe not JSON\n")
-    journal = Journal(tmp_path / "journal.db", NOW)
-    core = Core(journal, History(journal.path), ErrorClassifier(clock=clock), Redactor(), clock)
-    core.start()
-    collector = Collector(folder, folder / "outbox", core)
-    collector.collect()
-    collector._spool.close()
-    assert [event.body["message"] for event in core.history.errors(ErrorFilter())] == ["last words"]
-    core.stop()
-    core.history.close()
-    assert [file.name for file in folder.iterdir()] == ["refused.jsonl"]
-    assert len((folder / "refused.jsonl").read_bytes().splitlines()) == 3

@@ -228,7 +228,7 @@ def test_own_rules_ask_for_error_rates_circuit_states_and_ages(world: World) -> 
               - {name: old, condition: "level.age_s > 500 and gmail_api.unhealthy", target_level: LIMITED_EXTERNAL}
         """
     )
-    world.core.tell(Configuration(settings, "other", None)).result(10)
+    world.core.tell(Configuration(settings)).result(10)
     world.circuit("gmail_api", "CLOSED", calls=10, failures=5)
     assert world.look() is FULL
     world.circuit("gmail_api", "CLOSED", calls=14, failures=9)
@@ -247,14 +247,14 @@ def test_other_rules_hold_as_soon_as_they_are_in_force(world: World) -> None:
     world.circuit("gmail_api", "OPEN")
     assert world.look() is FULL
     rule = "{name: mail, condition: gmail_api.unhealthy, target_level: MINIMAL}"
-    world.core.tell(Configuration(parse(f"error_handling: {{degradation: {{rules: [{rule}]}}}}"), "new", None)).result(10)
+    world.core.tell(Configuration(parse(f"error_handling: {{degradation: {{rules: [{rule}]}}}}"))).result(10)
     assert world.look() is MINIMAL
 
 
 def test_a_level_that_no_rule_wants_any_more_rises(world: World) -> None:
     world.circuit("gpt-5.2", "OPEN")
     assert world.look() is LLM
-    world.core.tell(Configuration(parse("error_handling: {degradation: {rules: []}}"), "new", None)).result(10)
+    world.core.tell(Configuration(parse("error_handling: {degradation: {rules: []}}"))).result(10)
     assert [world.look(passed_s) for passed_s in (0, 30)] == [LLM, FULL]
 
 
@@ -298,5 +298,5 @@ def test_what_agents_tell_of_their_loops_is_shown_until_they_are_gone(world: Wor
 def test_who_waits_for_a_change_is_woken_by_what_only_rules_decided(world: World) -> None:
     version = world.core.state.version
     rule = "{name: x, condition: gpt-5.2.healthy, target_level: MINIMAL}"
-    world.core.tell(Configuration(parse(f"error_handling: {{degradation: {{rules: [{rule}]}}}}"), "", None)).result(10)
+    world.core.tell(Configuration(parse(f"error_handling: {{degradation: {{rules: [{rule}]}}}}"))).result(10)
     assert world.core.wait_for_change(version, 10).standing.level is MINIMAL

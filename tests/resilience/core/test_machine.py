@@ -25,7 +25,7 @@ from resilience.processes.status import ProcessStatus
 from resilience.processes.supervision import ProcessState
 from resilience.redaction import Redactor
 from resilience.testing import FakeClock
-from tests.resilience.core.test_core import BrittleJournal
+from tests.resilience.core.cores import BrittleJournal
 
 SERVICES = ("mail", "maps")
 NO_RULES = Settings(degradation=Degradation(rules=()))

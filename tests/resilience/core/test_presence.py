@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
+import pytest
+
 from resilience.core.presence import MAX_AGENTS, NOBODY, Agents, Presence, beaten, fallen_silent
-from resilience.events import EventType, Heartbeat
+from resilience.degradation.levels import DegradationLevel
+from resilience.degradation.loops import view
+from resilience.events import EventType, Heartbeat, LoopReport
 
 A = ("a", 1)
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
@@ -61,6 +67,32 @@ def test_processes_of_one_name_come_and_go_each_by_itself_and_the_gone_are_shown
     assert ([one.pid for one in lost], [one.alive for one in agents.values()]) == ([8], [False])
     agents, news = says(agents, 31, 9)
     assert (set(agents), news) == ({("a", 9)}, EventType.AGENT_CONNECTED)
+
+
+def test_an_agents_loops_are_those_of_its_last_heartbeat_and_gone_with_it() -> None:
+    idle, running = (LoopReport(loop="planning", state=state) for state in ("idle", "running"))  # type: ignore[arg-type]
+
+    def says(agents: Agents, *loops: LoopReport, pid: int = 1, leaving: bool = False) -> Agents:
+        return beaten(agents, Heartbeat(agent="a", pid=pid, loops=loops, leaving=leaving), T0, 0)[0]
+
+    agents = says(says(says(NOBODY, idle), running), idle, pid=2)
+    assert {key: one.loops for key, one in agents.items()} == {("a", 1): (running,), ("a", 2): (idle,)}
+    assert says(agents)[A].loops == ()
+    left = says(agents, running, leaving=True)
+    assert {key: one.loops for key, one in left.items()} == {("a", 2): (idle,)}
+    assert says(says(NOBODY, idle), idle, leaving=True)[A].loops == ()
+    lost, _ = fallen_silent(says(NOBODY, idle), 99, T0, lost_after_s=15)
+    assert lost[A].loops == ()
+
+
+@pytest.mark.parametrize(("age_s", "fits"), [(3_000_000_000, True), (1_764_000_000_000, False), (-1, False)])
+def test_a_loop_that_beat_before_there_were_calendars_is_refused_with_the_heartbeat(age_s: int, fits: bool) -> None:
+    """Milliseconds since 1970, say: no moment can be told from that, and the state could not be shown."""
+    told = {"agent": "a", "loops": [{"loop": "x", "state": "idle", "beat_age_s": age_s}]}
+    with contextlib.nullcontext() if fits else pytest.raises(msgspec.ValidationError, match="beat_age_s"):
+        beat = msgspec.convert(told, Heartbeat)
+        agents, _ = beaten(NOBODY, beat, T0, 0)
+        assert view({}, agents.values(), DegradationLevel.FULL)[0]["beat_at"] is not None
 
 
 def test_one_that_was_killed_and_is_back_is_lost_all_the_same_and_leaves_no_row() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import sys
 from datetime import UTC, datetime
 
 import pytest
@@ -117,7 +119,6 @@ def test_a_condition_holds_as_it_reads(text: str, holds: bool) -> None:
         ("open == 1", 9, "a state cannot be compared with a number"),
         ("open < closed", 6, "a circuit's state is compared with == or !="),
         ("gmail_api.healthy and >", 23, "'>' cannot stand here; possible: (, a name, a number"),
-        ("(" * 450 + "gmail_api.healthy" + ")" * 450, 1, "it nests too deep; make it two rules"),
         ("gmail_api.healthy Or x", 19, "'Or' cannot stand here; write it small: or; possible: "),
         ("Not gmail_api.healthy", 5, "'gmail_api.healthy' cannot stand here; possible: (, ), a comparison such as >=, and, or"),
         ("gmail_api.healthy gmail_api.healthy", 19, "possible: (, ), a comparison such as >=, and, or"),
@@ -231,8 +232,22 @@ def test_a_condition_knows_which_of_its_services_are_unwell() -> None:
     assert condition.unwell(circumstances()) == {"gmail_api"}
 
 
-def test_a_long_chain_of_nots_is_no_trouble() -> None:
+def test_a_long_chain_of_nots_and_many_parentheses_are_no_trouble() -> None:
     assert Condition("not " * 240 + "gmail_api.unhealthy", SERVICES)(circumstances())
+    assert Condition("(" * 450 + "gmail_api.unhealthy" + ")" * 450, SERVICES)(circumstances())
+
+
+def test_what_nests_deeper_than_the_stack_is_refused() -> None:
+    """Whoever asks may be deep down already."""
+    limit, depth = sys.getrecursionlimit(), len(inspect.stack(0))
+    for left in (80, 120, 160):
+        sys.setrecursionlimit(depth + left)
+        try:
+            with pytest.raises(ConditionError) as refused:
+                Condition("not " * 240 + "gmail_api.unhealthy", SERVICES)
+        finally:
+            sys.setrecursionlimit(limit)
+        assert (refused.value.column, refused.value.what) == (1, "it nests too deep; make it two rules")
 
 
 @given(st.text(alphabet="abgmil_.-52 ()[],<>=!'\"notrx\n", max_size=60) | st.text(max_size=40))

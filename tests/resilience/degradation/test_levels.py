@@ -13,7 +13,6 @@ from resilience.degradation.levels import (
     DegradationLevel,
     Demand,
     Latch,
-    LevelPolicy,
     Standing,
     Wanted,
     at_first,
@@ -21,6 +20,7 @@ from resilience.degradation.levels import (
     followed,
     held,
 )
+from resilience.degradation.policy import LevelPolicy
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 LATER = T0 + timedelta(hours=1)

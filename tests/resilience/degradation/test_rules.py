@@ -64,6 +64,14 @@ def test_a_rule_that_fails_does_not_hold_and_is_logged(caplog: pytest.LogCapture
     assert "it has a fault" in str(record.exc_info[1])
 
 
+def test_a_rule_in_words_that_fails_does_not_hold_either(caplog: pytest.LogCaptureFixture) -> None:
+    """A program may tell anything of its services."""
+    odd = Circumstances(mail=ServiceHealth("mail", False, NOW, error_count=None))  # type: ignore[arg-type]
+    with caplog.at_level(logging.ERROR, "winclaw.degradation"):
+        assert len(demands([by_text("mail.error_count > 3"), by_text()], odd)) == 1
+    assert caplog.records[0].getMessage().startswith("the rule mail_down failed")
+
+
 def test_those_that_hold_are_asked_for_in_their_order() -> None:
     rules = [by_text("voice.unhealthy"), by_text("mail.unhealthy"), by_text("mail.healthy"), by_text("voice.healthy")]
     assert [one.cause.split()[0] for one in demands(rules, services(mail=False, voice=True))] == ["mail", "voice"]

@@ -102,7 +102,7 @@ def test_the_folders_of_a_cache_are_emptied_and_nothing_else(house: House, actio
         assert house.folder.drive  # only Windows refuses
     (journal := tmp_path / "home" / "logs").mkdir(parents=True)
     policy = SelfHealing(cache_folders={"x": (str(cache),), "home": (str(Path.home()),), "gone": (str(tmp_path / "gone"),), "own": (str(journal),)})
-    house.core.tell(Configuration(replace(house.settings, self_healing=policy), "other", None)).result(10)
+    house.core.tell(Configuration(replace(house.settings, self_healing=policy))).result(10)
     assert possible(actions, "clear_cache")
     assert not possible(actions, "clear_cache", "y")
     result = do(actions, "clear_cache")
@@ -132,7 +132,7 @@ def test_what_cannot_be_deleted_stays_and_the_rest_goes(
 
     monkeypatch.setattr(Path, "unlink", unlink)
     policy = SelfHealing(cache_folders={"x": (str(cache),)})
-    house.core.tell(Configuration(replace(house.settings, self_healing=policy), "other", None)).result(10)
+    house.core.tell(Configuration(replace(house.settings, self_healing=policy))).result(10)
     result = do(actions, "clear_cache")
     assert result.success
     assert result.message == f"{cache}: 2 entries deleted, 2.0 MB freed; 1 stay, e.g. in use (somebody has it open)"

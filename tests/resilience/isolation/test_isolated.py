@@ -21,10 +21,10 @@ from resilience.healing.diagnosis import Diagnosis
 from resilience.healing.heals import Heal, HealState
 from resilience.healing.policy import HealingActionType
 from resilience.isolation.isolated import Isolated, members, stopped, without
-from resilience.isolation.policy import Isolation, Zone, in_two_zones, zone_by_component
+from resilience.isolation.policy import Isolation, Zone, in_two_zones, zone_of
 from resilience.processes.policy import Process
 from resilience.testing import FakeClock
-from tests.resilience.core.test_core import clock, core, start  # noqa: F401 -- fixtures
+from tests.resilience.core.conftest import clock, core, start  # noqa: F401 -- fixtures
 from tests.resilience.processes.conftest import SLEEPER, House
 
 SETTINGS = Settings(
@@ -70,7 +70,8 @@ def test_the_documents_three_zones_are_there_and_nothing_is_in_two() -> None:
         ("zones.others", "is the name of the zone of everything that is in none; choose another"),
     ]
     assert not list(in_two_zones({"a": Zone(components=("x", "x")), "b": Zone(components=("y",))}))
-    assert zone_by_component({"a": Zone(components=("x", "y")), "b": Zone(components=("z",))}) == {"x": "a", "y": "a", "z": "b"}
+    zones = {"a": Zone(components=("x", "y")), "b": Zone(components=("z",))}
+    assert [zone_of(component, zones) for component in ("x", "y", "z", "?")] == ["a", "a", "b", "others"]
 
 
 def test_only_kinds_of_errors_that_there_are_isolate() -> None:
@@ -172,10 +173,24 @@ def test_isolations_survive_a_restart(start: Callable[[], Core]) -> None:  # noq
     assert circuits(again) == {"gmail_api": "ISOLATED"}
 
 
+def test_a_zone_ends_with_its_time_though_one_of_its_services_was_released_before_a_restart(
+    start: Callable[[], Core], clock: FakeClock  # noqa: F811
+) -> None:
+    """A circuit that is closed is not kept, so the next WinClaw does not know it; its other isolations, and time, go on."""
+    first = start()
+    isolate(first, "execution", for_s=60.0)
+    isolate(first, "file_system", "release")
+    first.stop()
+    again = start()
+    clock.advance(61)
+    assert not again.wait_for_change(again.state.version, 10).isolations  # the core looks at the clock once a second
+    assert set(circuits(again).values()) == {"CLOSED"}
+
+
 def test_the_processes_of_what_is_isolated_are_stopped_if_asked_and_come_back(tmp_path: Path) -> None:
     house = House(tmp_path, {"chroma": Process(command=SLEEPER, stop_timeout_s=1)})
     house.settings = Settings(processes=house.settings.processes, services=SETTINGS.services)
-    house.core.tell(Configuration(house.settings, "other", None)).result(10)
+    house.core.tell(Configuration(house.settings)).result(10)
     try:
         house.start()
         first = house.becomes("chroma", "running")

@@ -100,7 +100,7 @@ class House:
         raise AssertionError(f"{name} is not {state}: {self.core.state.processes.get(name)}")
 
     def configure(self, **processes: Process) -> None:
-        self.core.tell(Configuration(replace(self.settings, processes=processes), "other", None)).result(10)
+        self.core.tell(Configuration(replace(self.settings, processes=processes))).result(10)
 
     def ask(self, name: str, command: Any) -> None:
         self.supervisor.command(name, command, actor="test", origin="here").result(10)
