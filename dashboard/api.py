@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 
 from dashboard.access import Access
 from dashboard.commands import Commands
-from dashboard.problems import Problem, decoded_json
+from dashboard.problems import decoded_json
 from dashboard.query import error_filter, whole_number
 from resilience.core.core import Core
 from resilience.core.inputs import HowIsolated
@@ -73,10 +73,7 @@ def json_api(core: Core, access: Access, commands: Commands) -> Blueprint:
 
     @api.get("/errors/<int:error_id>")
     def error(error_id: int) -> Response:
-        found = core.history.error(error_id)
-        if found is None:
-            raise Problem(404, "No such error", f"There is no error {error_id}, or it is too old to be kept.")
-        return jsonify(found.view())
+        return jsonify(commands.error(error_id).view())
 
     @api.get("/groups")
     def groups() -> Response:

@@ -15,7 +15,7 @@ from dashboard.agents import MAX_BODY_BYTES, agents_api
 from dashboard.api import json_api
 from dashboard.commands import Commands
 from dashboard.pages import pages
-from dashboard.problems import Problem, answer_problems
+from dashboard.problems import Problem, answer_errors
 from dashboard.stream import Stream
 from resilience.core.core import Core
 from resilience.processes.supervisor import Supervisor
@@ -52,7 +52,7 @@ def create_app(
     app.config["MAX_FORM_MEMORY_SIZE"] = 100_000
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
-    answer_problems(app)
+    answer_errors(app)
 
     @app.before_request
     def admit() -> Response | tuple[str, int] | None:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 import msgspec
-from flask import Blueprint, Response, g, redirect, render_template, request
+from flask import Blueprint, Response, redirect, render_template, request
 from msgspec.structs import replace
 
 from dashboard.access import Access
@@ -25,10 +25,9 @@ from dashboard.problems import Problem
 from dashboard.query import error_filter
 from resilience.clock import as_text
 from resilience.context import ErrorSeverity
-from resilience.core.core import Core, CoreBusyError
+from resilience.core.core import Core
 from resilience.degradation.levels import DegradationLevel
 from resilience.journal.history import ErrorFilter
-from resilience.journal.journal import JournalError
 
 _PAGE: Final = 50
 _MAX_EXPORT: Final = 10_000
@@ -103,11 +102,8 @@ def pages(
         return [error_words.group(row, counts.get(row["fingerprint"], [0] * 24)) for row in rows]
 
     @site.get("/errors/<int:error_id>")
-    def error(error_id: int) -> str | tuple[str, int]:
-        found = core.history.error(error_id)
-        if found is None:
-            return _message("No such error", f"There is no error {error_id}, or it is too old to be kept.", 404)
-        view = found.view()
+    def error(error_id: int) -> str:
+        view = commands.error(error_id).view()
         before = core.history.errors(ErrorFilter(before=error_id), 1)
         same = ErrorFilter(fingerprint=view["fingerprint"])
         return render_template(
@@ -235,27 +231,6 @@ def pages(
         access.rotate()
         return _see("/")
 
-    @site.errorhandler(Problem)
-    def problem(problem: Problem) -> Response | tuple[str, int]:
-        if g.get("identity") != "session":  # a page shows the state, which is not for strangers
-            return problem.response()
-        return _message(problem.title, problem.detail, problem.status)
-
-    @site.errorhandler(CoreBusyError)
-    @site.errorhandler(JournalError)
-    def not_stored(error: Exception) -> tuple[str, int]:
-        return _message("That could not be stored", f"{error}. Try again in a moment.", 503)
-
-    @site.errorhandler(TimeoutError)
-    def slow(_: Exception) -> tuple[str, int]:
-        return _message("The disk does not answer", "It may or may not have worked: look at the level above.", 503)
-
-    @site.app_errorhandler(404)
-    def not_found(_: Exception) -> Response | tuple[str, int]:
-        if request.path.startswith("/api/") or g.get("identity") != "session":
-            return Problem(404, "Not found", "There is nothing at this address.").response()
-        return _message("Nothing here", "There is no such page.", 404)
-
     return site
 
 
@@ -274,10 +249,6 @@ def _see(path: str) -> Response:
     answer = redirect(path, 303)
     assert isinstance(answer, Response)
     return answer
-
-
-def _message(title: str, text: str, status: int) -> tuple[str, int]:
-    return render_template("message.html", title=title, text=text), status
 
 
 def _query() -> dict[str, str]:

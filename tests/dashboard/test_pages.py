@@ -280,6 +280,12 @@ def test_a_disk_that_refuses_is_explained_on_a_page(call: Caller, visitor: Visit
     assert b"10000 inputs are waiting" in visitor.send("/level", level="minimal").body
 
 
+def test_what_cannot_be_sent_to_a_page_is_explained_on_one(visitor: Visitor) -> None:
+    answer = visitor.send("/errors")
+    assert (answer.status, "POST" in answer.headers["Allow"]) == (405, False)
+    assert b"Method Not Allowed</h2>" in answer.body
+
+
 def test_signing_out_everywhere_leads_to_the_way_in(call: Caller, visitor: Visitor) -> None:
     assert visitor.send("/logout-everywhere").status == 303
     assert "winclaw open" in visitor.see("/", status=401)
