@@ -39,7 +39,6 @@ def create_app(
     *,
     policy: Callable[[], Mapping[str, Any]],
     machine: Callable[[], Mapping[str, float]],
-    version: str,
 ) -> tuple[Flask, Stream]:
     """The dashboard's WSGI application, guarded, and its live stream (not yet started).
 
@@ -107,7 +106,7 @@ def create_app(
     commands = Commands(core, access, supervisor)
     app.register_blueprint(json_api(core, access, commands))
     app.register_blueprint(agents_api(core, policy))
-    app.register_blueprint(pages(core, access, commands, machine, version))
+    app.register_blueprint(pages(core, access, commands, machine))
     socketio = SocketIO(app, async_mode="threading", cors_allowed_origins=sorted(access.origins), max_http_buffer_size=100_000)
     stream = Stream(socketio, core, access)
     app.wsgi_app = Guard(app.wsgi_app, access)  # type: ignore[method-assign]

@@ -23,6 +23,7 @@ from dashboard.present import words
 from dashboard.present.leaving import leaving_preview
 from dashboard.problems import Problem
 from dashboard.query import error_filter
+from resilience import __version__
 from resilience.clock import as_text
 from resilience.context import ErrorSeverity
 from resilience.core.core import Core
@@ -38,9 +39,7 @@ _COLUMNS: Final = (
 )  # fmt: skip
 
 
-def pages(
-    core: Core, access: Access, commands: Commands, machine: Callable[[], Mapping[str, float]], version: str
-) -> Blueprint:
+def pages(core: Core, access: Access, commands: Commands, machine: Callable[[], Mapping[str, float]]) -> Blueprint:
     """Every page and every form on them; who may come in is checked before they are reached."""
     site = Blueprint("pages", __name__)
 
@@ -48,7 +47,7 @@ def pages(
     def everywhere() -> dict[str, Any]:
         state, now = core.view(), core.clock.now()
         return {
-            "state": state, "band": now_words.band(state), "csrf_token": access.csrf_token, "version": version,
+            "state": state, "band": now_words.band(state), "csrf_token": access.csrf_token, "version": __version__,
             "machine": machine, "level_words": words.LEVEL_WORDS, "now_text": as_text(now),
             "when": lambda at: words.when(at, now),
         }  # fmt: skip
