@@ -87,13 +87,13 @@ class Toasts:
             self._news.notify()
         self._thread.join(1)
 
-    def show(self, title: str, message: str, path: str = "/") -> None:
+    def show(self, toast: Toast) -> None:
         """Has a toast shown when it is its turn; never waits."""
         with self._news:
             if len(self._waiting) >= _WAITING:
                 self._more += 1
             else:
-                self._waiting.append(Toast(title, message, path))
+                self._waiting.append(toast)
             self._news.notify()
 
     def _next(self) -> Toast | None:
@@ -125,10 +125,7 @@ class Toasts:
         return self._balloon
 
     def _balloon(self, toast: Toast) -> None:
-        try:
-            self._fallback(toast.title, toast.message)
-        except Exception:
-            _log.exception("a balloon could not be shown")
+        self._fallback(toast.title, toast.message)
 
 
 def _windows_presenter(open_page: Callable[[str], None]) -> Callable[[Toast], None]:
