@@ -48,7 +48,7 @@ def pages(core: Core, access: Access, commands: Commands, machine: Callable[[], 
         state, now = core.view(), core.clock.now()
         return {
             "state": state, "band": now_words.band(state), "csrf_token": access.csrf_token, "version": __version__,
-            "machine": machine, "level_words": words.LEVEL_WORDS, "now_text": as_text(now),
+            "machine": machine, "levels": words.LEVELS, "now_text": as_text(now),
             "when": lambda at: words.when(at, now),
         }  # fmt: skip
 

@@ -27,7 +27,7 @@ def _said(event: Mapping[str, Any]) -> tuple[tuple[str, str], str, str]:
             return look, what, f"{component} · {event['operation']} · {event['kind']}"
         case "level.changed":
             to = str(event["to"])
-            look = LEVELS[DegradationLevel[to].value] if to in DegradationLevel.__members__ else mark("info")
+            look = LEVELS[DegradationLevel[to]][:2] if to in DegradationLevel.__members__ else mark("info")
             return look, f"{level_title(str(event['from']))} → {level_title(to)}", str(event["cause"])
         case "circuit.opened" | "circuit.half_open" | "circuit.closed" | "circuit.isolated":
             name = {"circuit.opened": "OPEN"}.get(str(event["type"]), str(event["type"]).partition(".")[2].upper())

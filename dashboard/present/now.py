@@ -11,12 +11,12 @@ from resilience.degradation.levels import DegradationLevel
 
 def band(state: Mapping[str, Any]) -> dict[str, Any]:
     """The status band: level, tone, shape, cause, since when."""
-    number = int(state["number"])
-    tone, shape = LEVELS[number]
+    level = DegradationLevel[state["level"]]
+    tone, shape, _ = LEVELS[level]
     return {
-        "number": number,
-        "name": state["level"],
-        "title": level_title(str(state["level"])),
+        "number": level.value,
+        "name": level.name,
+        "title": level.title,
         "tone": tone,
         "shape": shape,
         "cause": state["cause"],

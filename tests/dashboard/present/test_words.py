@@ -45,4 +45,4 @@ def test_a_time_has_its_date_unless_it_is_today() -> None:
 
 def test_every_level_has_a_shape_and_words_of_its_own() -> None:
     assert len({now.band(a_state(level).view(NOW))["shape"] for level in DegradationLevel}) == 5
-    assert len({words.LEVEL_WORDS[level] for level in DegradationLevel}) == 5
+    assert len({words.LEVELS[level][2] for level in DegradationLevel}) == 5
