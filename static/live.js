@@ -80,6 +80,9 @@ function take({ events, gap }) {
   if (fresh.length || gap) eventListener(fresh, gap);
 }
 
+/** Whether new rows shine; in a storm, nothing flashes. */
+export const shine = (events) => events.length <= 3;
+
 /** Gives `show(events, gap)` what comes in, or holds the newest of it while `button` says so. */
 export function pausable(button, show) {
   let held = [];
