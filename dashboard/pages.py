@@ -54,7 +54,7 @@ def pages(core: Core, access: Access, commands: Commands, machine: Callable[[], 
 
     @site.get("/")
     def overview() -> str:
-        now = core.clock.now()
+        now, view = core.clock.now(), core.view()
         newest = core.history.events(0, 100, newest=True)
         groups = _groups(ErrorFilter(), since=as_text(now - timedelta(days=1)), limit=10)
         troubles = {(group["fingerprint"], group["first_at"]) for group in groups}
@@ -63,14 +63,14 @@ def pages(core: Core, access: Access, commands: Commands, machine: Callable[[], 
         series = error_words.minute_series(core.history.per_minute(as_text(now - timedelta(hours=1))), now)
         return render_template(
             "overview.html",
-            agents=now_words.agents(core.view()["agents"]),
-            services=[now_words.circuit(one) for one in core.view()["services"]],
+            agents=now_words.agents(view["agents"]),
+            services=[now_words.circuit(one) for one in view["services"]],
             feed=event_words.feed(views, first_ids),
             last=newest[-1].id if newest else 0,
             groups=groups,
-            rules_want_title=words.level_title(core.state.standing.wanted.level.name),
-            series=[(at, error_words.minute_text(at), count) for at, count in series],
-            bars=error_words.spark([count for _, count in series], 600, 120),
+            rules_want_title=words.level_title(view["rules_want"]["level"]),
+            series=series,
+            bars=error_words.spark([count for _, _, count in series], 600, 120),
         )
 
     @site.get("/errors")
