@@ -45,7 +45,7 @@ class Access:
         session_s: how long a login lasts.
     """
 
-    def __init__(self, folder: Path, port: int, clock: Clock, session_s: float = 30 * 86400) -> None:
+    def __init__(self, folder: Path, port: int, clock: Clock, session_s: float) -> None:
         self._file, self._clock, self.session_s = folder / home.OPERATOR, clock, session_s
         self.hosts = frozenset({f"127.0.0.1:{port}", f"localhost:{port}"})
         self.origins = frozenset(f"http://{host}" for host in self.hosts)

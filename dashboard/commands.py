@@ -1,4 +1,4 @@
-"""Commands of people, from the API and from the pages alike: checked, handed over, and on disk when they return."""
+"""What people command or ask for by name, from the API and from the pages alike; commands are on disk when they return."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ class Running:
 
 
 @contextmanager
-def running(folder: Path, *, port: int | None = None, clock: Clock | None = None, because: str = "") -> Iterator[Running]:
+def running(folder: Path, *, port: int | None = None, because: str = "") -> Iterator[Running]:
     """WinClaw without a tray: the core and the dashboard, from start to stop.
 
     Args:
@@ -80,7 +80,7 @@ def running(folder: Path, *, port: int | None = None, clock: Clock | None = None
         AlreadyRunningError: there is one on this folder. OSError: the folder or no port can be had.
         JournalError: the journal belongs to a newer version, or may not be read.
     """
-    clock = clock or SystemClock()
+    clock = SystemClock()
     home.make_private_folder(folder)
     with ExitStack() as stack:
         lock = FileLock(folder / "winclaw.lock", mode=0o600)
@@ -134,8 +134,7 @@ def running(folder: Path, *, port: int | None = None, clock: Clock | None = None
             crashed=core.crashed_before, because=because,
         ).result(10)  # fmt: skip
         if startup.refused is not None:
-            problems = [str(problem) for problem in startup.refused.problems]
-            core.announce(EventType.CONFIG_REFUSED, "config", problems=problems, instead=startup.instead)
+            core.announce(EventType.CONFIG_REFUSED, "config", problems=startup.problems, instead=startup.instead)
         publish = partial(_publish_endpoint, folder, access)
         publish()
         access.on_rotation(publish)

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from resilience import home
-from resilience.config.file import ConfigError, read
+from resilience.config.file import ConfigError, parse, read
 from resilience.config.settings import Settings, call_policies
 from resilience.core.core import Core
 from resilience.core.inputs import Configuration
 from resilience.core.notices import Notice
 from resilience.events import EventType
 from resilience.repeating import Repeating
-from tray.startup import Startup, remember_good, settings_in
+from tray.startup import Startup, remember_good
 
 _LOOK_S: Final = 1.0
 _COMMIT_S: Final = 10.0
@@ -99,7 +99,7 @@ class ConfigWatch:
 
     def _follow(self, content: bytes) -> str:
         try:
-            settings = settings_in(self._folder, content)
+            settings = parse(content, str(self._folder / home.CONFIG))
         except ConfigError as refused:
             self._refuse(refused)
             self._content = content
@@ -112,8 +112,7 @@ class ConfigWatch:
     def _refuse(self, refused: ConfigError) -> None:
         startup = Startup(self._core.state.settings, refused, "the one before is")
         self._core.tell(Configuration(None, self.policy()["settings_id"], startup.notice)).result(_COMMIT_S)
-        problems = [str(problem) for problem in refused.problems]
-        self._core.announce(EventType.CONFIG_REFUSED, "config", problems=problems, instead=startup.instead)
+        self._core.announce(EventType.CONFIG_REFUSED, "config", problems=startup.problems, instead=startup.instead)
 
     def _take(self, settings: Settings, notice: Notice | None = None) -> str:
         before = self._core.state.settings

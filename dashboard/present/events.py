@@ -10,6 +10,8 @@ from dashboard.present.now import CIRCUITS
 from dashboard.present.words import LEVELS, SEVERITIES, first_line, level_title, mark
 from resilience.degradation.levels import DegradationLevel
 
+_MAX_LINES: Final = 12
+
 
 def line(event: Mapping[str, Any]) -> dict[str, str]:
     """One event as a line of the feed: ``text``, ``detail``, ``tone``, ``shape``, ``href``."""
@@ -141,7 +143,7 @@ def with_line(event: Mapping[str, Any]) -> dict[str, Any]:
     return {**event, "line": line(event)}
 
 
-def feed(newest_first: Iterable[Mapping[str, Any]], first_ids: Collection[int] = (), limit: int = 12) -> list[dict[str, Any]]:
+def feed(newest_first: Iterable[Mapping[str, Any]], first_ids: Collection[int] = ()) -> list[dict[str, Any]]:
     """What happened, newest first: between two other events an error that comes again is one line, with ``times``.
 
     Args:
@@ -156,7 +158,7 @@ def feed(newest_first: Iterable[Mapping[str, Any]], first_ids: Collection[int] =
             again["times"] += 1
             again["first"] |= event["id"] in first_ids
             continue
-        if len(lines) == limit:
+        if len(lines) == _MAX_LINES:
             break
         lines.append({**with_line(event), "times": 1, "first": event["id"] in first_ids})
         if event["type"] == "error":
