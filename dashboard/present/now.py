@@ -25,7 +25,6 @@ def band(state: Mapping[str, Any]) -> dict[str, Any]:
         "latched": bool(state["latched"]),
         "also": _also(state),
         "rises": _rises(state),
-        "needs_you": int(state["needs_you"]),
     }
 
 
