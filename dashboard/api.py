@@ -18,18 +18,17 @@ from resilience.events import Text
 from resilience.journal.history import MAX_ROWS
 
 
-class _LevelWanted(Struct, frozen=True, forbid_unknown_fields=True):
-    level: str
+class _Confirmed(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     confirm: str | None = None
+
+
+class _LevelWanted(_Confirmed, frozen=True, forbid_unknown_fields=True):
+    level: str
 
 
 class _Isolation(HowIsolated, frozen=True, forbid_unknown_fields=True):
     reason: Text = ""
     for_s: Annotated[float, Meta(gt=0, le=31_536_000)] | None = None
-
-
-class _Confirmed(Struct, frozen=True, forbid_unknown_fields=True):
-    confirm: str | None = None
 
 
 def json_api(core: Core, access: Access, commands: Commands) -> Blueprint:
