@@ -161,24 +161,12 @@ def pages(core: Core, access: Access, commands: Commands, machine: Callable[[], 
             again="again" in request.args,
         )
 
-    @site.post("/safe-mode")
-    def switch_safe_mode() -> Response:
-        match request.form.get("action"):
-            case "enter":
-                return _choose(DegradationLevel.SAFE_MODE.word)
-            case "leave" if core.state.standing.level is DegradationLevel.SAFE_MODE:
-                return _choose("auto", request.form.get("confirm"))
-            case "leave":  # it was left already; an old form must not undo what was chosen since
-                return _see("/")
-            case _:
-                raise Problem(422, "Nothing was asked for", "action is enter or leave.", field="action")
-
     @site.post("/level")
     def level() -> Response:
-        return _choose(request.form.get("level", ""))
-
-    def _choose(word: str, confirm: str | None = None) -> Response:
-        return _done(lambda: commands.level(word, confirm), "/", ask="/safe-mode?again")
+        wanted, confirm = request.form.get("level", ""), request.form.get("confirm")
+        if confirm is not None and core.state.standing.level is not DegradationLevel.SAFE_MODE:
+            return _see("/")  # Safe Mode was left already; an old form must not undo what was chosen since
+        return _done(lambda: commands.level(wanted, confirm), "/", ask="/safe-mode?again")
 
     @site.get("/loops")
     def loops() -> str:

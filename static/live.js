@@ -277,7 +277,7 @@ document.addEventListener("submit", (submitted) => {
   const form = submitted.target;
   if (form.dataset.level === undefined) return;
   submitted.preventDefault();
-  if (!commanding) command(form.dataset.level || submitted.submitter.value);
+  if (!commanding) command(submitted.submitter.value);
 });
 document.addEventListener("keydown", (key) => { if (key.key === "Escape") document.body.classList.add("dismissed"); });
 document.addEventListener("pointermove", (pointer) => { if (!pointer.target.closest(".off-switch")) document.body.classList.remove("dismissed"); });
