@@ -47,9 +47,9 @@ def meaning(kind: str) -> str:
 
 def group(row: Mapping[str, Any], counts: Sequence[int]) -> dict[str, Any]:
     """One group of errors, with its spark line and its kind's meaning."""
-    tone, shape = SEVERITIES.get(str(row["severity"]), mark("off"))
-    title = first_line(str(row["message"])) or str(row["type"])
-    return {**row, "tone": tone, "shape": shape, "title": title, "meaning": meaning(str(row["kind"])), "spark": spark(counts)}
+    tone, shape = SEVERITIES.get(row["severity"], mark("off"))
+    title = first_line(row["message"]) or row["type"]
+    return {**row, "tone": tone, "shape": shape, "title": title, "meaning": meaning(row["kind"]), "spark": spark(counts)}
 
 
 def spark(counts: Sequence[int], width: int = 120, height: int = 22) -> str:
