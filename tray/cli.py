@@ -52,13 +52,7 @@ def cli(context: click.Context) -> None:
 @click.option("--guarded-by", "guardian", type=int, hidden=True, help="Which process started this one, to guard it.")
 @click.option("--after", "because", default="", hidden=True, help="Why the WinClaw before this one ended.")
 def run(
-    headless: bool = False,
-    port: int | None = None,
-    no_browser: bool = False,
-    no_guard: bool = False,
-    watched: int | None = None,
-    guardian: int | None = None,
-    because: str = "",
+    headless: bool, port: int | None, no_browser: bool, no_guard: bool, watched: int | None, guardian: int | None, because: str
 ) -> None:
     """Run WinClaw until you quit it. Exit status 4: it cannot run, and has said why."""
     chosen = [*(["--headless"] if headless else []), *(["--port", str(port)] if port else [])]
@@ -211,8 +205,7 @@ def _exchange(method: str, path: str, body: dict[str, Any] | None) -> tuple[int,
     try:
         return Wire(home.find(), operator=True).ask(method, path, body)
     except UnreachableError:
-        click.echo("WinClaw is not running. Start it with: winclaw run", err=True)
-        sys.exit(_NOT_RUNNING)
+        _fail("WinClaw is not running. Start it with: winclaw run", _NOT_RUNNING)
 
 
 def _require_success(status_code: int, answer: dict[str, Any]) -> None:
