@@ -204,30 +204,22 @@ def apt_install(package: str) -> bool:
 # --- a browser for the tests -------------------------------------------------------------------------------------------
 
 
-def browser_names(platform: str) -> list[str]:
-    """The commands under which ``platform`` (as ``sys.platform``) may have a browser of Chromium's kin."""
+def browsers(platform: str, environ: dict[str, str]) -> list[str]:
+    """The commands and places where ``platform`` (as ``sys.platform``) may have a browser of Chromium's kin, best first."""
     if platform == "win32":
-        return ["msedge", "chrome"]
-    return ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "microsoft-edge", "microsoft-edge-stable"]
-
-
-def browser_places(platform: str, environ: dict[str, str]) -> list[Path]:
-    """Where such a browser lies when it is not on PATH."""
-    if platform == "win32":
-        roots = [Path(environ[name]) for name in ("PROGRAMFILES(X86)", "PROGRAMFILES", "LOCALAPPDATA") if environ.get(name)]
+        roots = [environ[name] for name in ("PROGRAMFILES(X86)", "PROGRAMFILES", "LOCALAPPDATA") if environ.get(name)]
         tails = ("Microsoft/Edge/Application/msedge.exe", "Google/Chrome/Application/chrome.exe")
-        return [root / tail for tail in tails for root in roots]
+        return ["msedge", "chrome", *(f"{root}/{tail}" for tail in tails for root in roots)]
     if platform == "darwin":
         apps = ("Google Chrome", "Microsoft Edge", "Chromium")
-        return [Path(f"/Applications/{name}.app/Contents/MacOS/{name}") for name in apps]
-    return [Path("/opt/google/chrome/chrome"), Path("/opt/microsoft/msedge/msedge"), Path("/snap/bin/chromium")]
+        return ["chromium", *(f"/Applications/{name}.app/Contents/MacOS/{name}" for name in apps)]
+    commands = "chromium chromium-browser google-chrome google-chrome-stable microsoft-edge microsoft-edge-stable".split()
+    return [*commands, "/opt/google/chrome/chrome", "/opt/microsoft/msedge/msedge", "/snap/bin/chromium"]
 
 
 def find_browser() -> str | None:
     """The browser of Chromium's kin that this machine has; None if it has none."""
-    on_path = (shutil.which(name) for name in browser_names(sys.platform))
-    places = (str(place) for place in browser_places(sys.platform, dict(os.environ)) if place.is_file())
-    return next((found for found in (*on_path, *places) if found), None)
+    return next(filter(None, map(shutil.which, browsers(sys.platform, dict(os.environ)))), None)
 
 
 def provide_browser() -> bool:

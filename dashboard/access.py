@@ -22,7 +22,7 @@ from flask import g, request
 from itsdangerous import BadData, TimestampSigner, URLSafeSerializer, URLSafeTimedSerializer
 from werkzeug.http import parse_cookie
 
-from dashboard.problems import Problem, problem_body
+from dashboard.problems import Problem
 from resilience import home
 from resilience.clock import Clock
 
@@ -45,7 +45,7 @@ class Access:
         session_s: how long a login lasts.
     """
 
-    def __init__(self, folder: Path, port: int, clock: Clock, session_s: float = 30 * 86400) -> None:
+    def __init__(self, folder: Path, port: int, clock: Clock, session_s: float) -> None:
         self._file, self._clock, self.session_s = folder / home.OPERATOR, clock, session_s
         self.hosts = frozenset({f"127.0.0.1:{port}", f"localhost:{port}"})
         self.origins = frozenset(f"http://{host}" for host in self.hosts)
@@ -192,28 +192,23 @@ class Guard:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         for name in [name for name in environ if name.startswith("HTTP_X_FORWARDED") or name == "HTTP_FORWARDED"]:
             del environ[name]  # nobody stands between us and the caller
+        try:
+            self._admit(environ)
+        except Problem as problem:
+            problem.headers["Connection"] = "close"
+            return problem.response()(environ, start_response)
+        if "websocket" in environ.get("HTTP_UPGRADE", "").lower() and (connection := environ.get("werkzeug.socket")):
+            connection.settimeout(None)  # it may be silent for longer than a request
+        return _closed_at_its_end(self._app(environ, start_response))
+
+    def _admit(self, environ: WSGIEnvironment) -> None:
         origin = environ.get("HTTP_ORIGIN")
         if environ.get("HTTP_HOST") not in self._access.hosts:
-            refusal = (403, "Wrong host", "This address is answered only as 127.0.0.1 or localhost with the right port.")
-        elif origin is not None and origin not in self._access.origins:
-            refusal = (403, "Wrong origin", "Pages of other origins may not talk to WinClaw.")
-        elif environ.get("PATH_INFO", "").startswith("/socket.io") and not self._logged_in(environ):
-            refusal = (401, "Not logged in", "Open the dashboard from the tray, or run: winclaw open")
-        else:
-            if "websocket" in environ.get("HTTP_UPGRADE", "").lower() and (connection := environ.get("werkzeug.socket")):
-                connection.settimeout(None)  # it may be silent for longer than a request
-            return _closed_at_its_end(self._app(environ, start_response))
-        status, title, detail = refusal
-        reason = "Forbidden" if status == 403 else "Unauthorized"
-        body = problem_body(status, title, detail)
-        start_response(
-            f"{status} {reason}",
-            [("Content-Type", "application/problem+json"), ("Content-Length", str(len(body))), ("Connection", "close")],
-        )
-        return [body]
-
-    def _logged_in(self, environ: WSGIEnvironment) -> bool:
-        return self._access.session_of(parse_cookie(environ)) is not None
+            raise Problem(403, "Wrong host", "This address is answered only as 127.0.0.1 or localhost with the right port.")
+        if origin is not None and origin not in self._access.origins:
+            raise Problem(403, "Wrong origin", "Pages of other origins may not talk to WinClaw.")
+        if environ.get("PATH_INFO", "").startswith("/socket.io") and self._access.session_of(parse_cookie(environ)) is None:
+            raise Problem(401, "Not logged in", "Open the dashboard from the tray, or run: winclaw open")
 
 
 def _closed_at_its_end(body: Iterable[bytes]) -> Iterator[bytes]:

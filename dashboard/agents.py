@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -30,7 +31,7 @@ def agents_api(core: Core, policy: Callable[[], Mapping[str, Any]]) -> Blueprint
     api = Blueprint("agents", __name__, url_prefix="/api/v1")
     one, many = msgspec.json.Decoder(Report), msgspec.json.Decoder(list[Report])
     heartbeat = msgspec.json.Decoder(Heartbeat)
-    waiting: set[object] = set()
+    places = threading.BoundedSemaphore(_MAX_WAITING_AGENTS)
 
     @api.post("/errors")
     def errors() -> Response:
@@ -59,14 +60,12 @@ def agents_api(core: Core, policy: Callable[[], Mapping[str, Any]]) -> Blueprint
     def orders(name: str) -> Response:
         wait_s = min(request.args.get("wait", 0.0, float), _MAX_WAIT_S)
         known = request.args.get("version", -1, int)
-        if len(waiting) >= _MAX_WAITING_AGENTS:
+        if not places.acquire(blocking=False):
             raise Problem(503, "Too many agents wait", "Ask again without wait.", headers={"Retry-After": "5"})
-        me = object()
-        waiting.add(me)
         try:
             state = core.wait_for_change(known, wait_s) if wait_s > 0 else core.state
         finally:
-            waiting.discard(me)
+            places.release()
         told = policy()
         if request.args.get("settings") == told["settings_id"]:
             told = _without_settings(told)

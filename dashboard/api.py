@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 
 from dashboard.access import Access
 from dashboard.commands import Commands
-from dashboard.problems import Problem, decoded_json
+from dashboard.problems import decoded_json
 from dashboard.query import error_filter, whole_number
 from resilience.core.core import Core
 from resilience.core.inputs import HowIsolated
@@ -18,18 +18,17 @@ from resilience.events import Text
 from resilience.journal.history import MAX_ROWS
 
 
-class _LevelWanted(Struct, frozen=True, forbid_unknown_fields=True):
-    level: str
+class _Confirmed(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     confirm: str | None = None
+
+
+class _LevelWanted(_Confirmed, frozen=True, forbid_unknown_fields=True):
+    level: str
 
 
 class _Isolation(HowIsolated, frozen=True, forbid_unknown_fields=True):
     reason: Text = ""
     for_s: Annotated[float, Meta(gt=0, le=31_536_000)] | None = None
-
-
-class _Confirmed(Struct, frozen=True, forbid_unknown_fields=True):
-    confirm: str | None = None
 
 
 def json_api(core: Core, access: Access, commands: Commands) -> Blueprint:
@@ -73,10 +72,7 @@ def json_api(core: Core, access: Access, commands: Commands) -> Blueprint:
 
     @api.get("/errors/<int:error_id>")
     def error(error_id: int) -> Response:
-        found = core.history.error(error_id)
-        if found is None:
-            raise Problem(404, "No such error", f"There is no error {error_id}, or it is too old to be kept.")
-        return jsonify(found.view())
+        return jsonify(commands.error(error_id).view())
 
     @api.get("/groups")
     def groups() -> Response:

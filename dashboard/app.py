@@ -15,7 +15,7 @@ from dashboard.agents import MAX_BODY_BYTES, agents_api
 from dashboard.api import json_api
 from dashboard.commands import Commands
 from dashboard.pages import pages
-from dashboard.problems import Problem, answer_problems
+from dashboard.problems import Problem, answer_errors
 from dashboard.stream import Stream
 from resilience.core.core import Core
 from resilience.processes.supervisor import Supervisor
@@ -39,7 +39,6 @@ def create_app(
     *,
     policy: Callable[[], Mapping[str, Any]],
     machine: Callable[[], Mapping[str, float]],
-    version: str,
 ) -> tuple[Flask, Stream]:
     """The dashboard's WSGI application, guarded, and its live stream (not yet started).
 
@@ -52,7 +51,7 @@ def create_app(
     app.config["MAX_FORM_MEMORY_SIZE"] = 100_000
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
-    answer_problems(app)
+    answer_errors(app)
 
     @app.before_request
     def admit() -> Response | tuple[str, int] | None:
@@ -107,7 +106,7 @@ def create_app(
     commands = Commands(core, access, supervisor)
     app.register_blueprint(json_api(core, access, commands))
     app.register_blueprint(agents_api(core, policy))
-    app.register_blueprint(pages(core, access, commands, machine, version))
+    app.register_blueprint(pages(core, access, commands, machine))
     socketio = SocketIO(app, async_mode="threading", cors_allowed_origins=sorted(access.origins), max_http_buffer_size=100_000)
     stream = Stream(socketio, core, access)
     app.wsgi_app = Guard(app.wsgi_app, access)  # type: ignore[method-assign]

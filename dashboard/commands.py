@@ -1,4 +1,4 @@
-"""Commands of people, from the API and from the pages alike: checked, handed over, and on disk when they return."""
+"""What people command or ask for by name, from the API and from the pages alike; commands are on disk when they return."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from dashboard.problems import Problem
 from resilience.core.core import Core
 from resilience.core.inputs import ConfirmationNeededError, HowIsolated, TooLateError
 from resilience.degradation.levels import DegradationLevel
+from resilience.events import Event
 from resilience.healing.heals import Heal, HealState
 from resilience.processes.supervisor import Supervisor
 
@@ -87,6 +88,17 @@ class Commands:
             return self._supervisor.output(name)
         except KeyError:
             raise _no_process(name) from None
+
+    def error(self, error_id: int) -> Event:
+        """The error of that id.
+
+        Raises:
+            Problem: 404, there is none, or it is too old to be kept.
+        """
+        found = self._core.history.error(error_id)
+        if found is None:
+            raise Problem(404, "No such error", f"There is no error {error_id}, or it is too old to be kept.")
+        return found
 
     def heal(self, number: int) -> Heal:
         """The heal of that number.

@@ -10,7 +10,7 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 import msgspec
-from flask import Blueprint, Response, g, redirect, render_template, request
+from flask import Blueprint, Response, redirect, render_template, request
 from msgspec.structs import replace
 
 from dashboard.access import Access
@@ -23,12 +23,12 @@ from dashboard.present import words
 from dashboard.present.leaving import leaving_preview
 from dashboard.problems import Problem
 from dashboard.query import error_filter
+from resilience import __version__
 from resilience.clock import as_text
 from resilience.context import ErrorSeverity
-from resilience.core.core import Core, CoreBusyError
+from resilience.core.core import Core
 from resilience.degradation.levels import DegradationLevel
 from resilience.journal.history import ErrorFilter
-from resilience.journal.journal import JournalError
 
 _PAGE: Final = 50
 _MAX_EXPORT: Final = 10_000
@@ -39,9 +39,7 @@ _COLUMNS: Final = (
 )  # fmt: skip
 
 
-def pages(
-    core: Core, access: Access, commands: Commands, machine: Callable[[], Mapping[str, float]], version: str
-) -> Blueprint:
+def pages(core: Core, access: Access, commands: Commands, machine: Callable[[], Mapping[str, float]]) -> Blueprint:
     """Every page and every form on them; who may come in is checked before they are reached."""
     site = Blueprint("pages", __name__)
 
@@ -49,14 +47,14 @@ def pages(
     def everywhere() -> dict[str, Any]:
         state, now = core.view(), core.clock.now()
         return {
-            "state": state, "band": now_words.band(state), "csrf_token": access.csrf_token, "version": version,
-            "machine": machine, "level_words": words.LEVEL_WORDS, "now_text": as_text(now),
+            "state": state, "band": now_words.band(state), "csrf_token": access.csrf_token, "version": __version__,
+            "machine": machine, "levels": words.LEVELS, "now_text": as_text(now),
             "when": lambda at: words.when(at, now),
         }  # fmt: skip
 
     @site.get("/")
     def overview() -> str:
-        now = core.clock.now()
+        now, view = core.clock.now(), core.view()
         newest = core.history.events(0, 100, newest=True)
         groups = _groups(ErrorFilter(), since=as_text(now - timedelta(days=1)), limit=10)
         troubles = {(group["fingerprint"], group["first_at"]) for group in groups}
@@ -65,14 +63,14 @@ def pages(
         series = error_words.minute_series(core.history.per_minute(as_text(now - timedelta(hours=1))), now)
         return render_template(
             "overview.html",
-            agents=now_words.agents(core.view()["agents"]),
-            services=[now_words.circuit(one) for one in core.view()["services"]],
+            agents=now_words.agents(view["agents"]),
+            services=[now_words.circuit(one) for one in view["services"]],
             feed=event_words.feed(views, first_ids),
             last=newest[-1].id if newest else 0,
             groups=groups,
-            rules_want_title=words.level_title(core.state.standing.wanted.level.name),
-            series=[(at, error_words.minute_text(at), count) for at, count in series],
-            bars=error_words.spark([count for _, count in series], 600, 120),
+            rules_want_title=words.level_title(view["rules_want"]["level"]),
+            series=series,
+            bars=error_words.spark([count for _, _, count in series], 600, 120),
         )
 
     @site.get("/errors")
@@ -103,11 +101,8 @@ def pages(
         return [error_words.group(row, counts.get(row["fingerprint"], [0] * 24)) for row in rows]
 
     @site.get("/errors/<int:error_id>")
-    def error(error_id: int) -> str | tuple[str, int]:
-        found = core.history.error(error_id)
-        if found is None:
-            return _message("No such error", f"There is no error {error_id}, or it is too old to be kept.", 404)
-        view = found.view()
+    def error(error_id: int) -> str:
+        view = commands.error(error_id).view()
         before = core.history.errors(ErrorFilter(before=error_id), 1)
         same = ErrorFilter(fingerprint=view["fingerprint"])
         return render_template(
@@ -166,24 +161,12 @@ def pages(
             again="again" in request.args,
         )
 
-    @site.post("/safe-mode")
-    def switch_safe_mode() -> Response:
-        match request.form.get("action"):
-            case "enter":
-                return _choose(DegradationLevel.SAFE_MODE.word)
-            case "leave" if core.state.standing.level is DegradationLevel.SAFE_MODE:
-                return _choose("auto", request.form.get("confirm"))
-            case "leave":  # it was left already; an old form must not undo what was chosen since
-                return _see("/")
-            case _:
-                raise Problem(422, "Nothing was asked for", "action is enter or leave.", field="action")
-
     @site.post("/level")
     def level() -> Response:
-        return _choose(request.form.get("level", ""))
-
-    def _choose(word: str, confirm: str | None = None) -> Response:
-        return _done(lambda: commands.level(word, confirm), "/", ask="/safe-mode?again")
+        wanted, confirm = request.form.get("level", ""), request.form.get("confirm")
+        if confirm is not None and core.state.standing.level is not DegradationLevel.SAFE_MODE:
+            return _see("/")  # Safe Mode was left already; an old form must not undo what was chosen since
+        return _done(lambda: commands.level(wanted, confirm), "/", ask="/safe-mode?again")
 
     @site.get("/loops")
     def loops() -> str:
@@ -235,27 +218,6 @@ def pages(
         access.rotate()
         return _see("/")
 
-    @site.errorhandler(Problem)
-    def problem(problem: Problem) -> Response | tuple[str, int]:
-        if g.get("identity") != "session":  # a page shows the state, which is not for strangers
-            return problem.response()
-        return _message(problem.title, problem.detail, problem.status)
-
-    @site.errorhandler(CoreBusyError)
-    @site.errorhandler(JournalError)
-    def not_stored(error: Exception) -> tuple[str, int]:
-        return _message("That could not be stored", f"{error}. Try again in a moment.", 503)
-
-    @site.errorhandler(TimeoutError)
-    def slow(_: Exception) -> tuple[str, int]:
-        return _message("The disk does not answer", "It may or may not have worked: look at the level above.", 503)
-
-    @site.app_errorhandler(404)
-    def not_found(_: Exception) -> Response | tuple[str, int]:
-        if request.path.startswith("/api/") or g.get("identity") != "session":
-            return Problem(404, "Not found", "There is nothing at this address.").response()
-        return _message("Nothing here", "There is no such page.", 404)
-
     return site
 
 
@@ -274,10 +236,6 @@ def _see(path: str) -> Response:
     answer = redirect(path, 303)
     assert isinstance(answer, Response)
     return answer
-
-
-def _message(title: str, text: str, status: int) -> tuple[str, int]:
-    return render_template("message.html", title=title, text=text), status
 
 
 def _query() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Errors as the API tells them: ``application/problem+json`` (RFC 9457), with the field named where there is one."""
+"""Errors as they are answered: ``application/problem+json`` (RFC 9457), with the field where there is one; or a page."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import msgspec
-from flask import Flask, Response, request
-from werkzeug.exceptions import HTTPException
+from flask import Flask, Response, g, render_template, request
+from werkzeug.exceptions import HTTPException, NotFound
 
 from resilience.core.core import CoreBusyError
 from resilience.journal.journal import JournalError
@@ -41,49 +41,43 @@ class Problem(Exception):  # noqa: N818 -- the RFC calls it so
 
     def response(self) -> Response:
         """The answer."""
-        body = problem_body(self.status, self.title, self.detail, **self.more)
-        return Response(body, self.status, self.headers, content_type="application/problem+json")
+        body = {"type": "about:blank", "title": self.title, "status": self.status, "detail": self.detail, **self.more}
+        return Response(json.dumps(body), self.status, self.headers, content_type="application/problem+json")
 
 
-def problem_body(status: int, title: str, detail: str, **more: Any) -> bytes:
-    """The body of such an answer."""
-    return json.dumps({"type": "about:blank", "title": title, "status": status, "detail": detail, **more}).encode()
-
-
-def answer_problems(app: Flask) -> None:
-    """Has ``app`` answer every error under ``/api/`` as a problem; pages keep their own."""
-
-    @app.errorhandler(Problem)
-    def _problem(problem: Problem) -> Response:
-        return problem.response()
-
-    @app.errorhandler(CoreBusyError)
-    def _busy(error: CoreBusyError) -> Response:
-        wait = {"Retry-After": str(round(error.retry_after_s))}
-        return Problem(503, "Too busy", f"{error}. Nothing was stored; send it again.", headers=wait).response()
-
-    @app.errorhandler(JournalError)
-    def _refused(error: JournalError) -> Response:
-        return Problem(503, "Not stored", f"{error}. Send it again later.", headers={"Retry-After": "5"}).response()
-
-    @app.errorhandler(TimeoutError)
-    def _slow(_: TimeoutError) -> Response:
-        detail = "The disk did not answer in time; it may or may not be stored. Send it again with the same key."
-        return Problem(503, "Not stored in time", detail, headers={"Retry-After": "5"}).response()
-
-    @app.errorhandler(HTTPException)
-    def _http(error: HTTPException) -> Response | HTTPException:
-        if not request.path.startswith("/api/"):
-            return error
-        problem = Problem(error.code or 500, error.name, error.description or error.name)
-        if error.code == 405 and (allowed := getattr(error, "valid_methods", None)):
-            problem.headers["Allow"] = ", ".join(allowed)
-        return problem.response()
+def answer_errors(app: Flask) -> None:
+    """Has ``app`` answer every error as a problem; on a page for who is logged in, where that can be shown."""
 
     @app.errorhandler(Exception)
-    def _defect(error: Exception) -> Response:
-        app.logger.error("a request failed: %s %s", request.method, request.path, exc_info=error)
-        return Problem(500, "A defect in WinClaw", "It is in the log. Nothing else is affected.").response()
+    def _answer(error: Exception) -> Response | tuple[str, int, dict[str, str]]:
+        problem = _problem_of(error)
+        if problem.status == 500:
+            app.logger.error("a request failed: %s %s", request.method, request.path, exc_info=error)
+        elif g.get("identity") == "session" and not request.path.startswith("/api/"):
+            return render_template("message.html", title=problem.title, text=problem.detail), problem.status, problem.headers
+        return problem.response()
+
+
+def _problem_of(error: Exception) -> Problem:
+    match error:
+        case Problem():
+            return error
+        case CoreBusyError():
+            wait = {"Retry-After": str(round(error.retry_after_s))}
+            return Problem(503, "Too busy", f"{error}. Nothing was stored; send it again.", headers=wait)
+        case JournalError():
+            return Problem(503, "Not stored", f"{error}. Send it again later.", headers={"Retry-After": "5"})
+        case TimeoutError():
+            detail = "The disk does not answer; it may or may not have worked. Look, or send it again with the same key."
+            return Problem(503, "Not stored in time", detail, headers={"Retry-After": "5"})
+        case NotFound():
+            return Problem(404, "Not found", "There is nothing at this address.")
+        case HTTPException():
+            allowed = getattr(error, "valid_methods", None)
+            headers = {"Allow": ", ".join(allowed)} if allowed else None
+            return Problem(error.code or 500, error.name, error.description or error.name, headers=headers)
+        case _:
+            return Problem(500, "A defect in WinClaw", "It is in the log. Nothing else is affected.")
 
 
 def decoded_json(decode: Callable[[bytes], T], body: bytes) -> T:

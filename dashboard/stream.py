@@ -73,8 +73,8 @@ class Stream:
 
     def disconnect_all(self) -> None:
         """Ends every connection, at once."""
-        for sid in list(self._sockets()):
-            self._drop(sid)
+        for socket in self._sockets():
+            _drop(socket)
 
     def _connected(self, auth: Any = None) -> None:
         if self._access.session_of(flask.request.cookies) is None:
@@ -123,20 +123,18 @@ class Stream:
             self._socketio.emit("events", _message(events, gap=gap))
         return bool(events)
 
-    def _sockets(self) -> dict[str, Any]:
-        sockets: dict[str, Any] = self._socketio.server.eio.sockets
-        return sockets
+    def _sockets(self) -> list[Any]:
+        return [*self._socketio.server.eio.sockets.values()]
 
     def _drop_slow(self) -> None:
-        for sid, socket in list(self._sockets().items()):
+        for socket in self._sockets():
             if socket.queue.qsize() > _MAX_QUEUED_PACKETS:
                 _log.warning("a page fell %d packets behind and was dropped; it will catch up", socket.queue.qsize())
-                self._drop(sid)
+                _drop(socket)
 
-    def _drop(self, sid: str) -> None:
-        socket = self._sockets().get(sid)
-        if socket is not None:
-            socket.close(wait=False, abort=True)
+
+def _drop(socket: Any) -> None:
+    socket.close(wait=False, abort=True)
 
 
 def _message(events: list[Event], *, gap: bool) -> dict[str, Any]:

@@ -1,11 +1,9 @@
 // The errors page, live: new rows that fit the filter come in on top, unless paused.
-import { onEvents, pausable, refresher, said, text, timeElement } from "/static/live.js";
+import { onEvents, pausable, refresher, said, shine, text, timeElement } from "/static/live.js";
 
 const MAX_ROWS = 100;
 const table = document.getElementById("rows");
 const body = table.tBodies[0];
-
-const MAX_SHINING = 3; // in a storm, nothing flashes
 
 function row(event, shines) {
   const tr = text("tr", "", shines ? "fresh" : "");
@@ -30,7 +28,7 @@ if (table.dataset.live !== undefined) {
   const recount = refresher(5000, "troubles", "tree");
   onEvents(pausable(document.getElementById("pause"), (events, gap) => {
     const errors = events.filter(fits).slice(-MAX_ROWS);
-    body.prepend(...errors.reverse().map((event) => row(event, errors.length <= MAX_SHINING)));
+    body.prepend(...errors.reverse().map((event) => row(event, shine(errors))));
     while (body.rows.length > MAX_ROWS) body.lastElementChild.remove();
     if (errors.length) document.getElementById("nothing")?.remove();
     if (errors.length || gap) recount();

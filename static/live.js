@@ -80,6 +80,9 @@ function take({ events, gap }) {
   if (fresh.length || gap) eventListener(fresh, gap);
 }
 
+/** Whether new rows shine; in a storm, nothing flashes. */
+export const shine = (events) => events.length <= 3;
+
 /** Gives `show(events, gap)` what comes in, or holds the newest of it while `button` says so. */
 export function pausable(button, show) {
   let held = [];
@@ -274,7 +277,7 @@ document.addEventListener("submit", (submitted) => {
   const form = submitted.target;
   if (form.dataset.level === undefined) return;
   submitted.preventDefault();
-  if (!commanding) command(form.dataset.level || submitted.submitter.value);
+  if (!commanding) command(submitted.submitter.value);
 });
 document.addEventListener("keydown", (key) => { if (key.key === "Escape") document.body.classList.add("dismissed"); });
 document.addEventListener("pointermove", (pointer) => { if (!pointer.target.closest(".off-switch")) document.body.classList.remove("dismissed"); });

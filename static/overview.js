@@ -1,12 +1,11 @@
 // The overview, live: what happened, errors a minute, and what the server counts.
 import { uPlot } from "/static/vendor/vendor.js";
-import { onEvents, onState, pausable, refresh, refresher, said, text, timeElement } from "/static/live.js";
+import { onEvents, onState, pausable, refresh, refresher, said, shine, text, timeElement } from "/static/live.js";
 
 // What happened: an error that comes again before anything else does takes its earlier line's place, and its count.
 
 const MAX_SHOWN = 20;
 const MAX_ITEMS = 60;
-const MAX_SHINING = 3; // in a storm, nothing flashes
 const feed = document.getElementById("feed");
 
 function item(event, shines) {
@@ -101,7 +100,7 @@ setInterval(() => { advance(Math.floor(Date.now() / 60000) * 60); draw(); }, 150
 
 const recount = refresher(5000, "troubles");
 const show = pausable(document.getElementById("pause"), (events, gap) => {
-  for (const event of events) feed.prepend(item(event, events.length <= MAX_SHINING));
+  for (const event of events) feed.prepend(item(event, shine(events)));
   trim();
   if (events.length || gap) recount();
 });

@@ -69,7 +69,7 @@ class Running:
 
 
 @contextmanager
-def running(folder: Path, *, port: int | None = None, clock: Clock | None = None, because: str = "") -> Iterator[Running]:
+def running(folder: Path, *, port: int | None = None, because: str = "") -> Iterator[Running]:
     """WinClaw without a tray: the core and the dashboard, from start to stop.
 
     Args:
@@ -80,7 +80,7 @@ def running(folder: Path, *, port: int | None = None, clock: Clock | None = None
         AlreadyRunningError: there is one on this folder. OSError: the folder or no port can be had.
         JournalError: the journal belongs to a newer version, or may not be read.
     """
-    clock = clock or SystemClock()
+    clock = SystemClock()
     home.make_private_folder(folder)
     with ExitStack() as stack:
         lock = FileLock(folder / "winclaw.lock", mode=0o600)
@@ -114,46 +114,27 @@ def running(folder: Path, *, port: int | None = None, clock: Clock | None = None
         prober = Prober(clock)
         stack.callback(prober.stop)
         supervisor = Supervisor(folder, core, prober, redactor, clock)
-        app, stream = create_app(
-            core, access, supervisor, policy=config.policy, machine=partial(machine_numbers, journal.path), version=__version__
-        )
-        stream.start()
-        stack.callback(stream.stop)
-        server = DashboardServer(listener, app)
-        server.start()
-        stack.callback(server.stop)
-        config.start()
-        stack.callback(config.stop)
+        machine = partial(machine_numbers, journal.path)
+        app, stream = create_app(core, access, supervisor, policy=config.policy, machine=machine)
         spools, outboxes = (home.make_private_folder(folder / name) for name in (home.SPOOL, home.OUTBOX))
-        collector = Collector(spools, outboxes, core)
-        collector.start()
-        stack.callback(collector.stop)
-        supervisor.start()
-        stack.callback(supervisor.stop)
         output = OutputWatch(folder, core)
-        output.start()
-        stack.callback(output.stop)
-        meter = Meter(supervisor, core)
-        meter.start()
-        stack.callback(meter.stop)
         unusual = AnomalyWatch(lambda: supervisor.uses, core)
-        unusual.start()
-        stack.callback(unusual.stop)
         actions = Actions(folder, core, supervisor, OwnConfig(config.reload, config.roll_back), clock)
         healing = SelfHealingEngine(core, actions, lambda: unusual.values, clock)
-        healing.start()
-        stack.callback(healing.stop)
-        probes = ServiceProbes(core, prober, clock)
-        probes.start()
-        stack.callback(probes.stop)
+        parts = (
+            stream, DashboardServer(listener, app), config, Collector(spools, outboxes, core), supervisor, output,
+            Meter(supervisor, core), unusual, healing, ServiceProbes(core, prober, clock),
+        )  # fmt: skip
+        for part in parts:
+            part.start()
+            stack.callback(part.stop)
         life = SignOfLife(folder / home.ALIVE, clock, partial(core.answers, _ANSWERS_WITHIN_S))
         core.announce(
             EventType.APP_STARTED, "winclaw", version=__version__, pid=os.getpid(), away_s=life.away_s(),
             crashed=core.crashed_before, because=because,
         ).result(10)  # fmt: skip
         if startup.refused is not None:
-            problems = [str(problem) for problem in startup.refused.problems]
-            core.announce(EventType.CONFIG_REFUSED, "config", problems=problems, instead=startup.instead)
+            core.announce(EventType.CONFIG_REFUSED, "config", problems=startup.problems, instead=startup.instead)
         publish = partial(_publish_endpoint, folder, access)
         publish()
         access.on_rotation(publish)
@@ -233,7 +214,7 @@ def _with_tray(winclaw: Running, stopping: threading.Event) -> None:
         icon.changed()
         for event in events if winclaw.settings.tray.toasts else ():
             if (toast := toast_for(event)) is not None:
-                toasts.show(toast.title, toast.message, toast.path)
+                toasts.show(toast)
 
     with ExitStack() as stack:
         toasts.start()

@@ -52,13 +52,7 @@ def cli(context: click.Context) -> None:
 @click.option("--guarded-by", "guardian", type=int, hidden=True, help="Which process started this one, to guard it.")
 @click.option("--after", "because", default="", hidden=True, help="Why the WinClaw before this one ended.")
 def run(
-    headless: bool = False,
-    port: int | None = None,
-    no_browser: bool = False,
-    no_guard: bool = False,
-    watched: int | None = None,
-    guardian: int | None = None,
-    because: str = "",
+    headless: bool, port: int | None, no_browser: bool, no_guard: bool, watched: int | None, guardian: int | None, because: str
 ) -> None:
     """Run WinClaw until you quit it. Exit status 4: it cannot run, and has said why."""
     chosen = [*(["--headless"] if headless else []), *(["--port", str(port)] if port else [])]
@@ -135,7 +129,7 @@ def status(as_json: bool) -> None:
 @click.argument("wanted", type=click.Choice(_LEVELS, case_sensitive=False), required=False)
 @click.option("--yes", is_flag=True, help="Leave Safe Mode without being asked.")
 def level(wanted: str | None, yes: bool) -> None:
-    """Show the level, or pin it. auto hands the choice back to the rules."""
+    """Show the level, or pin it. With auto, the rules choose again."""
     if wanted is None:
         click.echo(DegradationLevel[_ask("GET", "/api/v1/state")["level"]].word)
     else:
@@ -146,7 +140,7 @@ def level(wanted: str | None, yes: bool) -> None:
 @click.argument("switch", type=click.Choice(["on", "off"]), default="on")
 @click.option("--yes", is_flag=True, help="Leave Safe Mode without being asked.")
 def safe_mode(switch: str, yes: bool) -> None:
-    """The red button. on stops everything but reading; off shows what will happen, and asks."""
+    """The red button: stop everything but reading. With off, it shows what will happen, and asks."""
     if switch == "off" and _ask("GET", "/api/v1/state")["level"] != DegradationLevel.SAFE_MODE.name:
         click.echo("Safe Mode is not on.")
         return
@@ -157,7 +151,7 @@ def safe_mode(switch: str, yes: bool) -> None:
 @click.argument("command", type=click.Choice(["start", "stop", "restart"]))
 @click.argument("name")
 def process(command: str, name: str) -> None:
-    """Start, stop or restart a process. start clears a failure."""
+    """Start, stop or restart a process. Starting it clears a failure."""
     _ask("POST", f"/api/v1/processes/{quote(name, safe='')}/{command}")
     _say(f"{name}: {command} was asked for; see winclaw status.")
 
@@ -170,7 +164,7 @@ def config() -> None:
 @config.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path), required=False)
 def check(file: Path | None) -> None:
-    """Say what is wrong with FILE, or with the configuration in use; exit status 1 if anything is."""
+    """Say what is wrong with the configuration. It is the one in use, or FILE; exit status 1 if anything is."""
     from resilience.config.file import ConfigError, load  # noqa: PLC0415 -- only this command needs it
 
     path = file or home.find() / home.CONFIG
@@ -211,8 +205,7 @@ def _exchange(method: str, path: str, body: dict[str, Any] | None) -> tuple[int,
     try:
         return Wire(home.find(), operator=True).ask(method, path, body)
     except UnreachableError:
-        click.echo("WinClaw is not running. Start it with: winclaw run", err=True)
-        sys.exit(_NOT_RUNNING)
+        _fail("WinClaw is not running. Start it with: winclaw run", _NOT_RUNNING)
 
 
 def _require_success(status_code: int, answer: dict[str, Any]) -> None:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 from resilience import home
-from resilience.config.file import ConfigError, read
+from resilience.config.file import ConfigError, parse, read
 from resilience.config.settings import Settings, call_policies
 from resilience.core.core import Core
 from resilience.core.inputs import Configuration
 from resilience.core.notices import Notice
 from resilience.events import EventType
 from resilience.repeating import Repeating
-from tray.startup import Startup, remember_good, settings_in
+from tray.startup import Startup, remember_good
 
 _LOOK_S: Final = 1.0
 _COMMIT_S: Final = 10.0
@@ -65,16 +66,9 @@ class ConfigWatch:
             return
         with self._looking:
             seen, self._seen = self._seen, content
-            if content == self._content or content != seen:  # believed when two looks see the same
-                return
-            try:
-                settings = settings_in(self._folder, content)
-            except ConfigError as refused:
-                self._refuse(refused)
-            else:
-                self._take(settings)
-                remember_good(self._folder, content)
-            self._content = content
+            if content != self._content and content == seen:  # believed when two looks see the same
+                with suppress(ConfigError):  # which has been told
+                    self._follow(content)
 
     def reload(self) -> str:
         """Reads the file again, whether it has changed or not, and puts it in force; says what changed with it.
@@ -83,17 +77,8 @@ class ConfigWatch:
             ConfigError: the file cannot be read or used; what was in force stays. Else as ``look``.
         """
         with self._looking:
-            content = read(self._folder / home.CONFIG)
-            try:
-                settings = settings_in(self._folder, content)
-            except ConfigError as refused:
-                self._refuse(refused)
-                self._content = content
-                raise
-            changed = self._take(settings)
-            self._content = content
-            remember_good(self._folder, content)
-        return f"the file is in force; changed with it: {', '.join(changed) or 'nothing'}"
+            changed = self._follow(read(self._folder / home.CONFIG))
+        return f"the file is in force; {changed}"
 
     def roll_back(self) -> str:
         """Puts the settings in force that were before the present ones, until the file is saved again; it is not touched.
@@ -110,15 +95,26 @@ class ConfigWatch:
                 action=f"Mend {home.CONFIG}. It is read again as soon as it is saved.",
             )  # fmt: skip
             changed = self._take(self._before, notice)
-        return f"the settings before are in force again; changed with it: {', '.join(changed) or 'nothing'}"
+        return f"the settings before are in force again; {changed}"
+
+    def _follow(self, content: bytes) -> str:
+        try:
+            settings = parse(content, str(self._folder / home.CONFIG))
+        except ConfigError as refused:
+            self._refuse(refused)
+            self._content = content
+            raise
+        changed = self._take(settings)
+        remember_good(self._folder, content)
+        self._content = content
+        return changed
 
     def _refuse(self, refused: ConfigError) -> None:
         startup = Startup(self._core.state.settings, refused, "the one before is")
         self._core.tell(Configuration(None, startup.notice)).result(_COMMIT_S)
-        problems = [str(problem) for problem in refused.problems]
-        self._core.announce(EventType.CONFIG_REFUSED, "config", problems=problems, instead=startup.instead)
+        self._core.announce(EventType.CONFIG_REFUSED, "config", problems=startup.problems, instead=startup.instead)
 
-    def _take(self, settings: Settings, notice: Notice | None = None) -> list[str]:
+    def _take(self, settings: Settings, notice: Notice | None = None) -> str:
         before = self._core.state.settings
         changed = [name for name in Settings.__struct_fields__ if getattr(settings, name) != getattr(before, name)]
         self._core.tell(Configuration(settings, notice)).result(_COMMIT_S)
@@ -126,7 +122,7 @@ class ConfigWatch:
             self._before = before
             later = [name for name in changed if name not in AT_ONCE]
             self._core.announce(EventType.CONFIG_CHANGED, "config", changed=changed, from_next_start=later)
-        return changed
+        return f"changed with it: {', '.join(changed) or 'nothing'}"
 
 
 def _policy_of(settings: Settings) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Final
 
 import pystray
+from PIL.Image import Image
 
 from resilience.core.state import State
 from resilience.degradation.levels import DegradationLevel
@@ -53,9 +54,7 @@ class TrayIcon:
 
     def _make(self) -> Any:
         now = self._state()
-        icon = pystray.Icon(
-            "winclaw", draw(now.standing.level, menu.needs_you(now), 64), menu.tooltip(now), pystray.Menu(self._menu)
-        )
+        icon = pystray.Icon("winclaw", _drawn(now), menu.tooltip(now), pystray.Menu(self._menu))
         handlers = getattr(icon, "_message_handlers", None)
         if handlers is not None:  # Windows: pystray answers "no" to the question whether the session may end
             handlers[_QUERY_END_SESSION] = lambda _w, _l: 1
@@ -114,7 +113,7 @@ class TrayIcon:
 
     def _update(self) -> None:
         now = self._state()
-        self._icon.icon = draw(now.standing.level, menu.needs_you(now), 64)
+        self._icon.icon = _drawn(now)
         self._icon.title = menu.tooltip(now)
         self._icon.update_menu()
 
@@ -124,19 +123,16 @@ class TrayIcon:
     def _item(self, one: menu.Item) -> Any:
         if one is menu.SEPARATOR:
             return pystray.Menu.SEPARATOR
-        action: Any = pystray.Menu(*(self._item(below) for below in one.items)) if one.items else self._chosen(one)
+        action: Any = pystray.Menu(*(self._item(below) for below in one.items)) if one.items else self._chosen(one.action)
         return pystray.MenuItem(
             one.text, action, checked=None if one.checked is None else lambda _, checked=one.checked: checked,
             radio=one.radio, default=one.default, enabled=one.enabled,
         )  # fmt: skip
 
-    def _chosen(self, one: menu.Item) -> Callable[[], None]:
-        def hand_over() -> None:
-            self._jobs.put(lambda: self._do(one.action))
+    def _chosen(self, action: menu.Action | None) -> Callable[[], None] | None:
+        return None if action is None else lambda: self._jobs.put(lambda: self._do(action))
 
-        return hand_over
-
-    def _do(self, action: menu.Action | None) -> None:
+    def _do(self, action: menu.Action) -> None:
         match action:
             case menu.OpenDashboard(path):
                 self._open(path)
@@ -149,5 +145,7 @@ class TrayIcon:
                     self._choose(level)
             case menu.Quit():
                 self.stop()
-            case None:
-                pass
+
+
+def _drawn(now: State) -> Image:
+    return draw(now.standing.level, len(now.needs_you), 64)

@@ -6,6 +6,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from dashboard.present.words import messages
 from resilience.core.state import State
 from resilience.degradation.levels import DegradationLevel
 from tray.text import TIP_UNITS, fitted
@@ -71,9 +72,8 @@ def menu_items(state: State) -> tuple[Item, ...]:
 def status_line(state: State) -> str:
     """The level in a few words, what the rules want if it is pinned, and how much waits: messages, and for the user."""
     level = state.standing.level
-    waiting = f" · needs you: {needs_you(state)}" if needs_you(state) else ""
-    messages = sum(state.waiting.values())
-    queued = f" · {messages} messages wait" if messages > 1 else " · 1 message waits" if messages else ""
+    waiting = f" · needs you: {len(state.needs_you)}" if state.needs_you else ""
+    queued = f" · {messages(count)}" if (count := sum(state.waiting.values())) else ""
     wanted = state.standing.wanted.level
     rules = f" (rules: {wanted.title})" if state.standing.pinned and wanted is not level else ""
     return f"Level {level.value} of 5: {level.title}{rules}{queued}{waiting}"
@@ -82,11 +82,6 @@ def status_line(state: State) -> str:
 def tooltip(state: State) -> str:
     """The level and why, as much as a tooltip holds."""
     return fitted(f"WinClaw: {state.standing.level.title}. {state.standing.cause}", TIP_UNITS)
-
-
-def needs_you(state: State) -> int:
-    """How many things wait for the user: the number on the icon."""
-    return len(state.needs_you)
 
 
 def _modes(state: State) -> tuple[Item, ...]:

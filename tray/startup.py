@@ -24,6 +24,11 @@ class Startup:
     content: bytes | None = None
 
     @property
+    def problems(self) -> list[str]:
+        """What is wrong with the user's file."""
+        return [] if self.refused is None else [str(problem) for problem in self.refused.problems]
+
+    @property
     def notice(self) -> Notice | None:
         """What the user is told, if the file was refused."""
         if self.refused is None:
@@ -31,18 +36,19 @@ class Startup:
         return Notice(
             name="config",
             what=f"The configuration has errors; {self.instead} in force.",
-            cause=" · ".join(str(problem) for problem in self.refused.problems[:5]),
+            cause=" · ".join(self.problems[:5]),
             action=f"Mend {home.CONFIG}, and look at it with: winclaw config check. It is read as soon as it is saved.",
         )
 
 
 def settings_at_start(folder: Path) -> Startup:
     """Reads the configuration in ``folder``, making one on the first run; a bad one never keeps the app from starting."""
-    write_default(folder / home.CONFIG)
+    path = folder / home.CONFIG
+    write_default(path)
     content: bytes | None = None
     try:
-        content = read(folder / home.CONFIG)
-        settings = settings_in(folder, content)
+        content = read(path)
+        settings = parse(content, str(path))
     except ConfigError as refused:
         try:
             return Startup(load(folder / LAST_GOOD), refused, "the last good one is", content)
@@ -50,15 +56,6 @@ def settings_at_start(folder: Path) -> Startup:
             return Startup(parse(""), refused, "the defaults are", content)
     remember_good(folder, content)
     return Startup(settings, content=content)
-
-
-def settings_in(folder: Path, content: bytes) -> Settings:
-    """The settings in ``content`` of the file in ``folder``.
-
-    Raises:
-        ConfigError: it cannot be used.
-    """
-    return parse(content, str(folder / home.CONFIG))
 
 
 def remember_good(folder: Path, content: bytes) -> None:

@@ -42,21 +42,21 @@ def toast_for(event: Event) -> Toast | None:
             before, after = DegradationLevel[body["from"]], DegradationLevel[body["to"]]
             if after.value <= before.value:
                 return None
-            return Toast(f"{after.title}: level {after.value} of 5", str(body["cause"]))
+            return Toast(f"{after.title}: level {after.value} of 5", body["cause"])
         case "agent.lost":
             return Toast(f"{event.component} gives no sign of life", "Its heartbeat is missing. Look at what happened last.")
         case "process.failed":
-            return Toast(f"{event.component} has failed", str(body["because"]), "/processes")
+            return Toast(f"{event.component} has failed", body["because"], "/processes")
         case "heal.waiting":
-            return Toast(f"A heal of {event.component} waits for you", str(body["trigger"]), f"/healing/{body['heal']}")
+            return Toast(f"A heal of {event.component} waits for you", body["trigger"], f"/healing/{body['heal']}")
         case "heal.escalated":
-            return Toast(f"{event.component} could not be healed", str(body["trigger"]), f"/healing/{body['heal']}")
+            return Toast(f"{event.component} could not be healed", body["trigger"], f"/healing/{body['heal']}")
         case "config.refused":
             return Toast("The configuration has errors", "Another one is in force. Open the dashboard to see what is wrong.")
         case "journal.set_aside":
             return Toast("The journal was damaged", "It was set aside, and a new one begun. Nothing was deleted.")
         case "error" if body["severity"] in ("CRITICAL", "FATAL"):
-            return Toast(f"{body['severity'].title()}: {event.component}", str(body["message"]), f"/errors/{event.id}")
+            return Toast(f"{body['severity'].title()}: {event.component}", body["message"], f"/errors/{event.id}")
     return None
 
 
@@ -87,13 +87,13 @@ class Toasts:
             self._news.notify()
         self._thread.join(1)
 
-    def show(self, title: str, message: str, path: str = "/") -> None:
+    def show(self, toast: Toast) -> None:
         """Has a toast shown when it is its turn; never waits."""
         with self._news:
             if len(self._waiting) >= _WAITING:
                 self._more += 1
             else:
-                self._waiting.append(Toast(title, message, path))
+                self._waiting.append(toast)
             self._news.notify()
 
     def _next(self) -> Toast | None:
@@ -125,10 +125,7 @@ class Toasts:
         return self._balloon
 
     def _balloon(self, toast: Toast) -> None:
-        try:
-            self._fallback(toast.title, toast.message)
-        except Exception:
-            _log.exception("a balloon could not be shown")
+        self._fallback(toast.title, toast.message)
 
 
 def _windows_presenter(open_page: Callable[[str], None]) -> Callable[[Toast], None]:

@@ -47,9 +47,9 @@ def meaning(kind: str) -> str:
 
 def group(row: Mapping[str, Any], counts: Sequence[int]) -> dict[str, Any]:
     """One group of errors, with its spark line and its kind's meaning."""
-    tone, shape = SEVERITIES.get(str(row["severity"]), mark("off"))
-    title = first_line(str(row["message"])) or str(row["type"])
-    return {**row, "tone": tone, "shape": shape, "title": title, "meaning": meaning(str(row["kind"])), "spark": spark(counts)}
+    tone, shape = SEVERITIES.get(row["severity"], mark("off"))
+    title = first_line(row["message"]) or row["type"]
+    return {**row, "tone": tone, "shape": shape, "title": title, "meaning": meaning(row["kind"]), "spark": spark(counts)}
 
 
 def spark(counts: Sequence[int], width: int = 120, height: int = 22) -> str:
@@ -74,16 +74,12 @@ def per_bucket(
     return found
 
 
-def minute_series(minutes: Iterable[tuple[str, str, int]], now: datetime, length: int = 60) -> list[tuple[int, int]]:
-    """(seconds since 1970, errors) for each of the last ``length`` minutes, oldest first."""
+def minute_series(minutes: Iterable[tuple[str, str, int]], now: datetime, length: int = 60) -> list[tuple[int, str, int]]:
+    """(seconds since 1970, ``14:05`` in UTC, errors) for each of the last ``length`` minutes, oldest first."""
     counts = per_bucket(minutes, now, length, 1).get("", [0] * length)
     first_s = int(now.timestamp()) // 60 * 60 - 60 * (length - 1)
-    return [(first_s + 60 * number, count) for number, count in enumerate(counts)]
-
-
-def minute_text(seconds: int) -> str:
-    """``14:05`` (UTC) for a moment in seconds since 1970."""
-    return f"{datetime.fromtimestamp(seconds, UTC):%H:%M}"
+    moments = (first_s + 60 * number for number in range(length))
+    return [(at, f"{datetime.fromtimestamp(at, UTC):%H:%M}", count) for at, count in zip(moments, counts, strict=True)]
 
 
 @dataclass

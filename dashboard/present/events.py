@@ -10,6 +10,8 @@ from dashboard.present.now import CIRCUITS
 from dashboard.present.words import LEVELS, SEVERITIES, first_line, level_title, mark
 from resilience.degradation.levels import DegradationLevel
 
+_MAX_LINES: Final = 12
+
 
 def line(event: Mapping[str, Any]) -> dict[str, str]:
     """One event as a line of the feed: ``text``, ``detail``, ``tone``, ``shape``, ``href``."""
@@ -19,18 +21,18 @@ def line(event: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _said(event: Mapping[str, Any]) -> tuple[tuple[str, str], str, str]:
-    component = str(event["component"])
+    component = event["component"]
     match event["type"]:
         case "error":
-            look = SEVERITIES.get(str(event["severity"]), mark("off"))
-            what = str(event["message"]).strip() or str(event["error_type"])
+            look = SEVERITIES.get(event["severity"], mark("off"))
+            what = event["message"].strip() or event["error_type"]
             return look, what, f"{component} · {event['operation']} · {event['kind']}"
         case "level.changed":
-            to = str(event["to"])
-            look = LEVELS[DegradationLevel[to].value] if to in DegradationLevel.__members__ else mark("info")
-            return look, f"{level_title(str(event['from']))} → {level_title(to)}", str(event["cause"])
+            to = event["to"]
+            look = LEVELS[DegradationLevel[to]][:2] if to in DegradationLevel.__members__ else mark("info")
+            return look, f"{level_title(event['from'])} → {level_title(to)}", event["cause"]
         case "circuit.opened" | "circuit.half_open" | "circuit.closed" | "circuit.isolated":
-            name = {"circuit.opened": "OPEN"}.get(str(event["type"]), str(event["type"]).partition(".")[2].upper())
+            name = {"circuit.opened": "OPEN"}.get(event["type"], event["type"].partition(".")[2].upper())
             tone, shape, word = CIRCUITS[name]
             detail = " · ".join(str(part) for part in ("circuit", event.get("because"), event.get("agent")) if part)
             return (tone, shape), f"{component} is {word}", detail
@@ -42,10 +44,10 @@ def _said(event: Mapping[str, Any]) -> tuple[tuple[str, str], str, str]:
             tone, text, detail = healing.said(event, component)
             return mark(tone), text, detail
         case "command" if component != "level":
-            what = _DONE.get(str(event["asked"]), event["asked"])
+            what = _DONE.get(event["asked"], event["asked"])
             return mark("info"), f"{_actor(event)} {what} {component}", f"command from {event['origin']}"
         case "command":
-            return mark("info"), f"{_actor(event)} chose {level_title(str(event['asked']))}", f"command from {event['origin']}"
+            return mark("info"), f"{_actor(event)} chose {level_title(event['asked'])}", f"command from {event['origin']}"
         case "audit":
             tried = ", ".join(f"{event[what]} {what}" for what in ("refused", "allowed") if event[what])
             said = f"{event['agent']} tried {component}: {tried}"
@@ -87,7 +89,7 @@ _METRICS: Final = {
 
 
 def _anomaly_said(event: Mapping[str, Any], component: str) -> tuple[tuple[str, str], str, str]:
-    name, unit = _METRICS.get(str(event["metric"]), (str(event["metric"]), ""))
+    name, unit = _METRICS.get(event["metric"], (event["metric"], ""))
     usual = f"{event['value']:.0f} {unit}, where {event['low']:.0f} to {event['high']:.0f} {unit} is usual"
     whose = "This machine" if component == "machine" else component
     if event["type"] == "anomaly.began":
@@ -99,7 +101,7 @@ def _anomaly_said(event: Mapping[str, Any], component: str) -> tuple[tuple[str, 
 def _process_said(event: Mapping[str, Any], component: str) -> tuple[tuple[str, str], str, str]:
     because, pid = str(event.get("because") or ""), event.get("pid")
     detail = " · ".join(part for part in (f"process {pid}" if pid else "process", because) if part)
-    match str(event["type"]).partition(".")[2]:
+    match event["type"].partition(".")[2]:
         case "started":
             return mark("info"), f"{component} was started", detail
         case "adopted":
@@ -132,7 +134,7 @@ def _after(event: Mapping[str, Any]) -> str:
 
 
 def _actor(event: Mapping[str, Any]) -> str:
-    actor = str(event["actor"])
+    actor = event["actor"]
     return f"Somebody at the {actor}" if actor in ("dashboard", "tray", "command line") else actor
 
 
@@ -141,7 +143,7 @@ def with_line(event: Mapping[str, Any]) -> dict[str, Any]:
     return {**event, "line": line(event)}
 
 
-def feed(newest_first: Iterable[Mapping[str, Any]], first_ids: Collection[int] = (), limit: int = 12) -> list[dict[str, Any]]:
+def feed(newest_first: Iterable[Mapping[str, Any]], first_ids: Collection[int] = ()) -> list[dict[str, Any]]:
     """What happened, newest first: between two other events an error that comes again is one line, with ``times``.
 
     Args:
@@ -156,7 +158,7 @@ def feed(newest_first: Iterable[Mapping[str, Any]], first_ids: Collection[int] =
             again["times"] += 1
             again["first"] |= event["id"] in first_ids
             continue
-        if len(lines) == limit:
+        if len(lines) == _MAX_LINES:
             break
         lines.append({**with_line(event), "times": 1, "first": event["id"] in first_ids})
         if event["type"] == "error":

@@ -27,11 +27,11 @@ _DECISIONS: Final = {
 
 def heal(view: Mapping[str, Any]) -> dict[str, Any]:
     """One heal: what was to be done, where it stands in a word, and what can be decided."""
-    state = str(view["state"])
+    state = view["state"]
     tone, shape, word = _STATES[state]
     seconds = f"{view['seconds']:.1f} s" if view["seconds"] is not None else ""
     return {
-        **view, "tone": tone, "shape": shape, "word": word, "what": words(str(view["action"]), str(view["target"])),
+        **view, "tone": tone, "shape": shape, "word": word, "what": words(view["action"], view["target"]),
         "took": seconds if state in ("healed", "failed") else "", "decisions": _DECISIONS.get(state, ()),
         "impact": impact(view["diagnosis"]["impact"]),
     }  # fmt: skip
@@ -58,14 +58,14 @@ def success_rate(views: list[dict[str, Any]]) -> str:
 
 def said(event: Mapping[str, Any], component: str) -> tuple[str, str, str]:
     """An event of healing: tone, text, detail."""
-    what, outcome = words(str(event["action"]), component), str(event["outcome"])
-    match str(event["type"]).partition(".")[2]:
+    what, outcome = words(event["action"], component), event["outcome"]
+    match event["type"].partition(".")[2]:
         case "waiting":
-            return "warn", f"{what}? That waits for your approval", str(event["trigger"])
+            return "warn", f"{what}? That waits for your approval", event["trigger"]
         case "started":
-            return "info", f"Healing {component}: {what[:1].lower()}{what[1:]}", str(event["trigger"])
+            return "info", f"Healing {component}: {what[:1].lower()}{what[1:]}", event["trigger"]
         case "escalated":
             return "bad", f"{component} could not be healed, and needs you", f"{event['trigger']} {event['verification']}"
     text = {"healed": f"{component} is healed", "failed": f"{what}: that did not help"}.get(outcome, f"{what}: {outcome}")
-    detail = " · ".join(part for part in (str(event["result"]), str(event["verification"])) if part) or "healing"
+    detail = " · ".join(part for part in (event["result"], event["verification"]) if part) or "healing"
     return _STATES[outcome][0], text, detail

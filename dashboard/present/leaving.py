@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from dashboard.present.words import LEVELS
 from resilience.core.state import State
 from resilience.degradation.levels import DegradationLevel, choose
 from resilience.degradation.loops import view as view_of_loops
@@ -15,7 +16,7 @@ def leaving_preview(state: State, chosen: DegradationLevel | None) -> dict[str, 
     after = chosen or choose(state.standing, None, actor="preview", now=state.standing.since).wanted.level
     alive = sorted({agent.name for agent in state.agents.values() if agent.alive})
     by = " by the rules" if chosen is None else ", pinned"
-    will = [f"The level becomes {after.title}{by}: {_allowed_words(after)}."]
+    will = [f"The level becomes {after.title}{by}. {LEVELS[after][2]}"]
     if chosen is None:
         will += [f"No longer held: {one.cause}" for one in state.standing.wanted.latches]
     views = view_of_loops(state.settings.loops, state.agents.values(), after)
@@ -43,14 +44,3 @@ def leaving_preview(state: State, chosen: DegradationLevel | None) -> dict[str, 
 
 def _all_of(names: list[str]) -> str:
     return "none" if not names else f"all {len(names)}" if len(names) > 10 else ", ".join(names)
-
-
-def _allowed_words(level: DegradationLevel) -> str:
-    """What ``level`` lets agents do, in a few words."""
-    return {
-        DegradationLevel.FULL: "agents may call every service, run code and write again",
-        DegradationLevel.DEGRADED_LLM: "everything but GPT-5.2 is allowed again",
-        DegradationLevel.LIMITED_EXTERNAL: "local work, code and shell are allowed again; no network, no mail, no browser",
-        DegradationLevel.MINIMAL: "only the core loop and the shell are allowed",
-        DegradationLevel.SAFE_MODE: "only reading is allowed",
-    }[level]

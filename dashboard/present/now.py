@@ -11,12 +11,12 @@ from resilience.degradation.levels import DegradationLevel
 
 def band(state: Mapping[str, Any]) -> dict[str, Any]:
     """The status band: level, tone, shape, cause, since when."""
-    number = int(state["number"])
-    tone, shape = LEVELS[number]
+    level = DegradationLevel[state["level"]]
+    tone, shape, _ = LEVELS[level]
     return {
-        "number": number,
-        "name": state["level"],
-        "title": level_title(str(state["level"])),
+        "number": level.value,
+        "name": level.name,
+        "title": level.title,
         "tone": tone,
         "shape": shape,
         "cause": state["cause"],
@@ -25,7 +25,6 @@ def band(state: Mapping[str, Any]) -> dict[str, Any]:
         "latched": bool(state["latched"]),
         "also": _also(state),
         "rises": _rises(state),
-        "needs_you": int(state["needs_you"]),
     }
 
 
@@ -61,15 +60,15 @@ _TIERS: Final = {"basic": "down to Minimal", "core": "down to Limited External",
 
 def loop(view: Mapping[str, Any]) -> dict[str, Any]:
     """One loop: what it is doing in a word, whether the level lets it run, and what each agent says of it."""
-    tone, shape, word = _LOOPS[str(view["state"])]
-    because = next((str(one["because"]) for one in view["agents"] if one["state"] == view["state"] and one["because"]), "")
+    tone, shape, word = _LOOPS[view["state"]]
+    because = next((one["because"] for one in view["agents"] if one["state"] == view["state"] and one["because"]), "")
     if not view["allowed"] and view["state"] in ("idle", "unused"):
         tone, shape, word = "off", "dash", "not allowed"
     elif not view["allowed"] and view["state"] == "running":
         tone, shape, word, because = "warn", "tri", "asked to pause", "at its next beat"
     return {
-        **view, "tone": tone, "shape": shape, "word": word, "because": because, "runs_at": _TIERS[str(view["tier"])],
-        "who": ", ".join(sorted({str(one["agent"]) for one in view["agents"]})),
+        **view, "tone": tone, "shape": shape, "word": word, "because": because, "runs_at": _TIERS[view["tier"]],
+        "who": ", ".join(sorted({one["agent"] for one in view["agents"]})),
     }  # fmt: skip
 
 
@@ -99,9 +98,9 @@ _COMMANDS: Final = {
 
 def circuit(view: Mapping[str, Any]) -> dict[str, Any]:
     """One service's circuit: its state in a word, why it is so, and what can be done."""
-    state = str(view["circuit"])
+    state = view["circuit"]
     tone, shape, word = CIRCUITS[state]
-    said = [str(view["because"])]
+    said = [view["because"]]
     if view["agent"]:
         said.append(f"seen by {view['agent']}")
     if state == "OPEN" and view["retry_after_s"]:
@@ -128,7 +127,7 @@ _PROCESS_COMMANDS: Final = {
 
 def process(view: Mapping[str, Any]) -> dict[str, Any]:
     """One supervised process: its state in a word, why it is so, and what can be done."""
-    state = str(view["state"])
+    state = view["state"]
     tone, shape, word = _PROCESSES[state]
     if state == "running" and not view["ready"]:
         tone, shape, word = *mark("bad"), "silent"

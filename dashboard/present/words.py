@@ -7,22 +7,20 @@ from typing import Final
 
 from resilience.degradation.levels import DegradationLevel
 
-# (tone, shape): a tone is a colour, and the shape tells the same without it.
-LEVELS: Final = {1: ("ok", "dot"), 2: ("warn", "tri"), 3: ("warn", "diamond"), 4: ("bad", "sq"), 5: ("safe", "shield")}
+# (tone, shape, what it means): a tone is a colour, and the shape tells the same without it.
+LEVELS: Final = {
+    DegradationLevel.FULL: ("ok", "dot", "Everything is allowed."),
+    DegradationLevel.DEGRADED_LLM: ("warn", "tri", "Without GPT-5.2; the local model and the core loops go on."),
+    DegradationLevel.LIMITED_EXTERNAL: ("warn", "diamond", "Local work, code and shell; no network, mail, phone or browser."),
+    DegradationLevel.MINIMAL: ("bad", "sq", "Only the core loop and the shell."),
+    DegradationLevel.SAFE_MODE: ("safe", "shield", "Only reading."),
+}
 SEVERITIES: Final = {
     "DEBUG": ("off", "dash"), "INFO": ("info", "ring"), "WARNING": ("warn", "tri"), "ERROR": ("bad", "sq"),
     "CRITICAL": ("bad", "oct"), "FATAL": ("bad", "cross"),
 }  # fmt: skip
 SHAPES: Final = {"ok": "dot", "warn": "tri", "bad": "sq", "safe": "shield", "info": "ring", "off": "dash"}
 """The shape of each tone; severities and levels tell more apart."""
-LEVEL_WORDS: Final = {
-    DegradationLevel.FULL: "Everything is allowed.",
-    DegradationLevel.DEGRADED_LLM: "Without GPT-5.2; the local model and the core loops go on.",
-    DegradationLevel.LIMITED_EXTERNAL: "Local work only: no mail, no phone, no browser.",
-    DegradationLevel.MINIMAL: "Only the core loop and the shell.",
-    DegradationLevel.SAFE_MODE: "Only reading.",
-}
-"""What each level means, in a line."""
 
 
 def when(at: str, now: datetime) -> str:

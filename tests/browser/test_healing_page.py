@@ -72,3 +72,8 @@ def test_the_page_follows_a_heal_without_being_loaded_again(page: Page, winclaw:
         winclaw.core.tell(HealTold(replace(heal, state=state))).result(10)
         expect(page.get_by_role("row", name=re.compile("gmail_api"))).to_contain_text(words)
     assert page.evaluate("window.same")
+    page.get_by_role("link", name=re.compile("gmail_api")).click()
+    winclaw.core.tell(HealTold(replace(heal, state=HealState.ESCALATED))).result(10)
+    expect(page.get_by_role("heading", name="needs you")).to_be_visible()
+    page.get_by_role("button", name="Dismiss").click()
+    expect(page.get_by_role("row", name=re.compile("gmail_api"))).to_contain_text("settled")

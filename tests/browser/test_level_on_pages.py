@@ -66,7 +66,7 @@ def test_safe_mode_that_a_rule_chose_is_left_after_a_preview(page: Page, agent: 
     page.get_by_text("It holds until somebody chooses Auto.").wait_for()
     page.get_by_role("link", name="Leave Safe Mode…").click()
     for sentence in (
-        "The level becomes Full by the rules: agents may call every service, run code and write again.",
+        "The level becomes Full by the rules. Everything is allowed.",
         "No longer held: security has 11 errors (> 10); rule security_anomaly.",
         "Loops that may run: all 15.",
         "No message waits to be sent.",

@@ -252,4 +252,4 @@ def test_links_that_nobody_uses_do_not_pile_up(access: Access) -> None:
 
 def test_a_spoilt_secret_file_is_made_anew(tmp_path: Path, clock: FakeClock) -> None:
     (tmp_path / "operator.json").write_text('{"operator_token": ""}')
-    assert len(Access(tmp_path, 20000, clock).agent_token) >= 40
+    assert len(Access(tmp_path, 20000, clock, session_s=3600).agent_token) >= 40

@@ -202,23 +202,23 @@ def test_an_export_is_bounded(call: Caller, visitor: Visitor) -> None:
 def test_safe_mode_goes_on_at_once_and_off_after_a_look(call: Caller, visitor: Visitor) -> None:
     core = call.winclaw.core
     assert "Safe Mode is off" in visitor.see("/safe-mode")
-    assert visitor.send("/safe-mode", action="enter").status == 303
+    assert visitor.send("/level", level="safe-mode").status == 303
     assert core.state.standing.level is DegradationLevel.SAFE_MODE
     page = visitor.see("/safe-mode")
     assert "The level becomes Full" in page
-    unseen = visitor.send("/safe-mode", action="leave")
+    unseen = visitor.send("/level", level="auto")
     assert unseen.headers["Location"] == "/safe-mode?again"
     assert "Please confirm." in visitor.see("/safe-mode?again")
     assert core.state.standing.level is DegradationLevel.SAFE_MODE
     confirm = re.search(r'name="confirm" value="([^"]+)"', page)
     assert confirm
-    assert visitor.send("/safe-mode", action="leave", confirm=confirm[1]).headers["Location"] == "/"
+    assert visitor.send("/level", level="auto", confirm=confirm[1]).headers["Location"] == "/"
     assert core.state.standing.level is DegradationLevel.FULL
 
 
 def test_an_old_form_does_not_undo_what_was_chosen_since(call: Caller, visitor: Visitor) -> None:
     visitor.send("/level", level="minimal")
-    assert visitor.send("/safe-mode", action="leave", confirm="old").status == 303
+    assert visitor.send("/level", level="auto", confirm="old").status == 303
     assert call.winclaw.core.state.standing.level is DegradationLevel.MINIMAL
 
 
@@ -235,12 +235,12 @@ def test_a_mode_is_chosen_and_given_back_and_the_journal_knows_who(call: Caller,
 
 
 def test_in_safe_mode_no_other_mode_is_chosen_without_a_confirmation(call: Caller, visitor: Visitor) -> None:
-    visitor.send("/safe-mode", action="enter")
+    visitor.send("/level", level="safe-mode")
     assert visitor.send("/level", level="full").headers["Location"] == "/safe-mode?again"
     assert call.winclaw.core.state.standing.level is DegradationLevel.SAFE_MODE
 
 
-@pytest.mark.parametrize(("path", "fields"), [("/level", {"level": "panic"}), ("/level", {}), ("/safe-mode", {}), ("/safe-mode", {"action": "x"})])
+@pytest.mark.parametrize(("path", "fields"), [("/level", {"level": "panic"}), ("/level", {})])
 def test_a_form_that_asks_for_nothing_sensible_is_explained(visitor: Visitor, path: str, fields: dict[str, str]) -> None:
     answer = visitor.send(path, **fields)
     assert answer.status == 422
@@ -248,7 +248,7 @@ def test_a_form_that_asks_for_nothing_sensible_is_explained(visitor: Visitor, pa
 
 
 def test_a_form_without_its_token_changes_nothing_and_says_so_on_a_page(call: Caller) -> None:
-    answer = call("POST", "/safe-mode", b"action=enter", {**call.login(), "Content-Type": FORM})
+    answer = call("POST", "/level", b"level=safe-mode", {**call.login(), "Content-Type": FORM})
     assert answer.status == 403
     assert b"Reload the page" in answer.body
     assert call.winclaw.core.state.standing.level is DegradationLevel.FULL
@@ -278,6 +278,12 @@ def test_a_disk_that_refuses_is_explained_on_a_page(call: Caller, visitor: Visit
 
     monkeypatch.setattr(Core, "set_level", busy)
     assert b"10000 inputs are waiting" in visitor.send("/level", level="minimal").body
+
+
+def test_what_cannot_be_sent_to_a_page_is_explained_on_one(visitor: Visitor) -> None:
+    answer = visitor.send("/errors")
+    assert (answer.status, "POST" in answer.headers["Allow"]) == (405, False)
+    assert b"Method Not Allowed</h2>" in answer.body
 
 
 def test_signing_out_everywhere_leads_to_the_way_in(call: Caller, visitor: Visitor) -> None:

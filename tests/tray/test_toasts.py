@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from resilience.events import Event
-from tray.toasts import Toasts, toast_for
+from tray.toasts import Toast, Toasts, toast_for
 
 
 def event(kind: str, component: str = "gpt-5.2", **body: Any) -> Event:
@@ -89,7 +89,7 @@ def toasts(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> Iterator[Toasts]:
 
 def test_a_flood_is_a_few_toasts_and_a_count(toasts: Toasts, screen: Screen) -> None:
     for number in range(50):
-        toasts.show(f"toast {number}", "x")
+        toasts.show(Toast(f"toast {number}", "x"))
         if number == 0:
             screen.wait_for(lambda: len(screen.shown) == 1)
     screen.may_go.release(100)
@@ -99,15 +99,15 @@ def test_a_flood_is_a_few_toasts_and_a_count(toasts: Toasts, screen: Screen) -> 
 
 def test_a_broken_screen_takes_nobody_down(toasts: Toasts, screen: Screen) -> None:
     screen.broken = True
-    toasts.show("one", "x")
+    toasts.show(Toast("one", "x"))
     screen.wait_for(lambda: len(screen.shown) == 1)
-    toasts.show("two", "x")
+    toasts.show(Toast("two", "x"))
     screen.wait_for(lambda: len(screen.shown) == 2)
 
 
 @pytest.mark.parametrize("text", ["x" * 10_000, "\U0001f980" * 500, "\x1b[31m\r\nBcc: all", "\u202etxt.exe", "", "\x00"])
 def test_no_text_is_too_hostile_for_the_shell(toasts: Toasts, screen: Screen, text: str) -> None:
-    toasts.show(text, text)
+    toasts.show(Toast(text, text))
     screen.wait_for(lambda: len(screen.shown) == 1)
     title, message = screen.shown[0]
     assert title.isprintable()

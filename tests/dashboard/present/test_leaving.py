@@ -40,7 +40,7 @@ def test_it_is_said_whole_in_order() -> None:
     assert leaving_preview(state, DegradationLevel.DEGRADED_LLM) == {
         "level": "DEGRADED_LLM",
         "will": [
-            "The level becomes Degraded LLM, pinned: everything but GPT-5.2 is allowed again.",
+            "The level becomes Degraded LLM, pinned. Without GPT-5.2; the local model and the core loops go on.",
             "Loops that may run: memory, planning; planning waited for it.",
             "Messages that are sent, little by little: 4 (gmail_api 3, twilio_api 1).",
             "Agents that are told at once: a, b.",
@@ -56,12 +56,12 @@ def test_handed_back_to_the_rules_it_says_what_they_want_and_what_is_no_longer_h
     said = leaving_preview(safe(latches=(latch,)), None)
     assert said["level"] == "FULL"
     assert said["will"][:2] == [
-        "The level becomes Full by the rules: agents may call every service, run code and write again.",
+        "The level becomes Full by the rules. Everything is allowed.",
         "No longer held: eleven security errors",
     ]
     assert leaving_preview(safe(latches=(latch,)), DegradationLevel.FULL)["will"][1].startswith("Loops that may run")
     wanted = leaving_preview(safe(level=DegradationLevel.MINIMAL, rule="disk", cause="the disk is full"), None)
-    assert wanted["will"][0].startswith("The level becomes Minimal by the rules: only the core loop")
+    assert wanted["will"][0].startswith("The level becomes Minimal by the rules. Only the core loop")
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,8 @@ from tests.tray.states import a_state
 
 @pytest.mark.parametrize("level", DegradationLevel)
 def test_the_band_says_level_cause_and_tone(level: DegradationLevel) -> None:
-    band = now.band(a_state(level, needs=2).view(NOW))
-    assert (band["number"], band["title"], band["cause"], band["needs_you"]) == (level.value, level.title, "Because.", 2)
+    band = now.band(a_state(level).view(NOW))
+    assert (band["number"], band["title"], band["cause"]) == (level.value, level.title, "Because.")
 
 
 def test_the_band_is_all_that_a_page_shows_of_the_level() -> None:
@@ -28,7 +28,7 @@ def test_the_band_is_all_that_a_page_shows_of_the_level() -> None:
     state = replace(state, standing=replace_standing(state, latched=True, wanted=wanted), waiting={"email": 2, "sms": 1})
     assert now.band(state.view(NOW)) == {
         "number": 3, "name": "LIMITED_EXTERNAL", "title": "Limited External", "tone": "warn", "shape": "diamond", "cause": "Because.",
-        "since": "2026-01-01T00:00:00+00:00", "pinned": True, "latched": True, "rises": None, "needs_you": 1,
+        "since": "2026-01-01T00:00:00+00:00", "pinned": True, "latched": True, "rises": None,
         "also": [
             "The rules would choose Minimal: The disk is full.", "It holds until somebody chooses Auto.", "3 messages wait to be sent.",
         ],
