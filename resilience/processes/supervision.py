@@ -141,7 +141,7 @@ class Do(StrEnum):
     """End it, with everything that it has started."""
 
 
-Next = tuple[Supervised, tuple[Do, ...]]
+Next = tuple[Supervised, Do | None]
 _KILL_AGAIN_S = 2.0
 
 
@@ -157,23 +157,23 @@ def after(one: Supervised, what: Happening, now_s: float) -> Next:
     match what:
         case Started(pid):
             begun = replace(one, pid=pid, run=one.run + 1, started_s=now_s)
-            return replace(_to(begun, ProcessState.STARTING, now_s, ""), due_s=now_s + one.policy.ready_within_s), ()
+            return replace(_to(begun, ProcessState.STARTING, now_s, ""), due_s=now_s + one.policy.ready_within_s), None
         case NotStarted(why):
-            return _after_exit(one, what, why, ran_s=0.0, now_s=now_s), ()
+            return _after_exit(one, what, why, ran_s=0.0, now_s=now_s), None
         case Ended(run) if run == one.run and one.is_alive:
-            return _ended(one, what, now_s), ()
+            return _ended(one, what, now_s), None
         case Ready(run) if run == one.run and one.state is ProcessState.STARTING:
-            return _to(one, ProcessState.RUNNING, now_s, ""), ()
+            return _to(one, ProcessState.RUNNING, now_s, ""), None
         case Ready(run) if run == one.run and one.silent_s is not None:
-            return replace(one, silent_s=None, why=""), ()
+            return replace(one, silent_s=None, why=""), None
         case Silent(run, why, since_s) if run == one.run and one.is_ready:
-            return replace(one, silent_s=since_s, why=why), ()
+            return replace(one, silent_s=since_s, why=why), None
         case Unwell(run, why, hopeless) if run == one.run and one.state in (ProcessState.STARTING, ProcessState.RUNNING):
             return _stopping(one, "failure", why, now_s, hopeless)
         case Ask(command, actor):
             return _asked(one, command, actor, now_s)
         case Ended() | Ready() | Silent() | Unwell():  # said of an earlier run, or too late
-            return one, ()
+            return one, None
         case _:
             assert_never(what)
 
@@ -189,9 +189,9 @@ def look(one: Supervised, now_s: float, *, forbidden: str, waits_for: str) -> Ne
     match one.state:
         case ProcessState.WAITING if forbidden or waits_for:
             why = forbidden or f"waits for {waits_for}"
-            return (one if why == one.why else replace(one, why=why)), ()
+            return (one if why == one.why else replace(one, why=why)), None
         case ProcessState.WAITING if overdue or one.due_s is None:
-            return replace(one, due_s=None), (Do.START,)
+            return replace(one, due_s=None), Do.START
         case ProcessState.STARTING | ProcessState.RUNNING if forbidden:
             return _stopping(one, "wait", forbidden, now_s)
         case ProcessState.STARTING if overdue:
@@ -200,9 +200,9 @@ def look(one: Supervised, now_s: float, *, forbidden: str, waits_for: str) -> Ne
         case ProcessState.RUNNING if one.silent_s is not None and now_s >= one.silent_s + one.policy.hung_after_s:
             return _stopping(one, "failure", f"it was silent for {now_s - one.silent_s:.0f} s: {one.why}", now_s, hopeless=True)
         case ProcessState.STOPPING if overdue:
-            return replace(one, due_s=now_s + _KILL_AGAIN_S), (Do.KILL,)
+            return replace(one, due_s=now_s + _KILL_AGAIN_S), Do.KILL
         case _:
-            return one, ()
+            return one, None
 
 
 def with_policy(one: Supervised, policy: Process, now_s: float) -> Next:
@@ -214,8 +214,8 @@ def with_policy(one: Supervised, policy: Process, now_s: float) -> Next:
         if one.state in (ProcessState.STARTING, ProcessState.RUNNING):
             return _stopping(changed, "again", why, now_s)
         if one.state is ProcessState.FAILED or (one.state is ProcessState.WAITING and one.due_s is not None):
-            return _to(replace(changed, past=Past()), ProcessState.WAITING, now_s, why), ()
-    return changed, ()
+            return _to(replace(changed, past=Past()), ProcessState.WAITING, now_s, why), None
+    return changed, None
 
 
 def first(policy: Process, *, stopped: bool, failed: str, now_s: float) -> Supervised:
@@ -239,8 +239,8 @@ def _to(one: Supervised, state: ProcessState, now_s: float, why: str) -> Supervi
 def _stopping(one: Supervised, then: Then, why: str, now_s: float, hopeless: bool = False) -> Next:
     stopping = replace(_to(one, ProcessState.STOPPING, now_s, why), then=then)
     if hopeless or one.policy.stop_signal == "KILL" or not one.policy.stop_timeout_s:
-        return replace(stopping, due_s=now_s + _KILL_AGAIN_S), (Do.KILL,)
-    return replace(stopping, due_s=now_s + one.policy.stop_timeout_s), (Do.STOP,)
+        return replace(stopping, due_s=now_s + _KILL_AGAIN_S), Do.KILL
+    return replace(stopping, due_s=now_s + one.policy.stop_timeout_s), Do.STOP
 
 
 def _ended(before: Supervised, end: Ended, now_s: float) -> Supervised:
@@ -282,21 +282,21 @@ def _asked(one: Supervised, command: Command, actor: str, now_s: float) -> Next:
     fresh = replace(one, past=Past())
     match command, one.state:
         case "stop", ProcessState.STOPPED:
-            return one, ()
+            return one, None
         case "stop", ProcessState.STARTING | ProcessState.RUNNING:
             return _stopping(one, "stay", f"stopped by {actor}", now_s)
         case "stop", ProcessState.STOPPING:
-            return replace(one, then="stay", why=f"stopped by {actor}"), ()
+            return replace(one, then="stay", why=f"stopped by {actor}"), None
         case "stop", _:
-            return _to(fresh, ProcessState.STOPPED, now_s, f"stopped by {actor}"), ()
+            return _to(fresh, ProcessState.STOPPED, now_s, f"stopped by {actor}"), None
         case "start", ProcessState.STARTING | ProcessState.RUNNING:
-            return one, ()
+            return one, None
         case _, ProcessState.STARTING | ProcessState.RUNNING:
             return _stopping(one, "again", f"restarted by {actor}", now_s)
         case _, ProcessState.STOPPING:
-            return replace(one, then="again", why=f"restarted by {actor}"), ()
+            return replace(one, then="again", why=f"restarted by {actor}"), None
         case _:
-            return _to(fresh, ProcessState.WAITING, now_s, f"started by {actor}"), ()
+            return _to(fresh, ProcessState.WAITING, now_s, f"started by {actor}"), None
 
 
 def words(code: int | None) -> str:

@@ -238,16 +238,15 @@ class Supervisor:
         self._table[name] = one
         if one is not before:
             self._telling.became(name, before, one, what)
-        for action in do:
-            match action:
-                case Do.START:
-                    self._start(name)
-                case Do.STOP:
-                    self._keep(name)
-                    self._runs.ask_to_stop(name, one.policy.stop_signal)
-                case Do.KILL:
-                    self._keep(name)
-                    self._runs.kill(name)
+        match do:
+            case Do.START:
+                self._start(name)
+            case Do.STOP:
+                self._keep(name)
+                self._runs.ask_to_stop(name, one.policy.stop_signal)
+            case Do.KILL:
+                self._keep(name)
+                self._runs.kill(name)
         if one.state in (ProcessState.STOPPED, ProcessState.FAILED, ProcessState.EXITED) and one.state is not before.state:
             self._keep(name)
 
