@@ -17,7 +17,7 @@ from resilience.processes.output import OUTPUT
 from resilience.processes.policy import Process
 from resilience.processes.records import ProcessRecord
 from resilience.processes.spawning import Running, environment_of, start
-from resilience.processes.supervision import Ended, Happening, Ready, Silent
+from resilience.processes.supervision import Ended, Happening, ProcessState, Ready, Silent, Supervised
 
 _PROBE_EVERY_S: Final = 1.0
 _log = logging.getLogger("winclaw.processes")
@@ -35,9 +35,6 @@ class Runs:
         self._home, self._folder, self._owner = folder, folder / home.PROCESSES, owner
         self._prober, self._tell = prober, tell
         self._running: dict[str, Running] = {}
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._running
 
     def start(self, name: str, policy: Process) -> Running:
         """Starts a program in its own folder.
@@ -93,12 +90,16 @@ class Runs:
         """Ends the present run with all that it has started, on a thread of its own."""
         threading.Thread(target=self._running[name].kill, name=f"kill-{name}", daemon=True).start()
 
-    def keep(self, name: str, *, run: int, stopped: bool, failed: str) -> None:
-        """Writes down where a process stands; see ``ProcessRecord``."""
+    def keep(self, name: str, one: Supervised) -> None:
+        """Writes down where a process stands."""
         running = self._running.get(name)
-        identity = running.identity if running is not None else None
+        record = ProcessRecord(
+            identity=running.identity if running is not None else None, run=one.run,
+            stopped=one.state is ProcessState.STOPPED or (one.state is ProcessState.STOPPING and one.then == "stay"),
+            failed=one.why if one.state is ProcessState.FAILED else "",
+        )  # fmt: skip
         try:
-            records.save(self._folder / name, ProcessRecord(identity=identity, run=run, stopped=stopped, failed=failed))
+            records.write(self._folder / name / records.RECORD, record)
         except OSError:  # it goes on running; the next WinClaw finds it by its token
             _log.exception("what is known of the process %s could not be written down", name)
 

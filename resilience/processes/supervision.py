@@ -50,16 +50,19 @@ class Past(Struct, frozen=True):
 class Supervised(Struct, frozen=True, kw_only=True):
     """Where one process stands. Times are in seconds, monotonic.
 
-    ``run`` counts its starts; what is said of an earlier run moves nothing. ``due_s`` is when the pause before a start
-    ends, or patience: with getting ready, with stopping. ``then`` is what follows when it has stopped: it *stay*s so,
-    starts *again*, is treated as a *failure*, or *wait*s until it is allowed. ``silent_s`` is since when it gives no
-    answer, though it runs. ``why`` is for people.
+    ``run`` counts its starts, of which ``first_run`` is the first under this WinClaw; what is said of an earlier run moves
+    nothing. ``adopted`` is whether this run was taken over. ``due_s`` is when the pause before a start ends, or patience:
+    with getting ready, with stopping. ``then`` is what follows when it has stopped: it *stay*s so, starts *again*, is
+    treated as a *failure*, or *wait*s until it is allowed. ``silent_s`` is since when it gives no answer, though it runs.
+    ``why`` is for people.
     """
 
     policy: Process
     state: ProcessState = ProcessState.WAITING
     run: int = 0
+    first_run: int = 1
     pid: int | None = None
+    adopted: bool = False
     since_s: float = 0.0
     started_s: float = 0.0
     due_s: float | None = None
@@ -155,9 +158,9 @@ def is_failure(before: Supervised, end: Ended | NotStarted) -> bool:
 def after(one: Supervised, what: Happening, now_s: float) -> Next:
     """What follows from something that happened to a process (§6)."""
     match what:
-        case Started(pid):
-            begun = replace(one, pid=pid, run=one.run + 1, started_s=now_s)
-            return replace(_to(begun, ProcessState.STARTING, now_s, ""), due_s=now_s + one.policy.ready_within_s), None
+        case Started(pid, adopted):
+            begun = replace(one, pid=pid, adopted=adopted, run=one.run + 1, started_s=now_s)
+            return _to(begun, ProcessState.STARTING, now_s, "", due_s=now_s + one.policy.ready_within_s), None
         case NotStarted(why):
             return _after_exit(one, what, why, ran_s=0.0, now_s=now_s), None
         case Ended(run) if run == one.run and one.is_alive:
@@ -218,9 +221,9 @@ def with_policy(one: Supervised, policy: Process, now_s: float) -> Next:
     return changed, None
 
 
-def first(policy: Process, *, stopped: bool, failed: str, now_s: float) -> Supervised:
-    """A process as it stands when WinClaw starts: as a person left it, or as the configuration wants it."""
-    one = Supervised(policy=policy, since_s=now_s)
+def first(policy: Process, *, run: int, stopped: bool, failed: str, now_s: float) -> Supervised:
+    """A process as it stands when WinClaw starts: as a person left it after ``run`` starts, or as the configuration wants it."""
+    one = Supervised(policy=policy, run=run, first_run=run + 1, since_s=now_s)
     if failed:
         return replace(one, state=ProcessState.FAILED, why=failed)
     if stopped or not policy.autostart:
@@ -232,19 +235,19 @@ def _born_with(policy: Process) -> tuple[object, ...]:
     return policy.command, policy.environment, policy.folder, policy.port
 
 
-def _to(one: Supervised, state: ProcessState, now_s: float, why: str) -> Supervised:
-    return replace(one, state=state, since_s=now_s, due_s=None, silent_s=None, why=why)
+def _to(one: Supervised, state: ProcessState, now_s: float, why: str, due_s: float | None = None) -> Supervised:
+    return replace(one, state=state, since_s=now_s, due_s=due_s, silent_s=None, why=why)
 
 
 def _stopping(one: Supervised, then: Then, why: str, now_s: float, hopeless: bool = False) -> Next:
-    stopping = replace(_to(one, ProcessState.STOPPING, now_s, why), then=then)
-    if hopeless or one.policy.stop_signal == "KILL" or not one.policy.stop_timeout_s:
-        return replace(stopping, due_s=now_s + _KILL_AGAIN_S), Do.KILL
-    return replace(stopping, due_s=now_s + one.policy.stop_timeout_s), Do.STOP
+    is_asked = not (hopeless or one.policy.stop_signal == "KILL" or not one.policy.stop_timeout_s)
+    patience_s = one.policy.stop_timeout_s if is_asked else _KILL_AGAIN_S
+    stopping = _to(replace(one, then=then), ProcessState.STOPPING, now_s, why, due_s=now_s + patience_s)
+    return stopping, Do.STOP if is_asked else Do.KILL
 
 
 def _ended(before: Supervised, end: Ended, now_s: float) -> Supervised:
-    one, ran_s = replace(before, pid=None), now_s - before.started_s
+    one, ran_s = replace(before, pid=None, adopted=False), now_s - before.started_s
     if before.state is not ProcessState.STOPPING:
         return _after_exit(one, end, words(end.code), ran_s=ran_s, now_s=now_s)
     match before.then:
@@ -274,8 +277,7 @@ def _after_exit(one: Supervised, end: Ended | NotStarted, why: str, *, ran_s: fl
         return _to(replace(one, past=Past(lately, one.past.ends)), ProcessState.FAILED, now_s, failed)
     ends = 1 if ran_s >= policy.healthy_after_s else one.past.ends + 1
     pause_s = 0.0 if ends == 1 else min(policy.backoff_s * 2.0 ** min(ends - 2, 30), policy.max_backoff_s)
-    again = replace(one, past=Past((*lately, now_s), ends))
-    return replace(_to(again, ProcessState.WAITING, now_s, why), due_s=now_s + pause_s)
+    return _to(replace(one, past=Past((*lately, now_s), ends)), ProcessState.WAITING, now_s, why, due_s=now_s + pause_s)
 
 
 def _asked(one: Supervised, command: Command, actor: str, now_s: float) -> Next:

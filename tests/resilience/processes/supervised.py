@@ -14,7 +14,7 @@ POLICY = Process(command=("agent",), max_restarts=3, within_s=60, backoff_s=1, m
 
 
 def begun(**policy: Any) -> Supervised:
-    return first(replace(POLICY, **policy), stopped=False, failed="", now_s=0)
+    return first(replace(POLICY, **policy), run=0, stopped=False, failed="", now_s=0)
 
 
 def running(now_s: float = 0, **policy: Any) -> Supervised:

@@ -277,13 +277,14 @@ def test_it_waits_for_what_it_depends_on() -> None:
     ],
 )  # fmt: skip
 def test_it_begins_as_it_was_left(stopped: bool, failed: str, policy: dict[str, Any], state: ProcessState) -> None:
-    one = first(replace(POLICY, **policy), stopped=stopped, failed=failed, now_s=7)
+    one = first(replace(POLICY, **policy), run=4, stopped=stopped, failed=failed, now_s=7)
     assert (one.state, one.policy, one.since_s) == (state, replace(POLICY, **policy), 7)
+    assert (one.run, one.first_run) == (4, 5)
     assert one.why == (failed or ("it does not start by itself" if policy else ""))
 
 
 def test_what_failed_stays_so_though_somebody_stopped_it_or_it_does_not_start_by_itself() -> None:
-    one = first(replace(POLICY, autostart=False), stopped=True, failed="it crashed too often", now_s=7)
+    one = first(replace(POLICY, autostart=False), run=0, stopped=True, failed="it crashed too often", now_s=7)
     assert (one.state, one.why) == (S.FAILED, "it crashed too often")
 
 
