@@ -33,7 +33,7 @@ class ProcessState(StrEnum):
 
 
 _SIGNALS: Final = {one.value: one.name for one in signal.Signals}
-ALIVE = (ProcessState.STARTING, ProcessState.RUNNING, ProcessState.STOPPING)
+_ALIVE: Final = (ProcessState.STARTING, ProcessState.RUNNING, ProcessState.STOPPING)
 Then = Literal["stay", "again", "failure", "wait"]
 Command = Literal["start", "stop", "restart"]
 
@@ -79,7 +79,7 @@ class Supervised(Struct, frozen=True, kw_only=True):
     @property
     def is_alive(self) -> bool:
         """Whether there is a process at present."""
-        return self.state in ALIVE
+        return self.state in _ALIVE
 
 
 class Started(Struct, frozen=True):
@@ -145,7 +145,7 @@ class Do(StrEnum):
 
 
 Next = tuple[Supervised, Do | None]
-_KILL_AGAIN_S = 2.0
+_KILL_AGAIN_S: Final = 2.0
 
 
 def is_failure(before: Supervised, end: Ended | NotStarted) -> bool:
