@@ -18,7 +18,7 @@ from resilience.core.inputs import ProbeTold
 from resilience.core.services import Probed
 from resilience.detection.policy import Probe
 from resilience.detection.prober import Prober
-from resilience.detection.standing import Standing
+from resilience.detection.status import ProbeStatus
 from resilience.events import Report
 from resilience.processes.supervision import ProcessState
 
@@ -75,17 +75,17 @@ class _Teller:
         self._name, self._probe, self._core, self._clock = name, probe, core, clock
         self._told: bool | None = None
 
-    def __call__(self, standing: Standing) -> None:
-        if standing.well is None or standing.well is self._told or (not standing.well and self._is_starting()):
+    def __call__(self, status: ProbeStatus) -> None:
+        if status.well is None or status.well is self._told or (not status.well and self._is_starting()):
             return
-        now, self._told = self._clock.now(), standing.well
+        now, self._told = self._clock.now(), status.well
         try:
-            told = self._core.tell(ProbeTold(self._name, Probed(well=standing.well, since=now, what=standing.what)))
+            told = self._core.tell(ProbeTold(self._name, Probed(well=status.well, since=now, what=status.what)))
             told.add_done_callback(self._answered)
-            if not standing.well:
+            if not status.well:
                 kind = _TYPES.get(self._probe.kind, "ServiceUnavailableError")
                 seen = {"probe": self._probe.kind, "target": self._probe.target[:200]}
-                message = f"the probe failed: {standing.what}"
+                message = f"the probe failed: {status.what}"
                 self._core.report([Report(type=kind, message=message, component=self._name, operation="probe", metadata=seen)])
         except CoreBusyError as error:
             _log.warning("what the probe of %s found could not be told: %s", self._name, error)

@@ -11,7 +11,7 @@ from typing import Final
 from resilience import home
 from resilience.detection.policy import Probe
 from resilience.detection.prober import Prober
-from resilience.detection.standing import Standing
+from resilience.detection.status import ProbeStatus
 from resilience.processes import records
 from resilience.processes.output import OUTPUT
 from resilience.processes.policy import Process
@@ -66,13 +66,13 @@ class Runs:
             return False
         well = False
 
-        def heard(standing: Standing) -> None:  # on the thread that looked
+        def heard(status: ProbeStatus) -> None:  # on the thread that looked
             nonlocal well
-            if standing.well is True and not well:
+            if status.well is True and not well:
                 self._tell(name, Ready(run))
-            elif standing.well is False and well:
-                self._tell(name, Silent(run, standing.what, standing.failing_s or 0.0))
-            well = standing.well is True
+            elif status.well is False and well:
+                self._tell(name, Silent(run, status.what, status.failing_s or 0.0))
+            well = status.well is True
 
         self._prober.watch(_probe_name(name), probe, heard, interval_s=_PROBE_EVERY_S)
         return True
