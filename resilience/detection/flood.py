@@ -7,7 +7,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from resilience.detection.reading import Finding
+from resilience.detection.lines import Finding
 
 _WINDOW_S: Final = 10.0
 _MOST: Final = 500

@@ -13,7 +13,8 @@ from msgspec import Struct
 from resilience import home
 from resilience.core.core import Core, CoreBusyError
 from resilience.detection.flood import Collapser
-from resilience.detection.reading import Finding, OutputReader, as_report
+from resilience.detection.lines import Finding
+from resilience.detection.reading import OutputReader, as_report
 from resilience.events import Report
 from resilience.journal.journal import JournalError
 from resilience.processes import records

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from resilience.detection.flood import Collapser
-from resilience.detection.reading import Finding
+from resilience.detection.lines import Finding
 
 
 def finding(message: str = "it failed", kind: str = "LogError", offset: int = 0, **facts: Any) -> Finding:

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from resilience.classification.classifier import ErrorClassifier
 from resilience.clock import SystemClock
 from resilience.core.intake import record_of
-from resilience.detection.reading import Finding, OutputReader, as_report
+from resilience.detection.lines import Finding
+from resilience.detection.reading import OutputReader, as_report
 from resilience.events import Cause, Report
 from resilience.redaction import Redactor
 
