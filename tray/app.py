@@ -34,7 +34,7 @@ from resilience.detection.anomaly_watch import AnomalyWatch
 from resilience.detection.prober import Prober
 from resilience.detection.service_probes import ServiceProbes
 from resilience.events import Event, EventType
-from resilience.healing.actions import Actions, OwnConfig
+from resilience.healing.actions import Actions
 from resilience.healing.engine import SelfHealingEngine
 from resilience.journal.history import History
 from resilience.journal.journal import Journal
@@ -139,7 +139,7 @@ def running(folder: Path, *, port: int | None = None, clock: Clock | None = None
         unusual = AnomalyWatch(lambda: supervisor.uses, core)
         unusual.start()
         stack.callback(unusual.stop)
-        actions = Actions(folder, core, supervisor, OwnConfig(config.reload, config.roll_back), clock)
+        actions = Actions(folder, core, supervisor, clock, reload=config.reload, roll_back=config.roll_back)
         healing = SelfHealingEngine(core, actions, lambda: unusual.values, clock)
         healing.start()
         stack.callback(healing.stop)

@@ -7,8 +7,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from msgspec import Struct
-
 from resilience.clock import Clock
 from resilience.core.core import Core
 from resilience.core.inputs import OrderGiven
@@ -22,21 +20,8 @@ from resilience.processes.supervisor import Supervisor
 
 _ANSWER_S: Final = 20.0
 _MB: Final = 1024 * 1024
-_LEFT_ALONE: Final = frozenset(
-    {
-        ProcessState.STOPPED, ProcessState.STOPPING, ProcessState.WAITING, ProcessState.STARTING, ProcessState.FAILED,
-        ProcessState.EXITED,
-    }
-)  # fmt: skip
-CONFIG: Final = "config"
+_CONFIG: Final = "config"
 """The target of a roll-back that means WinClaw's own configuration."""
-
-
-class OwnConfig(Struct, frozen=True):
-    """What WinClaw can do with its own configuration; each says what it did, or raises."""
-
-    reload: Callable[[], str]
-    roll_back: Callable[[], str]
 
 
 class Actions:
@@ -44,26 +29,29 @@ class Actions:
 
     Args:
         home: WINCLAW_HOME, which is no cache.
+        reload, roll_back: do so with WinClaw's own configuration; each says what it did, or raises.
     """
 
-    def __init__(self, home: Path, core: Core, supervisor: Supervisor, config: OwnConfig, clock: Clock) -> None:
-        self._home = home
-        self._core, self._supervisor, self._config, self._clock = core, supervisor, config, clock
+    def __init__(
+        self, home: Path, core: Core, supervisor: Supervisor, clock: Clock, *,
+        reload: Callable[[], str], roll_back: Callable[[], str],
+    ) -> None:  # fmt: skip
+        self._home, self._core, self._supervisor, self._clock = home, core, supervisor, clock
+        self._reload, self._roll_back = reload, roll_back
         self._number = 0
 
     def is_possible(self, kind: HealingActionType, target: str) -> bool:
         """Whether there is anything that the action could do for ``target``."""
         match kind:
             case HealingActionType.GARBAGE_COLLECT | HealingActionType.RELOAD_CONFIG:
-                return True
+                is_own = True
             case HealingActionType.RESTART_SERVICE:
-                return self._process(target) is not None or bool(self._agents(kind, target))
+                is_own = self._process(target) is not None
             case HealingActionType.CLEAR_CACHE:
-                return bool(self._folders(target)) or bool(self._agents(kind, target))
-            case HealingActionType.ROLLBACK_VERSION:
-                return target == CONFIG or bool(self._agents(kind, target))
+                is_own = bool(self._folders(target))
             case _:
-                return bool(self._agents(kind, target))
+                is_own = kind is HealingActionType.ROLLBACK_VERSION and target == _CONFIG
+        return is_own or bool(self._agents(kind, target))
 
     def do(self, action: HealingAction) -> HealingResult:
         """Does it; waits until it is done, but not until it has helped.
@@ -79,9 +67,9 @@ class Actions:
             case HealingActionType.CLEAR_CACHE:
                 return self._with_agents(action, [_emptied(folder, self._home) for folder in self._folders(action.target)])
             case HealingActionType.RELOAD_CONFIG:
-                return self._with_agents(action, [self._config.reload()])
-            case HealingActionType.ROLLBACK_VERSION if action.target == CONFIG:
-                return HealingResult(success=True, message=self._config.roll_back())
+                return self._with_agents(action, [self._reload()])
+            case HealingActionType.ROLLBACK_VERSION if action.target == _CONFIG:
+                return HealingResult(success=True, message=self._roll_back())
             case HealingActionType.GARBAGE_COLLECT:
                 return self._with_agents(action, [f"WinClaw: {give_back()} objects collected"])
             case _:
@@ -100,7 +88,7 @@ class Actions:
         if status is None:
             return name
         is_new = status.restarts > 0 and (self._clock.now() - status.since).total_seconds() < policy.healthy_after_s
-        return None if is_new or status.state in _LEFT_ALONE else name
+        return None if is_new or status.state is not ProcessState.RUNNING else name
 
     def _folders(self, target: str) -> tuple[str, ...]:
         return self._core.state.settings.self_healing.cache_folders.get(target, ())

@@ -16,7 +16,7 @@ from resilience.config.settings import Service
 from resilience.core.inputs import Configuration
 from resilience.detection.policy import Probe
 from resilience.events import Heartbeat
-from resilience.healing.actions import Actions, OwnConfig
+from resilience.healing.actions import Actions
 from resilience.healing.heals import HealingAction, HealingResult
 from resilience.healing.policy import HealingActionType, SelfHealing
 from resilience.processes.policy import Process
@@ -30,7 +30,8 @@ def roll_back() -> str:
 
 @pytest.fixture
 def actions(house: House) -> Actions:
-    return Actions(house.folder / "home", house.core, house.supervisor, OwnConfig(lambda: "the file is in force", roll_back), house.clock)
+    home = house.folder / "home"
+    return Actions(home, house.core, house.supervisor, house.clock, reload=lambda: "the file is in force", roll_back=roll_back)
 
 
 def do(actions: Actions, kind: str, target: str = "x") -> HealingResult:
@@ -168,7 +169,7 @@ def agent(winclaw: Any, tmp_path: Path) -> Iterator[Agent]:
 
 def of_app(winclaw: Any) -> Actions:
     """Actions over a whole WinClaw; it supervises nothing here."""
-    return Actions(Path(), winclaw.core, None, OwnConfig(str, str), winclaw.core.clock)  # type: ignore[arg-type]
+    return Actions(Path(), winclaw.core, None, winclaw.core.clock, reload=str, roll_back=str)  # type: ignore[arg-type]
 
 
 def test_orders_reach_an_agent_and_its_answers_come_back(winclaw: Any, agent: Agent) -> None:
