@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -38,7 +39,6 @@ class Actions:
     ) -> None:  # fmt: skip
         self._home, self._core, self._supervisor, self._clock = home, core, supervisor, clock
         self._reload, self._roll_back = reload, roll_back
-        self._number = 0
 
     def is_possible(self, kind: HealingActionType, target: str) -> bool:
         """Whether there is anything that the action could do for ``target``."""
@@ -114,8 +114,7 @@ class Actions:
 
     def _order(self, action: HealingAction, agents: tuple[str, ...]) -> Mapping[str, tuple[bool, str]]:
         """Asks agents, and waits for their answers; who does not answer has not done it."""
-        self._number += 1
-        key = f"{int(self._clock.now().timestamp() * 1000)}-{self._number}"
+        key = secrets.token_hex(8)
         component = ANY if action.action_type is HealingActionType.GARBAGE_COLLECT else action.target
         order = Order(
             id=key, action=action.action_type.value, component=component, parameters=action.parameters, agents=agents
