@@ -44,28 +44,25 @@ class ServiceProbes:
     def stop(self) -> None:
         """Ends; a look that is under way is not waited for."""
         self._unsubscribe()
-        with self._changing:
-            for name in self._watched:
-                self._prober.forget(_watch_name(name))
-            self._watched = {}
+        self._watch({})
 
     def _heard(self, _: object, state: Any) -> None:
         if state.settings is not self._settings:
             self._configure(state.settings)
 
     def _configure(self, settings: Settings) -> None:
-        wanted = settings.probed
-        every_s = settings.self_healing.health_check_interval
+        self._settings = settings
+        self._watch({name: (probe, settings.self_healing.health_check_interval) for name, probe in settings.probed.items()})
+
+    def _watch(self, wanted: dict[str, tuple[Probe, float]]) -> None:
         with self._changing:
-            self._settings = settings
             for name in self._watched.keys() - wanted.keys():
                 self._prober.forget(_watch_name(name))
-                del self._watched[name]
-            for name, probe in wanted.items():
+            for name, (probe, every_s) in wanted.items():
                 if self._watched.get(name) != (probe, every_s):
-                    self._watched[name] = (probe, every_s)
                     teller = _Teller(name, probe, self._core, self._clock)
                     self._prober.watch(_watch_name(name), probe, teller, interval_s=every_s)
+            self._watched = wanted
 
 
 class _Teller:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import shutil
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -42,16 +43,7 @@ class Actions:
 
     def is_possible(self, kind: HealingActionType, target: str) -> bool:
         """Whether there is anything that the action could do for ``target``."""
-        match kind:
-            case HealingActionType.GARBAGE_COLLECT | HealingActionType.RELOAD_CONFIG:
-                is_own = True
-            case HealingActionType.RESTART_SERVICE:
-                is_own = self._process(target) is not None
-            case HealingActionType.CLEAR_CACHE:
-                is_own = bool(self._folders(target))
-            case _:
-                is_own = kind is HealingActionType.ROLLBACK_VERSION and target == _CONFIG
-        return is_own or bool(self._agents(kind, target))
+        return bool(self._own(kind, target)) or bool(self._agents(kind, target))
 
     def do(self, action: HealingAction) -> HealingResult:
         """Does it; waits until it is done, but not until it has helped.
@@ -59,21 +51,37 @@ class Actions:
         Raises:
             Whatever keeps it from being done; the message is for people.
         """
-        match action.action_type:
-            case HealingActionType.RESTART_SERVICE if (name := self._process(action.target)) is not None:
-                self._supervisor.command(name, "restart", actor="healing", origin=action.target).result(10)
-                return HealingResult(success=True, message=f"the process {name} is started again", side_effects=(
-                    f"everything that {name} had started ended with it",))  # fmt: skip
+        kind, target = action.action_type, action.target
+        done = [act() for act in self._own(kind, target)]
+        restarted = self._core.state.settings.process_of(target) if done and kind is HealingActionType.RESTART_SERVICE else None
+        is_all = restarted is not None or (bool(done) and kind is HealingActionType.ROLLBACK_VERSION)
+        agents = () if is_all else self._agents(kind, target)
+        answers = self._order(action, agents) if agents else {}
+        said = [*done, *(f"{name}: {what}" for name, (_, what) in answers.items())]
+        success = bool(done) or any(did for did, _ in answers.values())
+        ended = (f"everything that {restarted} had started ended with it",) if restarted is not None else ()
+        return HealingResult(success=success, message="; ".join(said)[:2000] or "nobody could do it", side_effects=ended)
+
+    def _own(self, kind: HealingActionType, target: str) -> list[Callable[[], str]]:
+        """What WinClaw itself does of it; each says what it did, or raises."""
+        match kind:
+            case HealingActionType.RESTART_SERVICE if (name := self._process(target)) is not None:
+                return [partial(self._restart, name, target)]
             case HealingActionType.CLEAR_CACHE:
-                return self._with_agents(action, [_emptied(folder, self._home) for folder in self._folders(action.target)])
+                folders = self._core.state.settings.self_healing.cache_folders.get(target, ())
+                return [partial(_emptied, folder, self._home) for folder in folders]
             case HealingActionType.RELOAD_CONFIG:
-                return self._with_agents(action, [self._reload()])
-            case HealingActionType.ROLLBACK_VERSION if action.target == _CONFIG:
-                return HealingResult(success=True, message=self._roll_back())
+                return [self._reload]
+            case HealingActionType.ROLLBACK_VERSION if target == _CONFIG:
+                return [self._roll_back]
             case HealingActionType.GARBAGE_COLLECT:
-                return self._with_agents(action, [f"WinClaw: {give_back()} objects collected"])
+                return [lambda: f"WinClaw: {give_back()} objects collected"]
             case _:
-                return self._with_agents(action, [])
+                return []
+
+    def _restart(self, name: str, target: str) -> str:
+        self._supervisor.command(name, "restart", actor="healing", origin=target).result(10)
+        return f"the process {name} is started again"
 
     def _process(self, target: str) -> str | None:
         """The supervised process that ``target`` is, unless it is not wanted to run, is given up, or is only just being
@@ -90,9 +98,6 @@ class Actions:
         is_new = status.restarts > 0 and (self._clock.now() - status.since).total_seconds() < policy.healthy_after_s
         return None if is_new or status.state is not ProcessState.RUNNING else name
 
-    def _folders(self, target: str) -> tuple[str, ...]:
-        return self._core.state.settings.self_healing.cache_folders.get(target, ())
-
     def _agents(self, kind: HealingActionType, target: str) -> tuple[str, ...]:
         state = self._core.state
         component = ANY if kind is HealingActionType.GARBAGE_COLLECT else target
@@ -103,14 +108,6 @@ class Actions:
             if can(agent.healers, kind.value, component) and (kind is not HealingActionType.SCALE_RESOURCES or key in users)
         }
         return tuple(sorted(able))
-
-    def _with_agents(self, action: HealingAction, done: list[str]) -> HealingResult:
-        agents = self._agents(action.action_type, action.target)
-        answers = self._order(action, agents) if agents else {}
-        said = [*done, *(f"{name}: {what}" for name, (_, what) in answers.items())]
-        failed = [name for name, (did, _) in answers.items() if not did]
-        success = bool(done) or len(failed) < len(answers)
-        return HealingResult(success=success, message="; ".join(said)[:2000] or "nobody could do it")
 
     def _order(self, action: HealingAction, agents: tuple[str, ...]) -> Mapping[str, tuple[bool, str]]:
         """Asks agents, and waits for their answers; who does not answer has not done it."""

@@ -13,10 +13,9 @@ from resilience.detection.policy import Probe
 from resilience.detection.prober import Prober
 from resilience.detection.status import ProbeStatus
 from resilience.processes import records
-from resilience.processes.output import OUTPUT
 from resilience.processes.policy import Process
 from resilience.processes.records import ProcessRecord
-from resilience.processes.spawning import Running, environment_of, start
+from resilience.processes.spawning import Running, start
 from resilience.processes.supervision import Ended, Happening, ProcessState, Ready, Silent, Supervised
 
 _PROBE_EVERY_S: Final = 1.0
@@ -42,12 +41,7 @@ class Runs:
         Raises:
             Exception: it could not be started, for whatever reason.
         """
-        folder = self._folder / name
-        home.make_private_folder(folder / "work")
-        return start(
-            policy.command, environment=environment_of(policy, self._home), folder=Path(policy.folder or folder / "work"),
-            output=folder / OUTPUT, token=records.token_for(self._owner, name),
-        )  # fmt: skip
+        return start(policy, self._folder / name, self._home, records.token_for(self._owner, name))
 
     def watch(self, name: str, run: int, running: Running) -> None:
         """Has the end of a run told, by a thread of its own, which then looks for what has got away from it."""

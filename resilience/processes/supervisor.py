@@ -35,7 +35,6 @@ from resilience.processes.supervision import (
     Ask,
     Command,
     Do,
-    Ended,
     Happening,
     Next,
     NotStarted,
@@ -174,12 +173,8 @@ class Supervisor:
                 self._clock.sleep(_LOOK_AGAIN_S)
 
     def _take(self, message: tuple[str, Happening] | None) -> None:
-        if message is None or message[0] not in self._table:
-            return
-        name, what = message
-        if isinstance(what, Ended) and what.run == self._table[name].run and self._table[name].is_alive:
-            self._runs.over(name)
-        self._happens(name, what)
+        if message is not None and message[0] in self._table:
+            self._happens(*message)
 
     def _look(self) -> None:
         self._configure(self._core.state.settings.processes)
@@ -225,6 +220,8 @@ class Supervisor:
     def _step(self, name: str, outcome: Next, what: Happening | None = None) -> None:
         before, (one, do) = self._table[name], outcome
         self._table[name] = one
+        if before.is_alive and not one.is_alive:
+            self._runs.over(name)
         if one is not before:
             self._telling.became(name, before, one, what)
         is_over = one.state in (ProcessState.STOPPED, ProcessState.FAILED, ProcessState.EXITED)
