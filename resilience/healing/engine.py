@@ -86,11 +86,10 @@ class SelfHealingEngine:
         looked_s = self._clock.monotonic()
         while not self._stopping.is_set():
             try:
-                try:
-                    event = self._seen.get(timeout=self._look_s)
-                except queue.Empty:
-                    event = None
-                cases = list(self._troubles.of_error(event)) if event is not None else []
+                cases: list[Case] = []
+                with contextlib.suppress(queue.Empty):
+                    if (event := self._seen.get(timeout=self._look_s)) is not None:
+                        cases += self._troubles.of_error(event)
                 if self._clock.monotonic() - looked_s >= self._look_s:
                     looked_s = self._clock.monotonic()
                     cases += [*self._troubles.measured(), *self._troubles.unwell()]

@@ -37,12 +37,8 @@ class Child:
         self._group = cgroup.make(limits) if sys.platform == "linux" else None
         with ExitStack() as theirs, ExitStack() as failed:
             failed.callback(self._leave_group)
-            told_alive, self._alive = _pipe()
-            theirs.enter_context(told_alive)
-            failed.enter_context(self._alive)
-            self._report, told_report = _pipe()
-            theirs.enter_context(told_report)
-            failed.enter_context(self._report)
+            told_alive, self._alive = _pipe(theirs, failed)
+            self._report, told_report = _pipe(failed, theirs)
             told = {
                 "cgroup": str(self._group.path) if self._group is not None else None,
                 "alive": told_alive.fileno(), "report": told_report.fileno(), "command": list(command), "network": network,
@@ -93,15 +89,14 @@ class Child:
 
     def _leave_group(self) -> str | None:
         """Ends the control group with all that is left in it; the limit that it has enforced."""
-        group, self._group = self._group, None
-        if group is None:
+        if self._group is None:
             return None
-        hit = group.hit()
-        group.close()
+        hit = self._group.hit()
+        self._group.close()
         return hit
 
 
-def _pipe() -> tuple[IO[bytes], IO[bytes]]:
-    """A pipe: where to read, and where to write."""
+def _pipe(reader: ExitStack, writer: ExitStack) -> tuple[IO[bytes], IO[bytes]]:
+    """A pipe, where to read and where to write; each end is closed with its stack."""
     reads, writes = os.pipe()
-    return os.fdopen(reads, "rb", 0), os.fdopen(writes, "wb", 0)
+    return reader.enter_context(os.fdopen(reads, "rb", 0)), writer.enter_context(os.fdopen(writes, "wb", 0))
