@@ -76,7 +76,7 @@ def complained(program: Program, name: str) -> list[str]:
 
 
 def reported(program: Program, name: str) -> list[str]:
-    found = program.ask("GET", f"/api/v1/errors?component={name}&limit=200")["errors"]
+    found = program.ask("GET", f"/api/v1/errors?component={name}&limit=500")["errors"]
     return [one["message"] for one in reversed(found) if one["operation"] == "output"]
 
 
