@@ -137,7 +137,7 @@ def test_what_is_no_number_changes_nothing() -> None:
 NUMBERS = st.floats(-1e6, 1e6, allow_nan=False)
 
 
-@given(st.lists(st.one_of(NUMBERS, st.just(7.0)), max_size=600))
+@given(st.lists(st.one_of(NUMBERS, st.just(7.0)), max_size=400))
 def test_memory_is_bounded_and_changes_alternate(values: list[float]) -> None:
     now, changes = run(values)
     assert len(now.usual) <= 240
