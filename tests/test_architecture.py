@@ -29,7 +29,7 @@ ROOMS: Final = {
         "config.settings "
         "core.lanes core.lives core.notices core.orders core.presence core.services core.state "
         "degradation.condition_parts degradation.conditions degradation.enforcement degradation.gate degradation.health degradation.levels degradation.loops degradation.manager degradation.policy degradation.rules "
-        "detection.anomalies detection.flood detection.lines detection.policy detection.reading detection.standing "
+        "detection.anomalies detection.flood detection.lines detection.policy detection.reading detection.status "
         "healing.diagnosis healing.heals healing.policy healing.verification healing.waiting "
         "isolation.isolated isolation.isolator isolation.policy "
         "outbox.message "

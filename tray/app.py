@@ -34,7 +34,7 @@ from resilience.detection.anomaly_watch import AnomalyWatch
 from resilience.detection.prober import Prober
 from resilience.detection.service_probes import ServiceProbes
 from resilience.events import Event, EventType
-from resilience.healing.actions import Actions, OwnConfig
+from resilience.healing.actions import Actions
 from resilience.healing.engine import SelfHealingEngine
 from resilience.journal.history import History
 from resilience.journal.journal import Journal
@@ -119,7 +119,7 @@ def running(folder: Path, *, port: int | None = None, because: str = "") -> Iter
         spools, outboxes = (home.make_private_folder(folder / name) for name in (home.SPOOL, home.OUTBOX))
         output = OutputWatch(folder, core)
         unusual = AnomalyWatch(lambda: supervisor.uses, core)
-        actions = Actions(folder, core, supervisor, OwnConfig(config.reload, config.roll_back), clock)
+        actions = Actions(folder, core, supervisor, clock, reload=config.reload, roll_back=config.roll_back)
         healing = SelfHealingEngine(core, actions, lambda: unusual.values, clock)
         parts = (
             stream, DashboardServer(listener, app), config, Collector(spools, outboxes, core), supervisor, output,

@@ -118,15 +118,14 @@ class Guardian:
 
     def _do(self, outcome: Next) -> None:
         self._one, do = outcome
-        for action in do:
-            match action:
-                case Do.START:
-                    self._start()
-                case Do.STOP:
-                    if sys.platform != "win32":  # there, Ctrl-C has reached it already, and nothing else would be polite
-                        self._send(signal.SIGTERM)
-                case Do.KILL:
-                    self._send(signal.SIGTERM if sys.platform == "win32" else signal.SIGKILL)
+        match do:
+            case Do.START:
+                self._start()
+            case Do.STOP:
+                if sys.platform != "win32":  # there, Ctrl-C has reached it already, and nothing else would be polite
+                    self._send(signal.SIGTERM)
+            case Do.KILL:
+                self._send(signal.SIGTERM if sys.platform == "win32" else signal.SIGKILL)
 
     def _start(self) -> None:
         again = ["--after", self._one.why] if self._one.run else []

@@ -10,7 +10,7 @@ _STATES: Final = {
     "running": ("info", "ring", "under way"), "verifying": ("info", "ring", "being verified"), "healed": ("ok", "dot", "healed"),
     "failed": ("bad", "sq", "did not help"), "rejected": ("off", "dash", "rejected"), "expired": ("off", "dash", "expired"),
     "interrupted": ("warn", "tri", "interrupted"), "escalated": ("bad", "sq", "needs you"),
-    "dismissed": ("off", "dash", "settled"),
+    "dismissed": ("off", "dash", "dismissed"),
 }  # fmt: skip
 ACTIONS: Final = {
     "restart_service": "start {} again", "clear_cache": "clear the caches of {}", "reload_config": "load the configuration again",

@@ -115,7 +115,7 @@ def circuit(view: Mapping[str, Any]) -> dict[str, Any]:
 
 _PROCESSES: Final = {
     "running": ("ok", "dot", "running"), "starting": ("warn", "tri", "starting"), "waiting": ("warn", "diamond", "waiting"),
-    "stopping": ("warn", "tri", "stopping"), "stopped": ("off", "dash", "stopped"), "exited": ("off", "dash", "ended"),
+    "stopping": ("warn", "tri", "stopping"), "stopped": ("off", "dash", "stopped"), "exited": ("off", "dash", "exited"),
     "failed": ("bad", "sq", "failed"),
 }  # fmt: skip
 _PROCESS_COMMANDS: Final = {

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable
 from difflib import get_close_matches
+from enum import Enum
 from typing import Final
 
 import yaml
@@ -36,7 +37,7 @@ class NotAllowedError(Exception):
     """A value is refused; the message says what was seen and what is allowed."""
 
 
-def read(node: yaml.Node, kind: inspect.Type) -> str | float | bool:
+def read(node: yaml.Node, kind: inspect.Type) -> str | float | bool | Enum:
     """The value of ``node``, which must be of ``kind`` and within its limits.
 
     Raises:
@@ -49,6 +50,8 @@ def read(node: yaml.Node, kind: inspect.Type) -> str | float | bool:
             return _number(node, kind)
         case inspect.LiteralType():
             return _choice(node, [str(one) for one in kind.values])
+        case inspect.EnumType():
+            return kind.cls(_choice(node, sorted(str(one.value) for one in kind.cls)))
         case inspect.StrType():
             return _text(node, kind)
         case _:

@@ -15,26 +15,23 @@ from msgspec.structs import replace
 
 _TO_SIGMA: Final = 1.4826
 """How much larger a normal distribution's standard deviation is than its median distance from the median."""
+_WINDOW: Final = 240
+"""How many values are remembered."""
+_LEAST: Final = 24
+"""How many are needed before anything is said."""
+_DISTANCE: Final = 6.0
+"""How many spreads from the median are usual."""
+_IN_A_ROW: Final = 3
+"""So many values must agree, to begin an anomaly and to end it."""
+_ADOPT_AFTER: Final = 120
+"""After so many unusual values in a row they are what is usual."""
 
 
-class AnomalyPolicy(Struct, frozen=True, kw_only=True):
-    """When something is unusual.
+class Tolerance(Struct, frozen=True):
+    """How far from the median is usual at least: a ``step`` in the measurement's own unit, and a ``part`` of the median."""
 
-    Attributes:
-        window: how many values are remembered. least: how many are needed before anything is said.
-        distance: how many spreads from the median are usual. floor: what is usual at least, as a part of the median.
-        step: and in the measurement's own unit, for what is usually constant.
-        in_a_row: so many values must agree, to begin an anomaly and to end it.
-        adopt_after: after so many unusual values in a row they are what is usual.
-    """
-
-    window: int = 240
-    least: int = 24
-    distance: float = 6.0
-    floor: float = 0.05
-    step: float = 1.0
-    in_a_row: int = 3
-    adopt_after: int = 120
+    step: float
+    part: float = 0.05
 
 
 class Baseline(Struct, frozen=True):
@@ -46,43 +43,37 @@ class Baseline(Struct, frozen=True):
     alarmed: bool = False
 
 
-class Verdict(Struct, frozen=True):
-    """What one more value means: a ``change`` (began, ended, adopted) or none, and what would have been usual."""
+class Change(Struct, frozen=True):
+    """What a value has brought about: an anomaly began, ended, or was adopted as what is usual; and what would have been."""
 
-    change: Literal["", "began", "ended", "adopted"]
-    value: float
+    what: Literal["began", "ended", "adopted"]
     low: float
     high: float
 
 
-def judged(baseline: Baseline, value: float, policy: AnomalyPolicy) -> tuple[Baseline, Verdict | None]:
-    """The baseline after one more value, and what that means; None while too little is known.
-
-    Values that are no numbers change nothing.
-    """
+def judged(baseline: Baseline, value: float, tolerance: Tolerance) -> tuple[Baseline, Change | None]:
+    """The baseline after one more value, and what that changes. Values that are no numbers change nothing."""
     if not math.isfinite(value):
         return baseline, None
-    if len(baseline.usual) < policy.least:
+    if len(baseline.usual) < _LEAST:
         return replace(baseline, usual=(*baseline.usual, value)), None
-    low, high = usual_range(baseline, policy)
+    low, high = usual_range(baseline, tolerance)
     if low <= value <= high:
-        usual = (*baseline.usual[-(policy.window - 1) :], value)
+        usual = (*baseline.usual[-(_WINDOW - 1) :], value)
         calm = baseline.calm + 1
-        if baseline.alarmed and calm >= policy.in_a_row:
-            return Baseline(usual), Verdict("ended", value, low, high)
-        odd = baseline.odd if baseline.alarmed else ()
-        return Baseline(usual, odd, calm, baseline.alarmed), Verdict("", value, low, high)
+        if baseline.alarmed and calm >= _IN_A_ROW:
+            return Baseline(usual), Change("ended", low, high)
+        return Baseline(usual, baseline.odd if baseline.alarmed else (), calm, baseline.alarmed), None
     odd = (*baseline.odd, value)
-    if len(odd) >= policy.adopt_after:
-        return Baseline(odd[-policy.window :]), Verdict("adopted" if baseline.alarmed else "", value, low, high)
-    began = not baseline.alarmed and len(odd) >= policy.in_a_row
-    after = Baseline(baseline.usual, odd, 0, baseline.alarmed or began)
-    return after, Verdict("began" if began else "", value, low, high)
+    if len(odd) >= _ADOPT_AFTER:
+        return Baseline(odd), Change("adopted", low, high)
+    began = not baseline.alarmed and len(odd) >= _IN_A_ROW
+    return Baseline(baseline.usual, odd, 0, baseline.alarmed or began), Change("began", low, high) if began else None
 
 
-def usual_range(baseline: Baseline, policy: AnomalyPolicy) -> tuple[float, float]:
+def usual_range(baseline: Baseline, tolerance: Tolerance) -> tuple[float, float]:
     """From where to where values are usual."""
     middle = median(baseline.usual)
     spread = _TO_SIGMA * median(abs(one - middle) for one in baseline.usual)
-    reach = max(policy.distance * spread, policy.floor * abs(middle), policy.step)
+    reach = max(_DISTANCE * spread, tolerance.part * abs(middle), tolerance.step)
     return middle - reach, middle + reach

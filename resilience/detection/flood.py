@@ -7,7 +7,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from resilience.detection.reading import Finding
+from resilience.detection.lines import Finding
 
 _WINDOW_S: Final = 10.0
 _MOST: Final = 500
@@ -17,8 +17,7 @@ _NUMBERS: Final = re.compile(r"\d+")
 class Collapser:
     """Lets the first finding of a kind through, and counts those like it for ten seconds. Time comes in as an argument."""
 
-    def __init__(self, window_s: float = _WINDOW_S) -> None:
-        self._window_s = window_s
+    def __init__(self) -> None:
         self._open: dict[tuple[str, str], tuple[float, int, Finding]] = {}
 
     def take(self, finding: Finding, now_s: float) -> list[Finding]:
@@ -32,7 +31,7 @@ class Collapser:
         if len(self._open) >= _MOST:
             _, count, last = self._open.pop(next(iter(self._open)))
             made_room = [_counted(last, count)] if count else []
-        self._open[key] = (now_s + self._window_s, 0, finding)
+        self._open[key] = (now_s + _WINDOW_S, 0, finding)
         return [*made_room, finding]
 
     def due(self, now_s: float) -> list[Finding]:

@@ -8,8 +8,9 @@ from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
-from resilience.events import SeverityName
+from resilience.events import Cause, SeverityName
 
 _ESCAPES: Final = re.compile(r"\x1b(?:\[[0-?]{0,50}[ -/]{0,10}[@-~]|\][^\x07\x1b]{0,500}(?:\x07|\x1b\\)?|[@-_])")
 _CONTROLS: Final = dict.fromkeys([*range(9), *range(11, 32), 127])
@@ -44,14 +45,16 @@ _NUMBERS: Final[Mapping[int, SeverityName]] = {10: "DEBUG", 20: "DEBUG", 30: "IN
 _SERIOUS: Final = frozenset({"ERROR", "CRITICAL", "FATAL"})
 
 
-class Said(Struct, frozen=True):
-    """What one line says: the error's type, message and severity, and facts such as its code or status."""
+class Finding(Struct, frozen=True):
+    """An error that was read, with facts such as its code or status; ``offset`` is where its first byte stood."""
 
     type: str
     message: str
     severity: SeverityName
-    facts: Mapping[str, Any] = {}
+    offset: int = 0
     stack: str = ""
+    facts: Mapping[str, Any] = {}
+    cause: Cause | None = None
 
 
 def clean(line: bytes) -> str:
@@ -62,7 +65,7 @@ def clean(line: bytes) -> str:
     return text.rstrip("\r\n").translate(_CONTROLS)
 
 
-def error_in(line: str) -> Said | None:
+def error_in(line: str) -> Finding | None:
     """What a line says of an error by itself; None if it tells of none, or only of a warning."""
     if (fields := _fields(line)) is not None:
         return _error_in_fields(fields, line)
@@ -77,21 +80,21 @@ def error_in(line: str) -> Said | None:
     message = line[mark.end() :].lstrip(" :]>)-|\t\"") or line
     named = named_error(message)
     if "heap out of memory" in message:
-        return Said("MemoryError", message[:_MOST_TEXT], "FATAL")
+        return Finding("MemoryError", message[:_MOST_TEXT], "FATAL")
     if named is not None:
-        return Said(named.type, named.message or message[:_MOST_TEXT], severity, named.facts)
-    return Said(UNNAMED, message[:_MOST_TEXT], severity)
+        return replace(named, message=named.message or message[:_MOST_TEXT], severity=severity)
+    return Finding(UNNAMED, message[:_MOST_TEXT], severity)
 
 
-def named_error(line: str) -> Said | None:
+def named_error(line: str) -> Finding | None:
     """What a line such as ``TypeError: x is not a function`` names; None if it names no error."""
     found = _JS_ERROR.match(line)
     if found is not None:
-        return Said("Error", found[2][:_MOST_TEXT], "ERROR", {"code": found[1]} if found[1] else {})
+        return Finding("Error", found[2][:_MOST_TEXT], "ERROR", facts={"code": found[1]} if found[1] else {})
     found = _NAMED.search(line[:_MOST_TEXT])
     if found is None:
         return None
-    return Said(found[1][:200], (found[3] or "")[:_MOST_TEXT], "ERROR", {"code": found[2]} if found[2] else {})
+    return Finding(found[1][:200], (found[3] or "")[:_MOST_TEXT], "ERROR", facts={"code": found[2]} if found[2] else {})
 
 
 def _fields(line: str) -> Mapping[str, Any] | None:
@@ -104,7 +107,7 @@ def _fields(line: str) -> Mapping[str, Any] | None:
         return None
 
 
-def _error_in_fields(said: Mapping[str, Any], line: str) -> Said | None:
+def _error_in_fields(said: Mapping[str, Any], line: str) -> Finding | None:
     level = next((said[key] for key in ("level", "severity", "lvl", "levelname", "log.level", "@level") if key in said), None)
     if isinstance(level, (int, float)) and not isinstance(level, bool):
         severity = _NUMBERS.get(int(level) // 10 * 10)
@@ -128,7 +131,7 @@ def _error_in_fields(said: Mapping[str, Any], line: str) -> Said | None:
     kind = kind or (named.type if named else UNNAMED)
     why = _text(error, "message") or (named.message if named and text else "")
     full = f"{message}: {why}" if why and why not in message else message
-    return Said(kind[:200], full[:_MOST_TEXT], severity, facts, stack[:100_000])
+    return Finding(kind[:200], full[:_MOST_TEXT], severity, stack=stack[:100_000], facts=facts)
 
 
 def _text(said: Mapping[str, Any], *names: str) -> str:

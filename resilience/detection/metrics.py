@@ -22,23 +22,12 @@ class TreeUse(Struct, frozen=True):
     processes: int
 
 
-class SystemMeter:
-    """Looks at the whole machine; CPU is measured from one look to the next. Belongs to one thread."""
-
-    def __init__(self) -> None:
-        self._before = psutil.cpu_times()
-
-    def look(self) -> dict[str, float]:
-        """CPU, memory and swap in use, in percent of what there is."""
-        before, now = self._before, psutil.cpu_times()
-        self._before = now
-        spent_s = sum(now) - sum(before)
-        idle_s = (now.idle + getattr(now, "iowait", 0.0)) - (before.idle + getattr(before, "iowait", 0.0))
-        busy = 100 * max(spent_s - idle_s, 0.0) / spent_s if spent_s > 0 else 0.0
-        found = {"cpu_percent": busy, "memory_percent": psutil.virtual_memory().percent}
-        with contextlib.suppress(OSError, RuntimeError):  # Windows' counters may be turned off
-            found["swap_percent"] = psutil.swap_memory().percent
-        return found
+def machine_use() -> dict[str, float]:
+    """CPU since this thread looked last, memory and swap in use, in percent of what there is."""
+    found = {"cpu_percent": psutil.cpu_percent(), "memory_percent": psutil.virtual_memory().percent}
+    with contextlib.suppress(OSError, RuntimeError):  # Windows' counters may be turned off
+        found["swap_percent"] = psutil.swap_memory().percent
+    return found
 
 
 class TreeMeter:

@@ -15,7 +15,6 @@ ProbeKind = Literal["http", "tcp", "process", "command", "file", "disk"]
 KINDS: Final[tuple[ProbeKind, ...]] = get_args(ProbeKind)
 Argument = Annotated[str, Meta(max_length=10_000, pattern=r"^[^\x00]*$")]
 Megabytes = Annotated[int, Meta(ge=1, le=10_000_000)]
-Interval = Annotated[float, Meta(ge=0.1, le=86_400)]
 
 
 class Probe(Section, frozen=True, kw_only=True):
@@ -34,20 +33,21 @@ class Probe(Section, frozen=True, kw_only=True):
     max_age_s: Annotated[float, means("how old the file may be", "s", gt=0, le=31_536_000)] = 300.0
     min_free_mb: Annotated[Megabytes, means("what must be free on the disk", "MB")] = 500
     interval_s: Annotated[
-        Interval | None, means("time between two looks; none: 1 for processes, `self_healing.health_check_interval` else", "s")
+        Annotated[float, Meta(ge=0.1, le=86_400)] | None,
+        means("time between two looks; none: 1 for processes, `self_healing.health_check_interval` else", "s"),
     ] = None
     timeout_s: Annotated[float, means("how long an answer may take", "s", ge=0.05, le=300)] = 1.5
     failures: Annotated[int, means("failures in a row before it counts as unwell", ge=1, le=100)] = 2
 
     @property
-    def kind(self) -> ProbeKind | Literal[""]:
-        """Which kind it is; empty for one that asks nothing, which no configuration has."""
-        return next((kind for kind in KINDS if getattr(self, kind)), "")
+    def kind(self) -> ProbeKind:
+        """Which kind it is."""
+        return next(kind for kind in KINDS if getattr(self, kind))
 
     @property
     def target(self) -> str:
         """Whom it asks, for people."""
-        return " ".join(self.command) if self.command else str(getattr(self, self.kind, ""))
+        return " ".join(self.command) if self.command else str(getattr(self, self.kind))
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
         given = [kind for kind in KINDS if getattr(self, kind)]

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from resilience.clock import Clock
 from resilience.detection.policy import Probe
 from resilience.detection.probes import look
-from resilience.detection.standing import Outcome, Standing, after, pause_s
+from resilience.detection.status import Outcome, ProbeStatus, after, pause_s
 
-Tell = Callable[[Standing], None]
+_Tell = Callable[[ProbeStatus], None]
 _log = logging.getLogger("winclaw.prober")
 
 
@@ -28,11 +28,11 @@ class Prober:
         self._watched: dict[str, threading.Event] = {}
         self._changing = threading.Lock()
 
-    def watch(self, name: str, probe: Probe, tell: Tell, *, interval_s: float) -> None:
+    def watch(self, name: str, probe: Probe, tell: _Tell, *, interval_s: float) -> None:
         """Looks at once and from now on; what was watched under this name is forgotten.
 
         Args:
-            tell: gets the standing after every look, on the thread that looked. interval_s: for a probe without its own.
+            tell: gets the status after every look, on the thread that looked. interval_s: for a probe without its own.
         """
         self.forget(name)
         gone = threading.Event()
@@ -53,14 +53,14 @@ class Prober:
         for name in list(self._watched):
             self.forget(name)
 
-    def _look_forever(self, probe: Probe, tell: Tell, interval_s: float, gone: threading.Event) -> None:
-        standing = Standing()
+    def _look_forever(self, probe: Probe, tell: _Tell, interval_s: float, gone: threading.Event) -> None:
+        status = ProbeStatus()
         while not gone.is_set():
             try:
                 outcome = self._ask(probe, self._clock)
-                standing = after(standing, outcome, probe, self._clock.monotonic())
+                status = after(status, outcome, probe, self._clock.monotonic())
                 if not gone.is_set():
-                    tell(standing)
+                    tell(status)
             except Exception:  # a defect of ours, or of who listens, must not end the watch
                 _log.exception("a look at %s failed", probe.target)
-            gone.wait(pause_s(standing, probe, interval_s, random.random()))  # noqa: S311 -- it only spreads the looks
+            gone.wait(pause_s(status, probe, interval_s, random.random()))  # noqa: S311 -- it only spreads the looks

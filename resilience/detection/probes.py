@@ -14,15 +14,16 @@ import socket
 import ssl
 import subprocess
 import threading
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, Final, assert_never
+from typing import IO, Final
 from urllib.parse import urlsplit
 
 import psutil
 
 from resilience.clock import Clock
-from resilience.detection.policy import Probe, host_and_port
-from resilience.detection.standing import Outcome
+from resilience.detection.policy import Probe, ProbeKind, host_and_port
+from resilience.detection.status import Outcome
 from resilience.processes.identity import TOKEN, end_carriers
 from resilience.processes.records import token_for
 
@@ -40,24 +41,7 @@ def look(probe: Probe, clock: Clock) -> Outcome:
     """Asks once. Whatever goes wrong is part of the answer."""
     begin_s = clock.monotonic()
     try:
-        match probe.kind:
-            case "http":
-                what = _http(probe, clock)
-            case "tcp":
-                what = _tcp(probe)
-            case "process":
-                what = _process(str(probe.process))
-            case "command":
-                what = _command(probe)
-            case "file":
-                what = _file(probe, clock)
-            case "disk":
-                what = _disk(probe)
-            case "":
-                raise _UnwellError("it asks nothing")
-            case kind:
-                assert_never(kind)
-        ok = True
+        ok, what = True, _LOOKS[probe.kind](probe, clock)
     except _UnwellError as unwell:
         ok, what = False, str(unwell)
     except TimeoutError:
@@ -106,7 +90,7 @@ def _hang_up(connection: http.client.HTTPConnection) -> None:
         connection.sock.shutdown(socket.SHUT_RDWR)
 
 
-def _tcp(probe: Probe) -> str:
+def _tcp(probe: Probe, _: Clock) -> str:
     address = host_and_port(str(probe.tcp))
     assert address is not None
     host, port = address
@@ -120,17 +104,17 @@ def _tcp(probe: Probe) -> str:
     return "accepts connections"
 
 
-def _process(name: str) -> str:
-    wanted = name.casefold().removesuffix(".exe")
+def _process(probe: Probe, _: Clock) -> str:
+    wanted = str(probe.process).casefold().removesuffix(".exe")
     for one in psutil.process_iter(["name"]):
         with contextlib.suppress(psutil.Error):
             is_it = (one.info["name"] or "").casefold().removesuffix(".exe") == wanted
             if is_it and (os.name == "nt" or one.status() != psutil.STATUS_ZOMBIE):
                 return f"runs as process {one.pid}"
-    raise _UnwellError(f"no {name} runs")
+    raise _UnwellError(f"no {probe.process} runs")
 
 
-def _command(probe: Probe) -> str:
+def _command(probe: Probe, _: Clock) -> str:
     token = token_for("probe", "command")
     child = subprocess.Popen(
         list(probe.command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -182,11 +166,16 @@ def _file(probe: Probe, clock: Clock) -> str:
     return f"written to {max(age_s, 0):.0f} s ago"
 
 
-def _disk(probe: Probe) -> str:
+def _disk(probe: Probe, _: Clock) -> str:
     free_mb = shutil.disk_usage(str(probe.disk)).free // _MB
     if free_mb < probe.min_free_mb:
         raise _UnwellError(f"{free_mb} MB are free, of {probe.min_free_mb} needed")
     return f"{free_mb} MB are free"
+
+
+_LOOKS: Final[Mapping[ProbeKind, Callable[[Probe, Clock], str]]] = {
+    "http": _http, "tcp": _tcp, "process": _process, "command": _command, "file": _file, "disk": _disk,
+}  # fmt: skip
 
 
 def _words(error: Exception) -> str:

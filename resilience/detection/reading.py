@@ -6,13 +6,14 @@ Whatever comes is taken: a line without end, rubbish, a flood. Memory and time p
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Final
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from resilience.detection.lines import ERROR_NAME, UNNAMED, Said, clean, error_in, named_error
+from resilience.detection.lines import ERROR_NAME, UNNAMED, Finding, clean, error_in, named_error
 from resilience.events import Cause, Report, SeverityName
 
 _MOST_LINE: Final = 64 * 1024
@@ -30,25 +31,12 @@ _CAUSE: Final = re.compile(rf"^\s*(?:\[cause\]|Caused by): ({ERROR_NAME}|Error)(
 _GROUP: Final = re.compile(r"^\s*[|+]")
 
 
-class Finding(Struct, frozen=True):
-    """An error that was read; ``offset`` is where in the stream its first byte stood."""
-
-    type: str
-    message: str
-    severity: SeverityName
-    offset: int
-    stack: str = ""
-    facts: Mapping[str, Any] = {}
-    cause: Cause | None = None
-
-
 class _Held(Struct, frozen=True):
     """A line that tells of an error, while a stack may follow; ``counts`` is whether it does so without one, too."""
 
-    offset: int
+    found: Finding
     line: str
-    said: Said
-    counts: bool = True
+    counts: bool
 
 
 class OutputReader:
@@ -70,7 +58,7 @@ class OutputReader:
         """Up to where everything was given out: from there on it must be read again after a restart."""
         if self._block is not None:
             return self._block.offset
-        return self._held.offset if self._held is not None else self._offset
+        return self._held.found.offset if self._held is not None else self._offset
 
     def feed(self, chunk: bytes) -> list[Finding]:
         """Takes what came next; gives what is known to be an error now."""
@@ -103,23 +91,22 @@ class OutputReader:
             yield from self._end_block()
         if line.rstrip().endswith(_TRACEBACK):
             intro, self._held = self._held, None
-            self._block = _Python(intro.offset if intro else offset, line, intro.said if intro else None)
+            self._block = _Python(offset, line, intro.found if intro else None)
             return
         if self._held is not None and _AT.match(line):
             self._block, self._held = _Stack(self._held), None
             self._block.takes(line)
             return
         yield from self._let_go()
-        if (said := error_in(line)) is not None:
-            self._held = _Held(offset, line, said)
-        elif (named := named_error(line)) is not None:
-            self._held = _Held(offset, line, named, counts=False)
+        counts = (found := error_in(line)) is not None
+        if (found := found or named_error(line)) is not None:
+            self._held = _Held(replace(found, offset=offset), line, counts)
 
     def _let_go(self) -> Iterator[Finding]:
         if self._held is not None:
             held, self._held = self._held, None
             if held.counts:
-                yield _finding(held.offset, held.said)
+                yield _named_by_its_stack(held.found)
 
     def _end_block(self) -> Iterator[Finding]:
         if self._block is not None:
@@ -127,17 +114,32 @@ class OutputReader:
             yield block.finding()
 
 
-class _Python:
+class _Block:
+    """Lines that belong together; of a long one the beginning is kept."""
+
+    def __init__(self, offset: int, first: str) -> None:
+        self.offset = offset
+        self._lines = [first]
+
+    def _add(self, line: str) -> bool:
+        if len(self._lines) < _MOST_LINES:
+            self._lines.append(line)
+        return True
+
+    def _text(self) -> str:
+        return "\n".join(self._lines).rstrip()[:100_000]
+
+
+class _Python(_Block):
     """A Python traceback with what led to it, up to the line that names the exception; or a group of exceptions."""
 
-    def __init__(self, offset: int, first: str, intro: Said | None) -> None:
-        self.offset = offset
+    def __init__(self, offset: int, first: str, intro: Finding | None) -> None:
+        super().__init__(intro.offset if intro is not None else offset, first)
         at = first.index(_TRACEBACK)
         self._is_group = "Exception Group" in first
         self._prefix = at if first[:at].isspace() else 0
         self._intro = intro
-        self._lines = [first]
-        self._links: list[tuple[str, str]] = []
+        self._links: list[Cause] = []
         self._in_frames = True
         self._goes_on = False
 
@@ -149,11 +151,8 @@ class _Python:
         if self._in_frames:
             if text[:1] in (" ", "\t", ""):
                 return self._add(line)
-            if (end := _PYTHON_END.match(text)) is None:
-                return False
-            self._links.append((end[1], end[2] or ""))
             self._in_frames = False
-            return self._add(line)
+            return self._takes_name(text) and self._add(line)
         if text.strip() in _CONNECTORS:
             self._goes_on = True
             return self._add(line)
@@ -165,35 +164,34 @@ class _Python:
     def _takes_of_group(self, line: str) -> bool:
         if not _GROUP.match(line):
             return False
-        text = line.strip().lstrip("|+- ")
-        if not self._links and line.strip()[:2] == "| " and line.strip()[2:3] != " " and (end := _PYTHON_END.match(text)):
-            self._links.append((end[1], end[2] or ""))
+        text = line.strip()
+        if not self._links and text[:2] == "| " and text[2:3] != " ":
+            self._takes_name(text.lstrip("|+- "))
         return self._add(line)
 
-    def _add(self, line: str) -> bool:
-        if len(self._lines) < _MOST_LINES:
-            self._lines.append(line)
+    def _takes_name(self, text: str) -> bool:
+        """Whether the text names an exception; if so, that is the next link."""
+        if (end := _PYTHON_END.match(text)) is None:
+            return False
+        self._links.append(Cause(type=end[1][:200], message=(end[2] or "")[:2000]))
         return True
 
     def finding(self) -> Finding:
         """What it tells."""
-        kind, message = self._links[-1] if self._links else (UNNAMED, "a traceback without an end")
-        cause: Cause | None = None
-        for name, why in self._links[:-1][-20:]:
-            cause = Cause(type=name[:200], message=why[:2000], cause=cause)
+        *led_to_it, last = self._links or [Cause(type=UNNAMED, message="a traceback without an end")]
         severity: SeverityName = self._intro.severity if self._intro is not None else "ERROR"
         facts = {"logged": self._intro.message} if self._intro is not None and self._intro.message else {}
-        return Finding(kind[:200], (message or kind)[:2000], severity, self.offset, _joined(self._lines), facts, cause)
+        cause = _chained(reversed(led_to_it))
+        return Finding(last.type, last.message or last.type, severity, self.offset, self._text(), facts, cause)
 
 
-class _Stack:
+class _Stack(_Block):
     """A stack as Node, Java and .NET write it: the error's line, ``at`` …, its causes and properties."""
 
     def __init__(self, held: _Held) -> None:
-        self.offset = held.offset
-        self._said = replace(named, severity=held.said.severity) if (named := named_error(held.line)) is not None else held.said
-        self._facts = dict(held.said.facts)
-        self._lines = [held.line]
+        super().__init__(held.found.offset, held.line)
+        self._found = named_error(held.line) or held.found
+        self._severity, self._facts = held.found.severity, dict(held.found.facts)
         self._causes: list[Cause] = []
         self._braces = False
 
@@ -210,40 +208,37 @@ class _Stack:
             if name in ("code", "status") and not self._causes:
                 self._facts.setdefault(name, value)
             elif name == "code" and self._causes:
-                last = self._causes[-1]
-                self._causes[-1] = Cause(type=last.type, message=last.message, metadata={**last.metadata, "code": value})
+                self._causes[-1] = replace(self._causes[-1], metadata={**self._causes[-1].metadata, "code": value})
         elif not (self._braces and _MORE.match(line)) and line.strip():
             return False
-        if len(self._lines) < _MOST_LINES:
-            self._lines.append(line)
-        return True
+        return self._add(line)
 
     def finding(self) -> Finding:
         """What it tells."""
-        cause: Cause | None = None
-        for one in reversed(self._causes[:20]):
-            cause = Cause(type=one.type, message=one.message, metadata=one.metadata, cause=cause)
-        said = self._said
-        message = said.message or said.type
-        return Finding(said.type, message, said.severity, self.offset, _joined(self._lines), self._facts, cause)
+        found, cause = self._found, _chained(self._causes)
+        message = found.message or found.type
+        return Finding(found.type, message, self._severity, self.offset, self._text(), self._facts, cause)
 
 
-def _finding(offset: int, said: Said) -> Finding:
-    """What one line tells. A stack in a field of a structured log names the error where no other field does."""
-    finding = Finding(said.type, said.message, said.severity, offset, said.stack, said.facts)
-    if said.type != UNNAMED or not said.stack:
-        return finding
+def _chained(causes: Iterable[Cause]) -> Cause | None:
+    """Causes, the nearest first, as one that has the next one as its own; the twenty nearest are kept."""
+    chain: Cause | None = None
+    for one in reversed([*islice(causes, 20)]):
+        chain = replace(one, cause=chain)
+    return chain
+
+
+def _named_by_its_stack(found: Finding) -> Finding:
+    """A stack in a field of a structured log names the error where no other field does."""
+    if found.type != UNNAMED or not found.stack:
+        return found
     reader = OutputReader()
-    told = [*reader.feed(said.stack.encode("utf-8", "replace") + b"\n"), *reader.flush()]
+    told = [*reader.feed(found.stack.encode("utf-8", "replace") + b"\n"), *reader.flush()]
     named = next((one for one in reversed(told) if one.type != UNNAMED), None)
     if named is None:
-        return finding
-    facts = {**named.facts, **said.facts, "logged": said.message}
-    return replace(finding, type=named.type, message=named.message, facts=facts, cause=named.cause)
-
-
-def _joined(lines: list[str]) -> str:
-    return "\n".join(lines).rstrip()[:100_000]
+        return found
+    facts = {**named.facts, **found.facts, "logged": found.message}
+    return replace(found, type=named.type, message=named.message, facts=facts, cause=named.cause)
 
 
 def as_report(finding: Finding, component: str, key: str) -> Report:

@@ -18,7 +18,7 @@ from resilience.core.inputs import ProbeTold
 from resilience.core.services import Probed
 from resilience.detection.policy import Probe
 from resilience.detection.prober import Prober
-from resilience.detection.standing import Standing
+from resilience.detection.status import ProbeStatus
 from resilience.events import Report
 from resilience.processes.supervision import ProcessState
 
@@ -44,28 +44,25 @@ class ServiceProbes:
     def stop(self) -> None:
         """Ends; a look that is under way is not waited for."""
         self._unsubscribe()
-        with self._changing:
-            for name in self._watched:
-                self._prober.forget(_watch_name(name))
-            self._watched = {}
+        self._watch({})
 
     def _heard(self, _: object, state: Any) -> None:
         if state.settings is not self._settings:
             self._configure(state.settings)
 
     def _configure(self, settings: Settings) -> None:
-        wanted = settings.probed
-        every_s = settings.self_healing.health_check_interval
+        self._settings = settings
+        self._watch({name: (probe, settings.self_healing.health_check_interval) for name, probe in settings.probed.items()})
+
+    def _watch(self, wanted: dict[str, tuple[Probe, float]]) -> None:
         with self._changing:
-            self._settings = settings
             for name in self._watched.keys() - wanted.keys():
                 self._prober.forget(_watch_name(name))
-                del self._watched[name]
-            for name, probe in wanted.items():
+            for name, (probe, every_s) in wanted.items():
                 if self._watched.get(name) != (probe, every_s):
-                    self._watched[name] = (probe, every_s)
                     teller = _Teller(name, probe, self._core, self._clock)
                     self._prober.watch(_watch_name(name), probe, teller, interval_s=every_s)
+            self._watched = wanted
 
 
 class _Teller:
@@ -75,17 +72,17 @@ class _Teller:
         self._name, self._probe, self._core, self._clock = name, probe, core, clock
         self._told: bool | None = None
 
-    def __call__(self, standing: Standing) -> None:
-        if standing.well is None or standing.well is self._told or (not standing.well and self._is_starting()):
+    def __call__(self, status: ProbeStatus) -> None:
+        if status.well is None or status.well is self._told or (not status.well and self._is_starting()):
             return
-        now, self._told = self._clock.now(), standing.well
+        now, self._told = self._clock.now(), status.well
         try:
-            told = self._core.tell(ProbeTold(self._name, Probed(well=standing.well, since=now, what=standing.what)))
+            told = self._core.tell(ProbeTold(self._name, Probed(well=status.well, since=now, what=status.what)))
             told.add_done_callback(self._answered)
-            if not standing.well:
+            if not status.well:
                 kind = _TYPES.get(self._probe.kind, "ServiceUnavailableError")
                 seen = {"probe": self._probe.kind, "target": self._probe.target[:200]}
-                message = f"the probe failed: {standing.what}"
+                message = f"the probe failed: {status.what}"
                 self._core.report([Report(type=kind, message=message, component=self._name, operation="probe", metadata=seen)])
         except CoreBusyError as error:
             _log.warning("what the probe of %s found could not be told: %s", self._name, error)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final
-
-from msgspec import Struct
 
 from resilience.clock import Clock
 from resilience.core.core import Core
@@ -22,21 +22,8 @@ from resilience.processes.supervisor import Supervisor
 
 _ANSWER_S: Final = 20.0
 _MB: Final = 1024 * 1024
-_LEFT_ALONE: Final = frozenset(
-    {
-        ProcessState.STOPPED, ProcessState.STOPPING, ProcessState.WAITING, ProcessState.STARTING, ProcessState.FAILED,
-        ProcessState.EXITED,
-    }
-)  # fmt: skip
-CONFIG: Final = "config"
+_CONFIG: Final = "config"
 """The target of a roll-back that means WinClaw's own configuration."""
-
-
-class OwnConfig(Struct, frozen=True):
-    """What WinClaw can do with its own configuration; each says what it did, or raises."""
-
-    reload: Callable[[], str]
-    roll_back: Callable[[], str]
 
 
 class Actions:
@@ -44,26 +31,19 @@ class Actions:
 
     Args:
         home: WINCLAW_HOME, which is no cache.
+        reload, roll_back: do so with WinClaw's own configuration; each says what it did, or raises.
     """
 
-    def __init__(self, home: Path, core: Core, supervisor: Supervisor, config: OwnConfig, clock: Clock) -> None:
-        self._home = home
-        self._core, self._supervisor, self._config, self._clock = core, supervisor, config, clock
-        self._number = 0
+    def __init__(
+        self, home: Path, core: Core, supervisor: Supervisor, clock: Clock, *,
+        reload: Callable[[], str], roll_back: Callable[[], str],
+    ) -> None:  # fmt: skip
+        self._home, self._core, self._supervisor, self._clock = home, core, supervisor, clock
+        self._reload, self._roll_back = reload, roll_back
 
     def is_possible(self, kind: HealingActionType, target: str) -> bool:
         """Whether there is anything that the action could do for ``target``."""
-        match kind:
-            case HealingActionType.GARBAGE_COLLECT | HealingActionType.RELOAD_CONFIG:
-                return True
-            case HealingActionType.RESTART_SERVICE:
-                return self._process(target) is not None or bool(self._agents(kind, target))
-            case HealingActionType.CLEAR_CACHE:
-                return bool(self._folders(target)) or bool(self._agents(kind, target))
-            case HealingActionType.ROLLBACK_VERSION:
-                return target == CONFIG or bool(self._agents(kind, target))
-            case _:
-                return bool(self._agents(kind, target))
+        return bool(self._own(kind, target)) or bool(self._agents(kind, target))
 
     def do(self, action: HealingAction) -> HealingResult:
         """Does it; waits until it is done, but not until it has helped.
@@ -71,21 +51,37 @@ class Actions:
         Raises:
             Whatever keeps it from being done; the message is for people.
         """
-        match action.action_type:
-            case HealingActionType.RESTART_SERVICE if (name := self._process(action.target)) is not None:
-                self._supervisor.command(name, "restart", actor="healing", origin=action.target).result(10)
-                return HealingResult(success=True, message=f"the process {name} is started again", side_effects=(
-                    f"everything that {name} had started ended with it",))  # fmt: skip
+        kind, target = action.action_type, action.target
+        done = [act() for act in self._own(kind, target)]
+        restarted = self._core.state.settings.process_of(target) if done and kind is HealingActionType.RESTART_SERVICE else None
+        is_all = restarted is not None or (bool(done) and kind is HealingActionType.ROLLBACK_VERSION)
+        agents = () if is_all else self._agents(kind, target)
+        answers = self._order(action, agents) if agents else {}
+        said = [*done, *(f"{name}: {what}" for name, (_, what) in answers.items())]
+        success = bool(done) or any(did for did, _ in answers.values())
+        ended = (f"everything that {restarted} had started ended with it",) if restarted is not None else ()
+        return HealingResult(success=success, message="; ".join(said)[:2000] or "nobody could do it", side_effects=ended)
+
+    def _own(self, kind: HealingActionType, target: str) -> list[Callable[[], str]]:
+        """What WinClaw itself does of it; each says what it did, or raises."""
+        match kind:
+            case HealingActionType.RESTART_SERVICE if (name := self._process(target)) is not None:
+                return [partial(self._restart, name, target)]
             case HealingActionType.CLEAR_CACHE:
-                return self._with_agents(action, [_emptied(folder, self._home) for folder in self._folders(action.target)])
+                folders = self._core.state.settings.self_healing.cache_folders.get(target, ())
+                return [partial(_emptied, folder, self._home) for folder in folders]
             case HealingActionType.RELOAD_CONFIG:
-                return self._with_agents(action, [self._config.reload()])
-            case HealingActionType.ROLLBACK_VERSION if action.target == CONFIG:
-                return HealingResult(success=True, message=self._config.roll_back())
+                return [self._reload]
+            case HealingActionType.ROLLBACK_VERSION if target == _CONFIG:
+                return [self._roll_back]
             case HealingActionType.GARBAGE_COLLECT:
-                return self._with_agents(action, [f"WinClaw: {give_back()} objects collected"])
+                return [lambda: f"WinClaw: {give_back()} objects collected"]
             case _:
-                return self._with_agents(action, [])
+                return []
+
+    def _restart(self, name: str, target: str) -> str:
+        self._supervisor.command(name, "restart", actor="healing", origin=target).result(10)
+        return f"the process {name} is started again"
 
     def _process(self, target: str) -> str | None:
         """The supervised process that ``target`` is, unless it is not wanted to run, is given up, or is only just being
@@ -100,10 +96,7 @@ class Actions:
         if status is None:
             return name
         is_new = status.restarts > 0 and (self._clock.now() - status.since).total_seconds() < policy.healthy_after_s
-        return None if is_new or status.state in _LEFT_ALONE else name
-
-    def _folders(self, target: str) -> tuple[str, ...]:
-        return self._core.state.settings.self_healing.cache_folders.get(target, ())
+        return None if is_new or status.state is not ProcessState.RUNNING else name
 
     def _agents(self, kind: HealingActionType, target: str) -> tuple[str, ...]:
         state = self._core.state
@@ -116,18 +109,9 @@ class Actions:
         }
         return tuple(sorted(able))
 
-    def _with_agents(self, action: HealingAction, done: list[str]) -> HealingResult:
-        agents = self._agents(action.action_type, action.target)
-        answers = self._order(action, agents) if agents else {}
-        said = [*done, *(f"{name}: {what}" for name, (_, what) in answers.items())]
-        failed = [name for name, (did, _) in answers.items() if not did]
-        success = bool(done) or len(failed) < len(answers)
-        return HealingResult(success=success, message="; ".join(said)[:2000] or "nobody could do it")
-
     def _order(self, action: HealingAction, agents: tuple[str, ...]) -> Mapping[str, tuple[bool, str]]:
         """Asks agents, and waits for their answers; who does not answer has not done it."""
-        self._number += 1
-        key = f"{int(self._clock.now().timestamp() * 1000)}-{self._number}"
+        key = secrets.token_hex(8)
         component = ANY if action.action_type is HealingActionType.GARBAGE_COLLECT else action.target
         order = Order(
             id=key, action=action.action_type.value, component=component, parameters=action.parameters, agents=agents

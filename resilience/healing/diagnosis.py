@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlsplit
 
-import msgspec
 from msgspec import Struct
 
 from resilience.config.settings import Service
 from resilience.detection.policy import Probe, host_and_port
+from resilience.processes.supervision import ProcessState
 
-TOGETHER: Final = timedelta(seconds=30)
+if TYPE_CHECKING:
+    from resilience.core.state import State
+
+_TOGETHER: Final = timedelta(seconds=30)
 """What began to fail within so much of each other may have one cause."""
 
 
-class Trouble(Struct, frozen=True):
+class _Trouble(NamedTuple):
     """Something that is not well: since when, and what is seen of it."""
 
     component: str
@@ -48,38 +51,32 @@ class Diagnosis(Struct, frozen=True, kw_only=True):
     because: tuple[str, ...] = ()
     impact: Impact = Impact()
 
-    def view(self) -> dict[str, Any]:
-        """The diagnosis as the API gives it."""
-        seen: dict[str, Any] = msgspec.to_builtins(self)
-        return seen
+
+def diagnose(state: State, pattern: str, component: str) -> Diagnosis:
+    """What is wrong with ``component``, from all that is known."""
+    failing = {one.component: one for one in _troubles(state)}
+    root, because = _root_cause(component, failing, state.settings.services)
+    impact = _impact({root, component}, state)
+    return Diagnosis(pattern=pattern, component=component, root_cause=root, because=tuple(because), impact=impact)
 
 
-def diagnose(
-    pattern: str,
-    component: str,
-    *,
-    troubles: Iterable[Trouble],
-    services: Mapping[str, Service],
-    users: Mapping[str, Collection[str]],
-    loops: Mapping[str, Collection[str]],
-    waiting: Mapping[str, int],
-) -> Diagnosis:
-    """What is wrong with ``component``, where all of ``troubles`` are known.
-
-    Args:
-        services: the table of services, with what each depends on. users: the agents that use each service.
-        loops: the loops that run in each agent. waiting: messages that wait, by channel.
-    """
-    failing = {one.component: one for one in troubles}
-    root, because = _root_cause(component, failing, services)
-    return Diagnosis(
-        pattern=pattern, component=component, root_cause=root, because=tuple(because),
-        impact=_impact({root, component}, services, users, loops, waiting),
-    )  # fmt: skip
+def _troubles(state: State) -> Iterator[_Trouble]:
+    """Everything that is known to be unwell now."""
+    for circuit in state.services.circuits.values():
+        if circuit.state in ("OPEN", "HALF_OPEN"):
+            because = f"its circuit is open, because {circuit.because}"
+            yield _Trouble(circuit.name, circuit.unwell_since or circuit.since, because)
+    for name, probe in state.services.probes.items():
+        if not probe.well and name not in state.services.circuits:
+            yield _Trouble(name, probe.since, f"its probe: {probe.what}")
+    for process in state.processes.values():
+        unready = process.state is ProcessState.RUNNING and not process.ready
+        if unready or process.state in (ProcessState.FAILED, ProcessState.WAITING):
+            yield _Trouble(process.name, process.since, f"the process is {process.state.value}: {process.why}")
 
 
 def _root_cause(
-    component: str, failing: Mapping[str, Trouble], services: Mapping[str, Service]
+    component: str, failing: Mapping[str, _Trouble], services: Mapping[str, Service]
 ) -> tuple[str, list[str]]:
     """That of what fails together on which the others depend; then what several share; else the component itself."""
     needed = [name for name in _below(component, services) if name in failing]
@@ -95,7 +92,7 @@ def _root_cause(
     together = [
         name
         for name, one in failing.items()
-        if name != component and mine is not None and abs(one.since - mine.since) <= TOGETHER
+        if name != component and mine is not None and abs(one.since - mine.since) <= _TOGETHER
     ]
     process = _process_of(component, services)
     if process is not None:
@@ -110,26 +107,22 @@ def _root_cause(
     return component, [f"nothing that {component} depends on is known to fail"]
 
 
-def _impact(
-    wrong: Collection[str],
-    services: Mapping[str, Service],
-    users: Mapping[str, Collection[str]],
-    loops: Mapping[str, Collection[str]],
-    waiting: Mapping[str, int],
-) -> Impact:
+def _impact(wrong: Collection[str], state: State) -> Impact:
+    services = state.settings.services
     touched = sorted(
         name
         for name, service in services.items()
         if name in wrong or service.process in wrong or any(one in wrong for one in _below(name, services))
     )
-    features = {services[name].feature for name in touched} - {None}
-    agents = {agent for name in {*touched, *wrong} for agent in users.get(name, ())}
+    names = {*touched, *wrong}
+    agents = {agent for (agent, _, service), said in state.services.seen.items() if said.numbers and service in names}
+    loops = {one.loop for told in state.agents.values() if told.name in agents for one in told.loops if one.running}
     return Impact(
         services=tuple(touched),
-        features=tuple(sorted(str(one) for one in features)),
+        features=tuple(sorted({feature for name in touched if (feature := services[name].feature) is not None})),
         agents=tuple(sorted(agents)),
-        loops=tuple(sorted({loop for agent in agents for loop in loops.get(agent, ())})),
-        waiting=sum(waiting.get(name, 0) for name in {*touched, *wrong}),
+        loops=tuple(sorted(loops)),
+        waiting=sum(state.waiting.get(name, 0) for name in names),
     )
 
 

@@ -13,7 +13,7 @@ import queue
 import threading
 from collections.abc import Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
@@ -21,21 +21,14 @@ from resilience.clock import Clock
 from resilience.core.inputs import HealTold
 from resilience.degradation.levels import DegradationLevel
 from resilience.events import Event, EventType
-from resilience.healing.diagnosis import Diagnosis
-from resilience.healing.heals import (
-    Heal,
-    HealingAction,
-    HealingResult,
-    HealState,
-    Tries,
-    may_try,
-)
+from resilience.healing.heals import Heal, HealingAction, HealingResult, HealState, Tries, may_try
 from resilience.healing.policy import HealingActionType
-from resilience.healing.troubles import Case, Troubles, Values, diagnosed
+from resilience.healing.troubles import Case, Troubles, Values
 from resilience.healing.verification import what_is_wrong
 
 if TYPE_CHECKING:  # the library alone can import this; only an app has a core
     from resilience.core.core import Core
+    from resilience.healing.actions import Actions
 
 _MOST_WAITING: Final = 5000
 _MOST_AT_ONCE: Final = 20
@@ -44,33 +37,22 @@ _COMMIT_S: Final = 10.0
 _log = logging.getLogger("winclaw.healing")
 
 
-class Actor(Protocol):
-    """Who can do the actions."""
-
-    def is_possible(self, kind: HealingActionType, target: str) -> bool:
-        """Whether there is anything that it could do for ``target``."""
-
-    def do(self, action: HealingAction) -> HealingResult:
-        """Does it, or raises."""
-
-
 class SelfHealingEngine:
     """Heals by the rules of the configuration, from ``start`` to ``stop``.
 
     Args:
-        actor: does the actions. measure: what is measured now, by component and metric; called on the engine's threads.
+        measure: what is measured now, by component and metric; called on the engine's threads.
         look_s: seconds between two looks at the measurements.
     """
 
     def __init__(
-        self, core: Core, actor: Actor, measure: Callable[[], Values], clock: Clock, *, look_s: float = _LOOK_S
+        self, core: Core, actions: Actions, measure: Callable[[], Values], clock: Clock, *, look_s: float = _LOOK_S
     ) -> None:
-        self._core, self._actor, self._measure, self._clock, self._look_s = core, actor, measure, clock, look_s
+        self._core, self._actions, self._measure, self._clock, self._look_s = core, actions, measure, clock, look_s
         self._numbers = itertools.count(max(core.state.heals, default=0) + 1)
         self._troubles, self._tries = Troubles(core, measure, clock), Tries()
         self._deciding = threading.Lock()
         self._healing: set[str] = set()
-        self._escalated: dict[str, float] = {}
         self._seen: queue.Queue[Event | None] = queue.Queue(_MOST_WAITING)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._main, name="healing", daemon=True)
@@ -80,7 +62,7 @@ class SelfHealingEngine:
         """Says of each heal that an earlier WinClaw has left unfinished that it was interrupted, and begins."""
         for heal in list(self._core.state.heals.values()):
             if heal.is_open:
-                self._tell(_ended(heal, HealState.INTERRUPTED, "WinClaw ended in the midst of it", self._clock))
+                self._end(heal, HealState.INTERRUPTED, "WinClaw ended in the midst of it")
         self._unsubscribe = self._core.subscribe(self._heard)
         self._thread.start()
 
@@ -104,11 +86,10 @@ class SelfHealingEngine:
         looked_s = self._clock.monotonic()
         while not self._stopping.is_set():
             try:
-                try:
-                    event = self._seen.get(timeout=self._look_s)
-                except queue.Empty:
-                    event = None
-                cases = list(self._troubles.of_error(event)) if event is not None else []
+                cases: list[Case] = []
+                with contextlib.suppress(queue.Empty):
+                    if (event := self._seen.get(timeout=self._look_s)) is not None:
+                        cases += self._troubles.of_error(event)
                 if self._clock.monotonic() - looked_s >= self._look_s:
                     looked_s = self._clock.monotonic()
                     cases += [*self._troubles.measured(), *self._troubles.unwell()]
@@ -121,10 +102,10 @@ class SelfHealingEngine:
     def _look_at_escalated(self) -> None:
         """Takes back what was left to a person, where it is seen to be well again; without a probe nobody sees that."""
         state = self._core.state
-        for heal in list(state.heals.values()):
+        for heal in self._escalated():
             component = heal.diagnosis.component
             is_seen = not {heal.target, component}.isdisjoint({*state.services.probes, *state.processes})
-            if heal.state is HealState.ESCALATED and is_seen and not what_is_wrong(state, None, component, heal.target):
+            if is_seen and not what_is_wrong(state, None, component, heal.target):
                 self._tell(replace(heal, state=HealState.DISMISSED, actor="WinClaw, for it is well again"))
 
     def _take(self, case: Case) -> None:
@@ -132,63 +113,55 @@ class SelfHealingEngine:
         state = self._core.state
         if not state.settings.self_healing.enabled or state.standing.level is DegradationLevel.SAFE_MODE:
             return
-        diagnosis = diagnosed(state, case.rule.name, case.component)
-        target = case.rule.target or diagnosis.root_cause
         with self._deciding:
-            if target in self._healing or len(self._healing) >= _MOST_AT_ONCE:
+            if case.target in self._healing or len(self._healing) >= _MOST_AT_ONCE:
                 return
-            self._healing.add(target)
-        threading.Thread(target=self._heal, args=(case, diagnosis, target), name=f"heal-{target}", daemon=True).start()
+            self._healing.add(case.target)
+        threading.Thread(target=self._heal, args=(case,), name=f"heal-{case.target}", daemon=True).start()
 
     # A heal's own thread.
 
-    def _heal(self, case: Case, diagnosis: Diagnosis, target: str) -> None:
+    def _heal(self, case: Case) -> None:
         try:
-            self._climb(case, diagnosis, target)
+            self._climb(case)
         except Exception as error:  # what cannot be written down is not done; any other is a defect, and a person has to know
             if not self._stopping.is_set():
-                _log.exception("the heal of %s ended in the midst of it", target)
+                _log.exception("the heal of %s ended in the midst of it", case.target)
                 with contextlib.suppress(Exception):
-                    self._escalate(case, diagnosis, target, f"it ended in the midst of it ({type(error).__name__})")
+                    self._escalate(case, f"it ended in the midst of it ({type(error).__name__})")
         finally:
             with self._deciding:
-                self._healing.discard(target)
+                self._healing.discard(case.target)
 
-    def _climb(self, case: Case, diagnosis: Diagnosis, target: str) -> None:
+    def _climb(self, case: Case) -> None:
         """Tries one action after the other until one has helped; what none could heal is left to a person."""
         tried, why = False, "everything that may be tried has been tried"
-        for name in case.rule.actions:
-            kind = HealingActionType(name)
+        for kind in case.rule.actions:
             if kind is HealingActionType.ESCALATE_TO_HUMAN:
                 tried, why = True, "the rule asks for a person"
                 break
-            if not self._actor.is_possible(kind, target):
+            if not self._actions.is_possible(kind, case.target):
                 continue
             policy = self._core.state.settings.self_healing
             with self._deciding:
-                may = may_try(self._tries, case.rule, kind, target, policy, self._clock.monotonic())
+                may = may_try(self._tries, case.rule, kind, case.target, policy, self._clock.monotonic())
             if may == "later":  # who needs it will come again
                 return
             tried = True
             if may == "never":
                 continue
-            heal = self._try(case, diagnosis, kind, target)
+            heal = self._try(case, kind)
             if heal.state is not HealState.FAILED:
                 return
             why = heal.verification
         if tried:
-            self._escalate(case, diagnosis, target, why)
+            self._escalate(case, why)
 
-    def _try(self, case: Case, diagnosis: Diagnosis, kind: HealingActionType, target: str) -> Heal:
-        policy, rule, now = self._core.state.settings.self_healing, case.rule, self._clock.now()
-        until = now + timedelta(seconds=policy.approve_within_s) if rule.confirm else None
-        heal = Heal(
-            id=next(self._numbers), rule=rule.name, action=kind, target=target, trigger=case.trigger, diagnosis=diagnosis, at=now,
-            state=HealState.WAITING if rule.confirm else HealState.RUNNING, until=until,
-        )  # fmt: skip
+    def _try(self, case: Case, kind: HealingActionType) -> Heal:
+        policy, rule, target = self._core.state.settings.self_healing, case.rule, case.target
+        heal = self._begun(case, kind, HealState.WAITING if rule.confirm else HealState.RUNNING)
         if rule.confirm:
-            self._tell(heal)
-            heal = self._approved(heal)
+            heal = self._approved(self._tell(replace(heal, until=heal.at + timedelta(seconds=policy.approve_within_s))))
             if not heal.is_open:
                 return heal
         with self._deciding:
@@ -201,20 +174,18 @@ class SelfHealingEngine:
         runs_before = self._run_of(kind, target)
         done_s = self._clock.monotonic()
         try:
-            result = self._actor.do(action)
+            result = self._actions.do(action)
         except Exception as error:  # whatever it was, it has not helped
             _log.warning("%s of %s failed", kind.value, target, exc_info=True)
             result = HealingResult(success=False, message=f"{type(error).__name__}: {error}")
         heal = replace(heal, result=result.message, side_effects=result.side_effects)
         if not result.success:
-            return self._tell(_ended(heal, HealState.FAILED, "it could not be done", self._clock))
+            return self._end(heal, HealState.FAILED, "it could not be done")
         self._tell(replace(heal, state=HealState.VERIFYING))
-        outcome, seen = self._verified(case, target, runs_before, done_s)
-        if outcome is HealState.HEALED:
-            for left in [one for one in self._core.state.heals.values() if one.target == target]:
-                if left.state is HealState.ESCALATED:
-                    self._tell(replace(left, state=HealState.DISMISSED, actor=f"heal {heal.id}"))
-        return self._tell(_ended(heal, outcome, seen, self._clock))
+        outcome, seen = self._verified(case, runs_before, done_s)
+        for left in self._escalated(target) if outcome is HealState.HEALED else ():
+            self._tell(replace(left, state=HealState.DISMISSED, actor=f"heal {heal.id}"))
+        return self._end(heal, outcome, seen)
 
     def _approved(self, heal: Heal) -> Heal:
         """Waits until a person has decided; the heal as it is then."""
@@ -225,21 +196,21 @@ class SelfHealingEngine:
                 return known
             left_s = (known.until - self._clock.now()).total_seconds() if known.until is not None else 0.0
             if left_s <= 0:
-                return self._tell(_ended(known, HealState.EXPIRED, "nobody approved it in time", self._clock))
+                return self._end(known, HealState.EXPIRED, "nobody approved it in time")
             self._core.wait_for_change(state.version, min(left_s, 1.0))
-        return self._tell(_ended(heal, HealState.INTERRUPTED, "WinClaw was quit", self._clock))
+        return self._end(heal, HealState.INTERRUPTED, "WinClaw was quit")
 
-    def _verified(self, case: Case, target: str, runs_before: int | None, done_s: float) -> tuple[HealState, str]:
+    def _verified(self, case: Case, runs_before: int | None, done_s: float) -> tuple[HealState, str]:
         """Waits until the target is well and stays so for a while, or the time for that is over."""
-        rule, end_s = case.rule, done_s + case.rule.verify_s
+        rule, component, end_s = case.rule, case.diagnosis.component, done_s + case.rule.verify_s
         well_s: float | None = None
         while not self._stopping.is_set():
             state, now_s = self._core.state, self._clock.monotonic()
             values = self._measure() if rule.measurement is not None else {}
-            wrong = what_is_wrong(state, rule, case.component, target, runs_before, values)
+            wrong = what_is_wrong(state, rule, component, case.target, runs_before, values)
             well_s = None if wrong else well_s if well_s is not None else now_s
             if well_s is not None:
-                again_s = self._troubles.last_s(rule, case.component)
+                again_s = self._troubles.last_s(rule, component)
                 if again_s is not None and again_s > well_s:
                     wrong, well_s = "the same error came again", None
                 elif now_s - well_s >= rule.settle_s:
@@ -251,23 +222,19 @@ class SelfHealingEngine:
             self._core.wait_for_change(state.version, min(max(due_s - now_s, 0.01), 0.5))
         return HealState.INTERRUPTED, "WinClaw was quit before it could be seen whether it has helped"
 
-    def _escalate(self, case: Case, diagnosis: Diagnosis, target: str, why: str) -> None:
-        """Leaves it to a person; once, until it has been quiet for a while or that person has dismissed it."""
-        state, now_s = self._core.state, self._clock.monotonic()
-        if any(one.target == target and one.state is HealState.ESCALATED for one in state.heals.values()):
-            return
-        with self._deciding:
-            quiet_s = state.settings.self_healing.quiet_s
-            if now_s - self._escalated.get(target, now_s - quiet_s) < quiet_s:
-                return
-            self._escalated = {key: at for key, at in self._escalated.items() if now_s - at < quiet_s} | {target: now_s}
-        now = self._clock.now()
-        self._tell(
-            Heal(
-                id=next(self._numbers), rule=case.rule.name, action=HealingActionType.ESCALATE_TO_HUMAN, target=target,
-                state=HealState.ESCALATED, trigger=case.trigger, diagnosis=diagnosis, at=now, ended=now, verification=f"{why}.",
-            )
-        )  # fmt: skip
+    def _escalate(self, case: Case, why: str) -> None:
+        """Leaves it to a person: not while that waits already, and not again within a quiet time."""
+        state, now = self._core.state, self._clock.now()
+        quiet_s, kind = state.settings.self_healing.quiet_s, HealingActionType.ESCALATE_TO_HUMAN
+        asked = [one.at for one in state.heals.values() if one.target == case.target and one.action is kind]
+        if not self._escalated(case.target) and not any(0 <= (now - at).total_seconds() < quiet_s for at in asked):
+            heal = self._begun(case, kind, HealState.ESCALATED)
+            self._tell(replace(heal, ended=heal.at, verification=f"{why}."))
+
+    def _escalated(self, target: str | None = None) -> list[Heal]:
+        """What is left to people now, of ``target`` or of all."""
+        heals = self._core.state.heals.values()
+        return [one for one in heals if one.state is HealState.ESCALATED and target in (None, one.target)]
 
     def _run_of(self, kind: HealingActionType, target: str) -> int | None:
         """The number of the run that a restart is to end."""
@@ -277,11 +244,15 @@ class SelfHealingEngine:
         process = state.processes.get(state.settings.process_of(target))
         return process.run if process is not None else None
 
+    def _begun(self, case: Case, kind: HealingActionType, state: HealState) -> Heal:
+        return Heal(
+            id=next(self._numbers), rule=case.rule.name, action=kind, target=case.target, state=state, trigger=case.trigger,
+            diagnosis=case.diagnosis, at=self._clock.now(),
+        )  # fmt: skip
+
+    def _end(self, heal: Heal, outcome: HealState, seen: str) -> Heal:
+        return self._tell(replace(heal, state=outcome, ended=self._clock.now(), verification=seen))
+
     def _tell(self, heal: Heal) -> Heal:
         self._core.tell(HealTold(heal)).result(_COMMIT_S)
         return heal
-
-
-def _ended(heal: Heal, outcome: HealState, seen: str, clock: Clock) -> Heal:
-    return replace(heal, state=outcome, ended=clock.now(), verification=seen)
-

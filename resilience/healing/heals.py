@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -34,7 +34,7 @@ class HealState(StrEnum):
     DISMISSED = "dismissed"
 
 
-OPEN: Final = frozenset({HealState.WAITING, HealState.APPROVED, HealState.RUNNING, HealState.VERIFYING})
+_OPEN: Final = frozenset({HealState.WAITING, HealState.APPROVED, HealState.RUNNING, HealState.VERIFYING})
 
 
 class HealingAction(Struct, frozen=True, kw_only=True):
@@ -82,7 +82,7 @@ class Heal(Struct, frozen=True, kw_only=True):
     @property
     def is_open(self) -> bool:
         """Whether it goes on."""
-        return self.state in OPEN
+        return self.state in _OPEN
 
     @property
     def seconds(self) -> float | None:
@@ -134,15 +134,6 @@ class Tries(Struct):
         return count
 
 
-class Seen(NamedTuple):
-    """An error, as far as rules look at it."""
-
-    kind: str
-    component: str
-    operation: str
-    message: str
-
-
 class Triggers:
     """Counts errors and measurements for the rules; belongs to one thread. Time comes in as an argument."""
 
@@ -151,24 +142,20 @@ class Triggers:
     def __init__(self) -> None:
         self._times: dict[tuple[str, str], tuple[float, ...]] = {}
         self._above: dict[tuple[str, str], int] = {}
-        self._last_s: dict[tuple[str, str], float] = {}
 
-    def error(self, rules: tuple[HealingRule, ...], seen: Seen, now_s: float) -> Iterator[HealingRule]:
-        """The rules whose trouble is there, now that this error has come; the first that fits is the only one."""
-        for rule in rules:
-            if not rule.fits(seen.kind, seen.component, seen.operation):
-                continue
-            key = (rule.name, seen.component)
-            times = tuple(at for at in self._times.pop(key, ()) if now_s - at < rule.within_s)[-rule.at_least :]
-            self._times[key] = (*times, now_s)
-            self._last_s.pop(key, None)
-            self._last_s[key] = now_s
-            for table in (self._times, self._last_s):
-                while len(table) > self._MOST:
-                    del table[next(iter(table))]
-            if len(self._times[key]) >= rule.at_least:
-                yield rule
-            return
+    def error(
+        self, rules: tuple[HealingRule, ...], kind: str, component: str, operation: str, now_s: float
+    ) -> HealingRule | None:
+        """The first rule that fits an error, if its trouble is there now that this one has come."""
+        rule = next((one for one in rules if one.fits(kind, component, operation)), None)
+        if rule is None:
+            return None
+        key = (rule.name, component)
+        times = tuple(at for at in self._times.pop(key, ()) if now_s - at < rule.within_s)[-rule.at_least :]
+        self._times[key] = (*times, now_s)
+        while len(self._times) > self._MOST:
+            del self._times[next(iter(self._times))]
+        return rule if len(self._times[key]) >= rule.at_least else None
 
     def measured(
         self, rules: tuple[HealingRule, ...], values: Mapping[tuple[str, str], float]
@@ -189,7 +176,8 @@ class Triggers:
 
     def last_s(self, rule: HealingRule, component: str) -> float | None:
         """When the last error came that was such trouble of ``component``; None if none is known."""
-        return self._last_s.get((rule.name, component))
+        times = self._times.get((rule.name, component))
+        return times[-1] if times is not None else None
 
 
 def may_try(tries: Tries, rule: HealingRule, action: HealingActionType, target: str, policy: SelfHealing, now_s: float) -> str:

@@ -27,11 +27,8 @@ class HealingActionType(StrEnum):
     ESCALATE_TO_HUMAN = "escalate_to_human"
 
 
-ActionName = Literal[
-    "restart_service", "clear_cache", "reload_config", "reset_connections", "garbage_collect", "scale_resources",
-    "rollback_version", "escalate_to_human",
-]  # fmt: skip
-Metric = Literal["cpu_percent", "memory_percent", "swap_percent", "memory_mb"]
+_DO = HealingActionType
+_Metric = Literal["cpu_percent", "memory_percent", "swap_percent", "memory_mb"]
 MACHINE: Final = "machine"
 """The component whose measurements are those of the whole machine."""
 
@@ -46,12 +43,12 @@ class HealingRule(Section, frozen=True, kw_only=True):
     operations: Annotated[tuple[Name, ...], means("what failed in it, e.g. `probe`; none: anything")] = ()
     at_least: Annotated[int, means("errors within `within_s`, or looks in a row at a measurement", ge=1, le=10_000)] = 1
     within_s: Annotated[float, means("the time in which errors count", "s", gt=0, le=86_400)] = 60.0
-    measurement: Annotated[Metric | None, means("what is measured, instead of errors")] = None
+    measurement: Annotated[_Metric | None, means("what is measured, instead of errors")] = None
     above: Annotated[
         Annotated[float, Meta(ge=0, le=1_000_000_000)] | None, means("the value past which a measurement is trouble")
     ] = None
     actions: Annotated[
-        tuple[ActionName, ...], means("what is tried, in this order, until one has helped; then a person is asked")
+        tuple[HealingActionType, ...], means("what is tried, in this order, until one has helped; then a person is asked")
     ]
     target: Annotated[Name | None, means("what is mended; none: the root cause that was found")] = None
     confirm: Annotated[bool, means("whether a person must approve each action before it is done")] = False
@@ -92,9 +89,6 @@ class HealingRule(Section, frozen=True, kw_only=True):
         )
 
 
-Folder = Annotated[Text, Meta(min_length=3)]
-
-
 class SelfHealing(Section, frozen=True, kw_only=True):
     """What WinClaw mends by itself (§6)."""
 
@@ -105,38 +99,39 @@ class SelfHealing(Section, frozen=True, kw_only=True):
     quiet_s: Annotated[float, means("time without a try after which earlier ones are forgotten", "s", ge=1, le=86_400)] = 900.0
     approve_within_s: Annotated[float, means("how long an action waits for its approval", "s", ge=1, le=604_800)] = 3600.0
     cache_folders: Annotated[
-        Mapping[Name, tuple[Folder, ...]], means("by component: folders whose contents `clear_cache` deletes")
+        Mapping[Name, tuple[Annotated[Text, Meta(min_length=3)], ...]],
+        means("by component: folders whose contents `clear_cache` deletes"),
     ] = field(default_factory=dict)
     rules: Annotated[tuple[HealingRule, ...], means("the rules; your list replaces the default one")] = (
         HealingRule(
-            name="memory_pressure", kinds=("transient.resource.memory",), actions=("garbage_collect",)
+            name="memory_pressure", kinds=("transient.resource.memory",), actions=(_DO.GARBAGE_COLLECT,)
         ),
         HealingRule(
             name="machine_memory", measurement="memory_percent", above=90.0, at_least=3, components=(MACHINE,),
-            actions=("garbage_collect",),
+            actions=(_DO.GARBAGE_COLLECT,),
         ),
         HealingRule(
-            name="probe_failed", operations=("probe",), actions=("restart_service", "reset_connections"),
+            name="probe_failed", operations=("probe",), actions=(_DO.RESTART_SERVICE, _DO.RESET_CONNECTIONS),
         ),
         HealingRule(
             name="service_down", kinds=("transient.service.unavailable", "platform.os.process"), at_least=3,
-            actions=("restart_service", "reset_connections"),
+            actions=(_DO.RESTART_SERVICE, _DO.RESET_CONNECTIONS),
         ),
         HealingRule(
             name="connections", kinds=("transient.network",), except_kinds=("transient.network.rate_limit",), at_least=3,
-            actions=("reset_connections", "restart_service"),
+            actions=(_DO.RESET_CONNECTIONS, _DO.RESTART_SERVICE),
         ),
         HealingRule(
-            name="throttled", at_least=5, actions=("scale_resources",),
+            name="throttled", at_least=5, actions=(_DO.SCALE_RESOURCES,),
             kinds=("transient.network.rate_limit", "transient.service.throttling", "agentic.llm.rate_limit"),
         ),
         HealingRule(
             name="stale_cache", kinds=("agentic.memory.vector_store", "agentic.memory.embedding"), at_least=3,
-            actions=("clear_cache", "reset_connections"),
+            actions=(_DO.CLEAR_CACHE, _DO.RESET_CONNECTIONS),
         ),
-        HealingRule(name="disk_full", kinds=("transient.resource.disk_space",), actions=("clear_cache",)),
+        HealingRule(name="disk_full", kinds=("transient.resource.disk_space",), actions=(_DO.CLEAR_CACHE,)),
         HealingRule(
-            name="configuration", kinds=("persistent.configuration",), actions=("reload_config",), confirm=True
+            name="configuration", kinds=("persistent.configuration",), actions=(_DO.RELOAD_CONFIG,), confirm=True
         ),
     )  # fmt: skip
 

@@ -8,15 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-import msgspec
 from msgspec import Struct
 
 from resilience import home
 from resilience.core.core import Core, CoreBusyError
 from resilience.detection.flood import Collapser
-from resilience.detection.reading import Finding, OutputReader, as_report
+from resilience.detection.lines import Finding
+from resilience.detection.reading import OutputReader, as_report
 from resilience.events import Report
 from resilience.journal.journal import JournalError
+from resilience.processes import records
 from resilience.processes.output import OUTPUT, aside, rotate
 from resilience.processes.policy import Process
 from resilience.repeating import Repeating
@@ -31,7 +32,7 @@ _MB: Final = 1024 * 1024
 _log = logging.getLogger("winclaw.output")
 
 
-class Position(Struct, frozen=True):
+class _Position(Struct, frozen=True):
     """Up to where a file was read and reported. ``stream`` names the file, for it is emptied and begun anew."""
 
     stream: str
@@ -44,10 +45,8 @@ class Follower:
     def __init__(self, name: str, folder: Path, core: Core) -> None:
         self._name, self._folder, self._core = name, folder, core
         self._path = folder / OUTPUT
-        known = _load(folder / _READ)
-        self._is_noted = known is not None
-        self._stream, self._at = (known.stream, known.offset) if known is not None else (secrets.token_hex(8), 0)
-        self._saved = self._at
+        self._saved = records.read(folder / _READ, _Position) or _Position("")
+        self._stream, self._at = self._saved.stream or secrets.token_hex(8), self._saved.offset
         self._reader = OutputReader(self._at)
         self._flood = Collapser()
         self._quiet = 0
@@ -65,7 +64,7 @@ class Follower:
             size = self._path.stat().st_size
         except FileNotFoundError:
             return False
-        if not self._is_noted:  # before anything is reported under this stream's name
+        if self._saved.stream != self._stream:  # before anything is reported under this stream's name
             self._save()
         if size < self._at:  # emptied, before we could note it
             self._begin_anew()
@@ -78,7 +77,8 @@ class Follower:
                 self._take(rest)
             self._begin_anew()
         self._tell()
-        if self._reader.settled - self._saved >= _SAVE_AFTER_BYTES or (self._quiet == _QUIET and self._at != self._saved):
+        unsaved = self._reader.settled - self._saved.offset
+        if unsaved >= _SAVE_AFTER_BYTES or (self._quiet == _QUIET and self._at != self._saved.offset):
             self._save()
         return len(new) == _MOST_BYTES
 
@@ -113,14 +113,12 @@ class Follower:
         """Goes on at the beginning of the emptied file; that is noted when all that stood in it before is told."""
         self._note(self._reader.flush())
         self._stream, self._at, self._reader = secrets.token_hex(8), 0, OutputReader()
-        self._is_noted = False
         self._tell()
         self._save()
 
     def _save(self) -> None:
-        self._saved, self._is_noted = self._reader.settled, True
-        position = Position(self._stream, self._saved)
-        home.write_private(home.make_private_folder(self._folder) / _READ, msgspec.json.encode(position).decode())
+        self._saved = _Position(self._stream, self._reader.settled)
+        records.write(self._folder / _READ, self._saved)
 
 
 class OutputWatch:
@@ -155,13 +153,3 @@ class OutputWatch:
         for name in self._followers.keys() - processes.keys():
             del self._followers[name]
         return more
-
-
-def _load(path: Path) -> Position | None:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Position)
-    except FileNotFoundError:
-        return None
-    except (OSError, msgspec.MsgspecError) as error:
-        _log.warning("%s cannot be read, the output is read from its beginning: %s", path, error)
-        return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
 from typing import Annotated, Final, Literal
 
 from msgspec import Meta, field
@@ -94,20 +95,8 @@ def start_order(needs: Mapping[str, Sequence[str]]) -> list[str]:
     Raises:
         ValueError: they need each other in a circle, which it names.
     """
-    ordered: list[str] = []
-    under_way: list[str] = []
-
-    def place(name: str) -> None:
-        if name in ordered or name not in needs:
-            return
-        if name in under_way:
-            raise ValueError(" → ".join([*under_way[under_way.index(name) :], name]))
-        under_way.append(name)
-        for needed in needs[name]:
-            place(needed)
-        under_way.pop()
-        ordered.append(name)
-
-    for name in needs:
-        place(name)
-    return ordered
+    among = {name: [one for one in needed if one in needs] for name, needed in needs.items()}
+    try:
+        return list(TopologicalSorter(among).static_order())
+    except CycleError as error:
+        raise ValueError(" → ".join(reversed(error.args[1]))) from None

@@ -14,19 +14,10 @@ from resilience.processes.identity import carriers, end_carriers
 _LOOK_AGAIN_S: Final = 10.0
 
 
-def _holder_of(port: int) -> psutil.Process | None:
-    """Who listens on this TCP port; None if nobody does, or nobody may know."""
-    for connection in psutil.net_connections("tcp"):
-        if connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == port and connection.pid:
-            with contextlib.suppress(psutil.Error):
-                return psutil.Process(connection.pid)
-    return None
-
-
 def _is_free(port: int) -> bool:
     """Whether a program could listen on this TCP port now."""
-    for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET, "0.0.0.0")):  # noqa: S104 -- bound, not listened on
-        with socket.socket(family, socket.SOCK_STREAM) as trial:
+    for address in ("127.0.0.1", "0.0.0.0"):  # noqa: S104 -- bound, not listened on
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as trial:
             if sys.platform != "win32":  # there it would let a second one in
                 trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -67,7 +58,9 @@ class Ways:
 
 
 def _held(port: int) -> str:
+    """Who listens on this TCP port, for people."""
     with contextlib.suppress(psutil.Error, OSError):
-        if (holder := _holder_of(port)) is not None:
-            return f"port {port}, held by {holder.name()} (process {holder.pid}), which is not WinClaw's"
+        for one in psutil.net_connections("tcp"):
+            if one.status == psutil.CONN_LISTEN and one.laddr and one.laddr.port == port and one.pid:
+                return f"port {port}, held by {psutil.Process(one.pid).name()} (process {one.pid}), which is not WinClaw's"
     return f"port {port}, held by a program that WinClaw may not look at"

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import secrets
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -14,6 +14,7 @@ from msgspec import Struct
 from resilience import home
 from resilience.processes.identity import Identity
 
+T = TypeVar("T")
 RECORD: Final = "process.json"
 _log = logging.getLogger("winclaw.processes")
 
@@ -43,20 +44,26 @@ def name_in(token: str) -> str:
 
 
 def load(folder: Path) -> ProcessRecord:
-    """What is kept in a process's folder; nothing known if there is none, or it cannot be read."""
+    """What is kept in a process's folder."""
+    return read(folder / RECORD, ProcessRecord) or ProcessRecord()
+
+
+def read(path: Path, kind: type[T]) -> T | None:
+    """What was written to ``path``; None if there is nothing, or it cannot be read."""
     try:
-        return msgspec.json.decode((folder / RECORD).read_bytes(), type=ProcessRecord)
+        return msgspec.json.decode(path.read_bytes(), type=kind)
     except FileNotFoundError:
-        return ProcessRecord()
+        return None
     except (OSError, msgspec.MsgspecError) as error:
-        _log.warning("%s cannot be read, and is begun anew: %s", folder / RECORD, error)
-        return ProcessRecord()
+        _log.warning("%s cannot be read, and is begun anew: %s", path, error)
+        return None
 
 
-def save(folder: Path, record: ProcessRecord) -> None:
-    """Keeps ``record``, in one step.
+def write(path: Path, what: Struct) -> None:
+    """Writes ``path`` in one step, for this user alone.
 
     Raises:
         OSError: the disk refuses.
     """
-    home.write_private(home.make_private_folder(folder) / RECORD, msgspec.json.encode(record).decode())
+    home.make_private_folder(path.parent)
+    home.write_private(path, msgspec.json.encode(what).decode())

@@ -11,13 +11,12 @@ from typing import Final
 from resilience import home
 from resilience.detection.policy import Probe
 from resilience.detection.prober import Prober
-from resilience.detection.standing import Standing
+from resilience.detection.status import ProbeStatus
 from resilience.processes import records
-from resilience.processes.output import OUTPUT
 from resilience.processes.policy import Process
 from resilience.processes.records import ProcessRecord
-from resilience.processes.spawning import Running, environment_of, start
-from resilience.processes.supervision import Ended, Happening, Ready, Silent
+from resilience.processes.spawning import Running, start
+from resilience.processes.supervision import Ended, Happening, ProcessState, Ready, Silent, Supervised
 
 _PROBE_EVERY_S: Final = 1.0
 _log = logging.getLogger("winclaw.processes")
@@ -36,21 +35,13 @@ class Runs:
         self._prober, self._tell = prober, tell
         self._running: dict[str, Running] = {}
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._running
-
     def start(self, name: str, policy: Process) -> Running:
         """Starts a program in its own folder.
 
         Raises:
             Exception: it could not be started, for whatever reason.
         """
-        folder = self._folder / name
-        home.make_private_folder(folder / "work")
-        return start(
-            policy.command, environment=environment_of(policy, self._home), folder=Path(policy.folder or folder / "work"),
-            output=folder / OUTPUT, token=records.token_for(self._owner, name),
-        )  # fmt: skip
+        return start(policy, self._folder / name, self._home, records.token_for(self._owner, name))
 
     def watch(self, name: str, run: int, running: Running) -> None:
         """Has the end of a run told, by a thread of its own, which then looks for what has got away from it."""
@@ -69,13 +60,13 @@ class Runs:
             return False
         well = False
 
-        def heard(standing: Standing) -> None:  # on the thread that looked
+        def heard(status: ProbeStatus) -> None:  # on the thread that looked
             nonlocal well
-            if standing.well is True and not well:
+            if status.well is True and not well:
                 self._tell(name, Ready(run))
-            elif standing.well is False and well:
-                self._tell(name, Silent(run, standing.what, standing.failing_s or 0.0))
-            well = standing.well is True
+            elif status.well is False and well:
+                self._tell(name, Silent(run, status.what, status.failing_s or 0.0))
+            well = status.well is True
 
         self._prober.watch(_probe_name(name), probe, heard, interval_s=_PROBE_EVERY_S)
         return True
@@ -93,12 +84,16 @@ class Runs:
         """Ends the present run with all that it has started, on a thread of its own."""
         threading.Thread(target=self._running[name].kill, name=f"kill-{name}", daemon=True).start()
 
-    def keep(self, name: str, *, run: int, stopped: bool, failed: str) -> None:
-        """Writes down where a process stands; see ``ProcessRecord``."""
+    def keep(self, name: str, one: Supervised) -> None:
+        """Writes down where a process stands."""
         running = self._running.get(name)
-        identity = running.identity if running is not None else None
+        record = ProcessRecord(
+            identity=running.identity if running is not None else None, run=one.run,
+            stopped=one.state is ProcessState.STOPPED or (one.state is ProcessState.STOPPING and one.then == "stay"),
+            failed=one.why if one.state is ProcessState.FAILED else "",
+        )  # fmt: skip
         try:
-            records.save(self._folder / name, ProcessRecord(identity=identity, run=run, stopped=stopped, failed=failed))
+            records.write(self._folder / name / records.RECORD, record)
         except OSError:  # it goes on running; the next WinClaw finds it by its token
             _log.exception("what is known of the process %s could not be written down", name)
 

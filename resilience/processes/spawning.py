@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import psutil
 
+from resilience import home
 from resilience.processes.identity import TOKEN, Identity, end_carriers, token_of
+from resilience.processes.output import OUTPUT
 from resilience.processes.policy import Process
 
 if sys.platform == "win32":
@@ -54,18 +55,17 @@ class Running:
         end_carriers(self.identity.token)
 
 
-def start(
-    command: Sequence[str], *, environment: Mapping[str, str], folder: Path, output: Path, token: str
-) -> Running:
-    """Starts ``command``; its output goes to the end of the file ``output``, and it reads from nothing.
+def start(policy: Process, folder: Path, winclaw_home: Path, token: str) -> Running:
+    """Starts a process; its output goes to the end of a file in ``folder``, which is its own, and it reads from nothing.
 
     Raises:
         Exception: it cannot be started; an OSError, or on Windows whatever its library raises.
     """
-    with system.appending(output) as file:
+    work = home.make_private_folder(folder / "work")
+    with system.appending(folder / OUTPUT) as file:
         child = subprocess.Popen(
-            list(command), env={**environment, TOKEN: token}, cwd=folder, stdin=subprocess.DEVNULL, stdout=file, stderr=file,
-            close_fds=True, **system.OF_ITS_OWN,
+            list(policy.command), env={**_environment(policy, winclaw_home), TOKEN: token}, cwd=policy.folder or work,
+            stdin=subprocess.DEVNULL, stdout=file, stderr=file, close_fds=True, **system.OF_ITS_OWN,
         )  # fmt: skip
     try:
         job = system.job_for(child)
@@ -96,7 +96,7 @@ def wait_for_end(pid: int) -> int | None:
     return system.wait_for_stranger(identity)
 
 
-def environment_of(policy: Process, winclaw_home: Path) -> dict[str, str]:
+def _environment(policy: Process, winclaw_home: Path) -> dict[str, str]:
     """The variables that a process is born with: WinClaw's own, where it finds WinClaw, and those of its configuration.
 
     Raises:

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import asdict
 
 from resilience.processes.supervision import ProcessState
 
@@ -36,8 +37,6 @@ class ProcessStatus(Struct, frozen=True, kw_only=True):
     def view(self) -> dict[str, Any]:
         """The process as the API gives it."""
         return {
-            "name": self.name, "state": self.state.value, "since": self.since.isoformat(), "pid": self.pid, "run": self.run,
-            "restarts": self.restarts, "adopted": self.adopted, "ready": self.ready, "why": self.why,
-            "next_at": self.next_at.isoformat() if self.next_at else None, "needs_you": self.needs_you,
-            "command": list(self.command), "memory_mb": self.memory_mb, "cpu_percent": self.cpu_percent,
+            **asdict(self), "state": self.state.value, "since": self.since.isoformat(),
+            "next_at": self.next_at.isoformat() if self.next_at else None, "command": list(self.command),
         }  # fmt: skip

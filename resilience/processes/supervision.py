@@ -33,7 +33,7 @@ class ProcessState(StrEnum):
 
 
 _SIGNALS: Final = {one.value: one.name for one in signal.Signals}
-ALIVE = (ProcessState.STARTING, ProcessState.RUNNING, ProcessState.STOPPING)
+_ALIVE: Final = (ProcessState.STARTING, ProcessState.RUNNING, ProcessState.STOPPING)
 Then = Literal["stay", "again", "failure", "wait"]
 Command = Literal["start", "stop", "restart"]
 
@@ -50,16 +50,19 @@ class Past(Struct, frozen=True):
 class Supervised(Struct, frozen=True, kw_only=True):
     """Where one process stands. Times are in seconds, monotonic.
 
-    ``run`` counts its starts; what is said of an earlier run moves nothing. ``due_s`` is when the pause before a start
-    ends, or patience: with getting ready, with stopping. ``then`` is what follows when it has stopped: it *stay*s so,
-    starts *again*, is treated as a *failure*, or *wait*s until it is allowed. ``silent_s`` is since when it gives no
-    answer, though it runs. ``why`` is for people.
+    ``run`` counts its starts, of which ``first_run`` is the first under this WinClaw; what is said of an earlier run moves
+    nothing. ``adopted`` is whether this run was taken over. ``due_s`` is when the pause before a start ends, or patience:
+    with getting ready, with stopping. ``then`` is what follows when it has stopped: it *stay*s so, starts *again*, is
+    treated as a *failure*, or *wait*s until it is allowed. ``silent_s`` is since when it gives no answer, though it runs.
+    ``why`` is for people.
     """
 
     policy: Process
     state: ProcessState = ProcessState.WAITING
     run: int = 0
+    first_run: int = 1
     pid: int | None = None
+    adopted: bool = False
     since_s: float = 0.0
     started_s: float = 0.0
     due_s: float | None = None
@@ -76,7 +79,7 @@ class Supervised(Struct, frozen=True, kw_only=True):
     @property
     def is_alive(self) -> bool:
         """Whether there is a process at present."""
-        return self.state in ALIVE
+        return self.state in _ALIVE
 
 
 class Started(Struct, frozen=True):
@@ -141,8 +144,8 @@ class Do(StrEnum):
     """End it, with everything that it has started."""
 
 
-Next = tuple[Supervised, tuple[Do, ...]]
-_KILL_AGAIN_S = 2.0
+Next = tuple[Supervised, Do | None]
+_KILL_AGAIN_S: Final = 2.0
 
 
 def is_failure(before: Supervised, end: Ended | NotStarted) -> bool:
@@ -155,25 +158,25 @@ def is_failure(before: Supervised, end: Ended | NotStarted) -> bool:
 def after(one: Supervised, what: Happening, now_s: float) -> Next:
     """What follows from something that happened to a process (§6)."""
     match what:
-        case Started(pid):
-            begun = replace(one, pid=pid, run=one.run + 1, started_s=now_s)
-            return replace(_to(begun, ProcessState.STARTING, now_s, ""), due_s=now_s + one.policy.ready_within_s), ()
+        case Started(pid, adopted):
+            begun = replace(one, pid=pid, adopted=adopted, run=one.run + 1, started_s=now_s)
+            return _to(begun, ProcessState.STARTING, now_s, "", due_s=now_s + one.policy.ready_within_s), None
         case NotStarted(why):
-            return _after_exit(one, what, why, ran_s=0.0, now_s=now_s), ()
+            return _after_exit(one, what, why, ran_s=0.0, now_s=now_s), None
         case Ended(run) if run == one.run and one.is_alive:
-            return _ended(one, what, now_s), ()
+            return _ended(one, what, now_s), None
         case Ready(run) if run == one.run and one.state is ProcessState.STARTING:
-            return _to(one, ProcessState.RUNNING, now_s, ""), ()
+            return _to(one, ProcessState.RUNNING, now_s, ""), None
         case Ready(run) if run == one.run and one.silent_s is not None:
-            return replace(one, silent_s=None, why=""), ()
+            return replace(one, silent_s=None, why=""), None
         case Silent(run, why, since_s) if run == one.run and one.is_ready:
-            return replace(one, silent_s=since_s, why=why), ()
+            return replace(one, silent_s=since_s, why=why), None
         case Unwell(run, why, hopeless) if run == one.run and one.state in (ProcessState.STARTING, ProcessState.RUNNING):
             return _stopping(one, "failure", why, now_s, hopeless)
         case Ask(command, actor):
             return _asked(one, command, actor, now_s)
         case Ended() | Ready() | Silent() | Unwell():  # said of an earlier run, or too late
-            return one, ()
+            return one, None
         case _:
             assert_never(what)
 
@@ -189,9 +192,9 @@ def look(one: Supervised, now_s: float, *, forbidden: str, waits_for: str) -> Ne
     match one.state:
         case ProcessState.WAITING if forbidden or waits_for:
             why = forbidden or f"waits for {waits_for}"
-            return (one if why == one.why else replace(one, why=why)), ()
+            return (one if why == one.why else replace(one, why=why)), None
         case ProcessState.WAITING if overdue or one.due_s is None:
-            return replace(one, due_s=None), (Do.START,)
+            return replace(one, due_s=None), Do.START
         case ProcessState.STARTING | ProcessState.RUNNING if forbidden:
             return _stopping(one, "wait", forbidden, now_s)
         case ProcessState.STARTING if overdue:
@@ -200,9 +203,9 @@ def look(one: Supervised, now_s: float, *, forbidden: str, waits_for: str) -> Ne
         case ProcessState.RUNNING if one.silent_s is not None and now_s >= one.silent_s + one.policy.hung_after_s:
             return _stopping(one, "failure", f"it was silent for {now_s - one.silent_s:.0f} s: {one.why}", now_s, hopeless=True)
         case ProcessState.STOPPING if overdue:
-            return replace(one, due_s=now_s + _KILL_AGAIN_S), (Do.KILL,)
+            return replace(one, due_s=now_s + _KILL_AGAIN_S), Do.KILL
         case _:
-            return one, ()
+            return one, None
 
 
 def with_policy(one: Supervised, policy: Process, now_s: float) -> Next:
@@ -214,13 +217,13 @@ def with_policy(one: Supervised, policy: Process, now_s: float) -> Next:
         if one.state in (ProcessState.STARTING, ProcessState.RUNNING):
             return _stopping(changed, "again", why, now_s)
         if one.state is ProcessState.FAILED or (one.state is ProcessState.WAITING and one.due_s is not None):
-            return _to(replace(changed, past=Past()), ProcessState.WAITING, now_s, why), ()
-    return changed, ()
+            return _to(replace(changed, past=Past()), ProcessState.WAITING, now_s, why), None
+    return changed, None
 
 
-def first(policy: Process, *, stopped: bool, failed: str, now_s: float) -> Supervised:
-    """A process as it stands when WinClaw starts: as a person left it, or as the configuration wants it."""
-    one = Supervised(policy=policy, since_s=now_s)
+def first(policy: Process, *, run: int, stopped: bool, failed: str, now_s: float) -> Supervised:
+    """A process as it stands when WinClaw starts: as a person left it after ``run`` starts, or as the configuration wants it."""
+    one = Supervised(policy=policy, run=run, first_run=run + 1, since_s=now_s)
     if failed:
         return replace(one, state=ProcessState.FAILED, why=failed)
     if stopped or not policy.autostart:
@@ -232,19 +235,19 @@ def _born_with(policy: Process) -> tuple[object, ...]:
     return policy.command, policy.environment, policy.folder, policy.port
 
 
-def _to(one: Supervised, state: ProcessState, now_s: float, why: str) -> Supervised:
-    return replace(one, state=state, since_s=now_s, due_s=None, silent_s=None, why=why)
+def _to(one: Supervised, state: ProcessState, now_s: float, why: str, due_s: float | None = None) -> Supervised:
+    return replace(one, state=state, since_s=now_s, due_s=due_s, silent_s=None, why=why)
 
 
 def _stopping(one: Supervised, then: Then, why: str, now_s: float, hopeless: bool = False) -> Next:
-    stopping = replace(_to(one, ProcessState.STOPPING, now_s, why), then=then)
-    if hopeless or one.policy.stop_signal == "KILL" or not one.policy.stop_timeout_s:
-        return replace(stopping, due_s=now_s + _KILL_AGAIN_S), (Do.KILL,)
-    return replace(stopping, due_s=now_s + one.policy.stop_timeout_s), (Do.STOP,)
+    is_asked = not (hopeless or one.policy.stop_signal == "KILL" or not one.policy.stop_timeout_s)
+    patience_s = one.policy.stop_timeout_s if is_asked else _KILL_AGAIN_S
+    stopping = _to(replace(one, then=then), ProcessState.STOPPING, now_s, why, due_s=now_s + patience_s)
+    return stopping, Do.STOP if is_asked else Do.KILL
 
 
 def _ended(before: Supervised, end: Ended, now_s: float) -> Supervised:
-    one, ran_s = replace(before, pid=None), now_s - before.started_s
+    one, ran_s = replace(before, pid=None, adopted=False), now_s - before.started_s
     if before.state is not ProcessState.STOPPING:
         return _after_exit(one, end, words(end.code), ran_s=ran_s, now_s=now_s)
     match before.then:
@@ -274,29 +277,28 @@ def _after_exit(one: Supervised, end: Ended | NotStarted, why: str, *, ran_s: fl
         return _to(replace(one, past=Past(lately, one.past.ends)), ProcessState.FAILED, now_s, failed)
     ends = 1 if ran_s >= policy.healthy_after_s else one.past.ends + 1
     pause_s = 0.0 if ends == 1 else min(policy.backoff_s * 2.0 ** min(ends - 2, 30), policy.max_backoff_s)
-    again = replace(one, past=Past((*lately, now_s), ends))
-    return replace(_to(again, ProcessState.WAITING, now_s, why), due_s=now_s + pause_s)
+    return _to(replace(one, past=Past((*lately, now_s), ends)), ProcessState.WAITING, now_s, why, due_s=now_s + pause_s)
 
 
 def _asked(one: Supervised, command: Command, actor: str, now_s: float) -> Next:
     fresh = replace(one, past=Past())
     match command, one.state:
         case "stop", ProcessState.STOPPED:
-            return one, ()
+            return one, None
         case "stop", ProcessState.STARTING | ProcessState.RUNNING:
             return _stopping(one, "stay", f"stopped by {actor}", now_s)
         case "stop", ProcessState.STOPPING:
-            return replace(one, then="stay", why=f"stopped by {actor}"), ()
+            return replace(one, then="stay", why=f"stopped by {actor}"), None
         case "stop", _:
-            return _to(fresh, ProcessState.STOPPED, now_s, f"stopped by {actor}"), ()
+            return _to(fresh, ProcessState.STOPPED, now_s, f"stopped by {actor}"), None
         case "start", ProcessState.STARTING | ProcessState.RUNNING:
-            return one, ()
+            return one, None
         case _, ProcessState.STARTING | ProcessState.RUNNING:
             return _stopping(one, "again", f"restarted by {actor}", now_s)
         case _, ProcessState.STOPPING:
-            return replace(one, then="again", why=f"restarted by {actor}"), ()
+            return replace(one, then="again", why=f"restarted by {actor}"), None
         case _:
-            return _to(fresh, ProcessState.WAITING, now_s, f"started by {actor}"), ()
+            return _to(fresh, ProcessState.WAITING, now_s, f"started by {actor}"), None
 
 
 def words(code: int | None) -> str:

@@ -14,7 +14,6 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Final
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from resilience import home
@@ -36,7 +35,6 @@ from resilience.processes.supervision import (
     Ask,
     Command,
     Do,
-    Ended,
     Happening,
     Next,
     NotStarted,
@@ -59,13 +57,6 @@ _GRACE_S: Final = 5.0
 _log = logging.getLogger("winclaw.processes")
 
 
-class _Message(Struct, frozen=True):
-    """Something that happened to the process ``name``."""
-
-    name: str
-    what: Happening
-
-
 class Supervisor:
     """Keeps the configured processes alive; what is configured and what the level allows, it asks the core.
 
@@ -78,17 +69,14 @@ class Supervisor:
         self._folder = folder / home.PROCESSES
         self._owner = records.owner_of(folder)
         self._table: dict[str, Supervised] = {}
-        self._leaving: set[str] = set()
         self._blocked: dict[str, str] = {}
-        self._first_run: dict[str, int] = {}
-        self._adopted: set[str] = set()
         self._telling, self._ways = Telling(core, clock), Ways()
         self._configured: Mapping[str, Process] = {}
         self._seen: object = None
         self._quitting = False
         self._uses: Mapping[str, TreeUse] = {}
-        self._messages: queue.SimpleQueue[_Message | None] = queue.SimpleQueue()
-        self._runs = Runs(folder, self._owner, prober, lambda name, what: self._messages.put(_Message(name, what)))
+        self._messages: queue.SimpleQueue[tuple[str, Happening] | None] = queue.SimpleQueue()
+        self._runs = Runs(folder, self._owner, prober, lambda name, what: self._messages.put((name, what)))
         self._thread = threading.Thread(target=self._main, name="processes", daemon=True)
         self._unsubscribe: Callable[[], None] = lambda: None
 
@@ -114,7 +102,7 @@ class Supervisor:
 
         def act(done: Future[list[int]]) -> None:
             if done.exception() is None:
-                self._messages.put(_Message(name, Ask(command, actor)))
+                self._messages.put((name, Ask(command, actor)))
 
         written.add_done_callback(act)
         return written
@@ -136,7 +124,8 @@ class Supervisor:
     @property
     def uses(self) -> Mapping[str, TreeUse]:
         """What each running process used when it was last measured."""
-        return {name: use for name, use in self._uses.items() if name in self._runs}
+        running = self.running()
+        return {name: use for name, use in self._uses.items() if name in running}
 
     def measured(self, uses: Mapping[str, TreeUse]) -> None:
         """Takes in what the running processes use of the machine; never waits."""
@@ -145,7 +134,7 @@ class Supervisor:
 
     def too_large(self, name: str, run: int, why: str) -> None:
         """Has a process started again that uses more than it may; never waits."""
-        self._messages.put(_Message(name, Unwell(run, why, hopeless=False)))
+        self._messages.put((name, Unwell(run, why, hopeless=False)))
 
     def stop(self) -> None:
         """Ends what is configured to end with WinClaw, politely and in order, and then the thread."""
@@ -169,11 +158,8 @@ class Supervisor:
             try:
                 self._look()
                 for name, one in self._table.items():
-                    first_run, blocked = self._first_run[name], self._blocked.get(name, "")
-                    self._telling.stands(
-                        name, one, first_run=first_run, adopted=name in self._adopted, blocked=blocked,
-                        use=self._uses.get(name) if one.is_alive else None,
-                    )  # fmt: skip
+                    use = self._uses.get(name) if one.is_alive else None
+                    self._telling.stands(name, one, blocked=self._blocked.get(name, ""), use=use)
                 self._telling.flush()
                 if self._quitting and not self._has_to_stop():
                     return
@@ -186,14 +172,9 @@ class Supervisor:
                 _log.exception("the supervisor failed in one turn")
                 self._clock.sleep(_LOOK_AGAIN_S)
 
-    def _take(self, message: _Message | None) -> None:
-        if message is None or message.name not in self._table:
-            return
-        before = self._table[message.name]
-        if isinstance(message.what, Ended) and message.what.run == before.run and before.is_alive:
-            self._runs.over(message.name)
-            self._adopted.discard(message.name)
-        self._step(message.name, after(before, message.what, self._clock.monotonic()), message.what)
+    def _take(self, message: tuple[str, Happening] | None) -> None:
+        if message is not None and message[0] in self._table:
+            self._happens(*message)
 
     def _look(self) -> None:
         self._configure(self._core.state.settings.processes)
@@ -206,7 +187,7 @@ class Supervisor:
             self._blocked.pop(name, None)
             waits_for = self._waits_for(name, one, now_s) if one.state is ProcessState.WAITING and not forbidden else ""
             self._step(name, look(one, now_s, forbidden=forbidden, waits_for=waits_for))
-        for name in [name for name in self._leaving if not self._table[name].is_alive]:
+        for name in [name for name, one in self._table.items() if name not in self._configured and not one.is_alive]:
             self._forget(name)
 
     def _forbidden(self, name: str, one: Supervised, safe_mode: bool) -> str:
@@ -233,23 +214,26 @@ class Supervisor:
             self._blocked[name] = held
         return held
 
+    def _happens(self, name: str, what: Happening) -> None:
+        self._step(name, after(self._table[name], what, self._clock.monotonic()), what)
+
     def _step(self, name: str, outcome: Next, what: Happening | None = None) -> None:
         before, (one, do) = self._table[name], outcome
         self._table[name] = one
+        if before.is_alive and not one.is_alive:
+            self._runs.over(name)
         if one is not before:
             self._telling.became(name, before, one, what)
-        for action in do:
-            match action:
-                case Do.START:
-                    self._start(name)
-                case Do.STOP:
-                    self._keep(name)
-                    self._runs.ask_to_stop(name, one.policy.stop_signal)
-                case Do.KILL:
-                    self._keep(name)
-                    self._runs.kill(name)
-        if one.state in (ProcessState.STOPPED, ProcessState.FAILED, ProcessState.EXITED) and one.state is not before.state:
-            self._keep(name)
+        is_over = one.state in (ProcessState.STOPPED, ProcessState.FAILED, ProcessState.EXITED)
+        if do in (Do.STOP, Do.KILL) or (is_over and one.state is not before.state):
+            self._runs.keep(name, one)
+        match do:
+            case Do.START:
+                self._start(name)
+            case Do.STOP:
+                self._runs.ask_to_stop(name, one.policy.stop_signal)
+            case Do.KILL:
+                self._runs.kill(name)
 
     def _start(self, name: str) -> None:
         one = self._table[name]
@@ -257,22 +241,21 @@ class Supervisor:
             running = self._runs.start(name, one.policy)
         except Exception as error:  # whatever it was, it must not keep the others from being looked after
             _log.warning("the process %s could not be started", name, exc_info=True)
-            not_started = NotStarted(why_not(one.policy, error))
-            self._step(name, after(one, not_started, self._clock.monotonic()), not_started)
+            self._happens(name, NotStarted(why_not(one.policy, error)))
         else:
             self._begun(name, running, Started(running.identity.pid))
 
     def _begun(self, name: str, running: Running, what: Started) -> None:
-        self._step(name, after(self._table[name], what, self._clock.monotonic()), what)
+        self._happens(name, what)
         self._runs.watch(name, self._table[name].run, running)
-        self._keep(name)
+        self._runs.keep(name, self._table[name])
         self._ask(name)
 
     def _ask(self, name: str) -> None:
         """Has the present run asked from now on whether it answers; what cannot be asked is ready as soon as it runs."""
         one = self._table[name]
         if not self._runs.ask(name, one.run, one.policy.asked):
-            self._step(name, after(one, Ready(one.run), self._clock.monotonic()), Ready(one.run))
+            self._happens(name, Ready(one.run))
 
     def _pause_s(self) -> float:
         """Until something is due; waiting for another process or a port is looked at now and then."""
@@ -289,30 +272,25 @@ class Supervisor:
     def _configure(self, configured: Mapping[str, Process]) -> None:
         if configured is self._configured or self._quitting:
             return
-        self._configured, now_s = configured, self._clock.monotonic()
+        before, self._configured = self._configured, configured
         for name, policy in configured.items():
-            if name in self._leaving:  # it was taken out, and is back before it had ended
-                self._leaving.discard(name)
-                self._step(name, after(self._table[name], Ask("start", "the configuration"), now_s))
-            if name in self._table:
-                before = self._table[name]
-                self._step(name, with_policy(before, policy, now_s))
-                if before.policy.asked != policy.asked and name in self._runs:
-                    self._ask(name)
-            else:
+            if name not in self._table:
                 self._add(name, policy, records.load(self._folder / name))
-        for name in self._table.keys() - configured.keys() - self._leaving:
-            self._leaving.add(name)
-            self._step(name, after(self._table[name], Ask("stop", "the configuration"), now_s))
+                continue
+            if name not in before:  # it was taken out, and is back before it had ended
+                self._happens(name, Ask("start", "the configuration"))
+            asked = self._table[name].policy.asked
+            self._step(name, with_policy(self._table[name], policy, self._clock.monotonic()))
+            if asked != policy.asked and self._table[name].is_alive:
+                self._ask(name)
+        for name in before.keys() - configured.keys():
+            self._happens(name, Ask("stop", "the configuration"))
 
     def _add(self, name: str, policy: Process, record: ProcessRecord) -> None:
         now_s = self._clock.monotonic()
-        one = first(policy, stopped=record.stopped, failed=record.failed, now_s=now_s)
-        self._table[name] = replace(one, run=record.run)
-        self._first_run[name] = record.run + 1
+        self._table[name] = first(policy, run=record.run, stopped=record.stopped, failed=record.failed, now_s=now_s)
 
     def _forget(self, name: str) -> None:
-        self._leaving.discard(name)
         self._blocked.pop(name, None)
         del self._table[name]
         (self._folder / name / records.RECORD).unlink(missing_ok=True)
@@ -320,27 +298,20 @@ class Supervisor:
 
     def _take_over_all(self, configured: Mapping[str, Process]) -> None:
         """Adds what is configured as an earlier WinClaw has left it; what nobody wants any more is stopped."""
-        self._configured = configured
-        for name, left in left_behind(self._folder, self._owner, configured).items():
-            self._add(name, configured.get(name) or Process(command=("?",)), left.record)
-            if left.running is not None:
-                self._adopt(name, left.running, left.record)
-            elif left.record.identity is not None and self._table[name].state is ProcessState.WAITING:
+        left = left_behind(self._folder, self._owner, configured)
+        self._configured = {name: configured.get(name) or Process(command=("?",)) for name in left}
+        for name, (record, running) in left.items():
+            self._add(name, self._configured[name], record)
+            if running is not None:
+                self._adopt(name, running, record)
+            elif record.identity is not None and self._table[name].state is ProcessState.WAITING:
                 self._table[name] = replace(self._table[name], why="it ended while WinClaw was not running")
-            if name not in configured:
-                self._leaving.add(name)
-                self._step(name, after(self._table[name], Ask("stop", "the configuration"), self._clock.monotonic()))
+        self._configure(configured)
 
     def _adopt(self, name: str, running: Running, record: ProcessRecord) -> None:
         now_s = self._clock.monotonic()
         age_s = max(self._clock.now().timestamp() - running.identity.started, 0.0)
-        self._adopted.add(name)
         self._begun(name, running, Started(running.identity.pid, adopted=True))
         self._table[name] = replace(self._table[name], started_s=now_s - age_s)
         if record.stopped:
-            self._step(name, after(self._table[name], Ask("stop", "you, before WinClaw was restarted"), now_s))
-
-    def _keep(self, name: str) -> None:
-        one = self._table[name]
-        stopped = one.state is ProcessState.STOPPED or (one.state is ProcessState.STOPPING and one.then == "stay")
-        self._runs.keep(name, run=one.run, stopped=stopped, failed=one.why if one.state is ProcessState.FAILED else "")
+            self._happens(name, Ask("stop", "you, before WinClaw was restarted"))

@@ -31,8 +31,6 @@ from resilience.processes.supervision import (
 )
 
 _MAX_UNTOLD: Final = 1000
-
-
 _Word = Callable[[], Future[Any]]
 
 
@@ -44,8 +42,7 @@ class Telling:
         self._untold: deque[_Word] = deque(maxlen=_MAX_UNTOLD)
         self._under_way: deque[tuple[_Word, Future[Any]]] = deque()
         self._crashes: list[_Word] = []
-        self._told: dict[str, ProcessStatus] = {}
-        self._moments: dict[str, tuple[object, datetime, datetime | None]] = {}
+        self._told: dict[str, tuple[object, ProcessStatus]] = {}
 
     def announce(self, kind: EventType, name: str, **body: Any) -> None:
         """Announces an event of the process ``name``."""
@@ -69,32 +66,29 @@ class Telling:
             case _:
                 pass
 
-    def stands(
-        self, name: str, one: Supervised, *, first_run: int, adopted: bool, blocked: str, use: TreeUse | None
-    ) -> None:
+    def stands(self, name: str, one: Supervised, *, blocked: str, use: TreeUse | None) -> None:
         """Tells where a process stands, if that has changed.
 
         Args:
-            first_run: its first start under this WinClaw, from which restarts are counted.
             blocked: what is in its way that only a person can move; empty if nothing is.
             use: what it uses of the machine, if that was measured.
         """
-        since, next_at = self._wall(name, one)
+        moments, (known, before) = (one.since_s, one.due_s), self._told.get(name, (None, None))
+        since, next_at = (before.since, before.next_at) if before is not None and known == moments else self._wall(one)
         status = ProcessStatus(
-            name=name, state=one.state, since=since, pid=one.pid, run=one.run, restarts=max(one.run - first_run, 0),
-            adopted=adopted, why=one.why, next_at=next_at, command=one.policy.command,
+            name=name, state=one.state, since=since, pid=one.pid, run=one.run, restarts=max(one.run - one.first_run, 0),
+            adopted=one.adopted, why=one.why, next_at=next_at, command=one.policy.command,
             needs_you=one.why if one.state is ProcessState.FAILED else blocked, ready=one.is_ready,
             memory_mb=None if use is None else round(use.memory_mb, 1),
             cpu_percent=None if use is None else round(use.cpu_percent, 1),
         )  # fmt: skip
-        if status != self._told.get(name):
-            self._told[name] = status
+        self._told[name] = moments, status
+        if status != before:
             self._untold.append(partial(self._core.tell, ProcessTold(name, status)))
 
     def gone(self, name: str) -> None:
         """Tells that a process is no longer configured."""
         self._told.pop(name, None)
-        self._moments.pop(name, None)
         self._untold.append(partial(self._core.tell, ProcessTold(name, None)))
 
     def flush(self) -> None:
@@ -131,16 +125,11 @@ class Telling:
         if one.state is ProcessState.FAILED:
             self.announce(EventType.PROCESS_FAILED, name, because=one.why)
 
-    def _wall(self, name: str, one: Supervised) -> tuple[datetime, datetime | None]:
-        """When its state began, and when it is started again, by the wall clock; the same as long as they are."""
-        key = (one.since_s, one.due_s)
-        known = self._moments.get(name)
-        if known is None or known[0] != key:
-            now, now_s = self._clock.now(), self._clock.monotonic()
-            waits = one.state is ProcessState.WAITING and one.due_s is not None
-            next_at = now + timedelta(seconds=(one.due_s or 0.0) - now_s) if waits else None
-            known = self._moments[name] = (key, now + timedelta(seconds=one.since_s - now_s), next_at)
-        return known[1], known[2]
+    def _wall(self, one: Supervised) -> tuple[datetime, datetime | None]:
+        """When its state began, and when it is started again, by the wall clock of now."""
+        now, now_s = self._clock.now(), self._clock.monotonic()
+        waits_s = one.due_s - now_s if one.state is ProcessState.WAITING and one.due_s is not None else None
+        return now + timedelta(seconds=one.since_s - now_s), None if waits_s is None else now + timedelta(seconds=waits_s)
 
 
 def _as_report(name: str, one: Supervised, what: Ended | NotStarted) -> Report:

@@ -46,12 +46,12 @@ def appending(path: Path) -> IO[bytes]:
     return os.fdopen(msvcrt.open_osfhandle(handle.Detach(), os.O_APPEND), "ab", buffering=0)
 
 
-def job_for(child: subprocess.Popen[bytes]) -> object:
-    """A job with the suspended ``child`` in it, which then begins to run."""
-    job = win32job.CreateJobObject(None, "")
+def job_for(child: subprocess.Popen[bytes], job: Any = None) -> Any:
+    """A job, ``job`` or a new one, with the suspended ``child`` in it, which then begins to run."""
+    job = job or win32job.CreateJobObject(None, "")
     try:
         win32job.AssignProcessToJobObject(job, int(child._handle))  # type: ignore[attr-defined]
-    except pywintypes.error:  # we are in a job ourselves that allows no other: the token has to do
+    except pywintypes.error:  # we are in a job ourselves that allows no other: token and watchers have to do
         _log.warning("process %s could not be put into a job", child.pid, exc_info=True)
     psutil.Process(child.pid).resume()
     return job

@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-_PDEATHSIG, _SUBREAPER, _NO_NEW_PRIVS = 1, 36, 38
+_PDEATHSIG, _SUBREAPER, _NO_NEW_PRIVS = 1, 36, 38  # the second: what loses its parent becomes a child of this process
 _NEW_USER, _NEW_PID, _NEW_NET = 0x10000000, 0x20000000, 0x40000000
 _LOOK_MS = 50
 
@@ -29,13 +29,12 @@ def main() -> None:
     if told["cgroup"] is not None:
         with contextlib.suppress(OSError):
             (Path(told["cgroup"]) / "cgroup.procs").write_text("0")
-    apart, cut_off = _leave_the_others(libc, network=told["network"])
-    _adopt(libc)
+    apart = _leave_the_others(libc, network=told["network"])
+    _prctl(libc, _SUBREAPER, 1)
     keeper = os.fork()
     if keeper == 0:
-        _keep(told, libc, apart=apart, cut_off=cut_off)
-    for standard in (0, 1, 2):
-        os.close(standard)  # else nobody would see the end of the program's output
+        _keep(told, libc, apart=apart)
+    os.closerange(0, 3)  # else nobody would see the end of the program's output
     killed = False
     ends = select.poll()  # select() cannot wait for descriptors past 1,023
     ends.register(told["alive"], select.POLLIN)
@@ -49,72 +48,65 @@ def main() -> None:
     status = os.wait4(keeper, 0)[1]
     _end_what_is_left()
     if status != 0:
-        _tell(told["report"], -signal.SIGKILL, resource.getrusage(resource.RUSAGE_CHILDREN), cut_off=cut_off)
+        _tell(told, -signal.SIGKILL, apart=apart)
     os._exit(0)
 
 
-def _keep(told: dict, libc: ctypes.CDLL | None, *, apart: bool, cut_off: bool) -> NoReturn:  # type: ignore[type-arg]
+def _keep(told: dict, libc: ctypes.CDLL | None, *, apart: bool) -> NoReturn:  # type: ignore[type-arg]
     """In between: buries what ends. In a world of its own it is the first process, with which all others end."""
-    _die_with_parent(libc)
-    _adopt(libc)
+    _prctl(libc, _PDEATHSIG, signal.SIGKILL)
+    _prctl(libc, _SUBREAPER, 1)
     child = os.fork()
     if child == 0:
         _become(told, libc)
-    for standard in (0, 1, 2):
-        os.close(standard)
+    os.closerange(0, 3)
     while (ended := os.wait4(-1, 0))[0] != child:
         pass
     if apart:
         with contextlib.suppress(ProcessLookupError):
             os.kill(-1, signal.SIGKILL)  # only those of this world are seen from here
     _end_what_is_left()
-    _tell(told["report"], os.waitstatus_to_exitcode(ended[1]), resource.getrusage(resource.RUSAGE_CHILDREN), cut_off=cut_off)
+    _tell(told, os.waitstatus_to_exitcode(ended[1]), apart=apart)
     os._exit(0)
 
 
-def _tell(report: int, code: int, used: resource.struct_rusage, *, cut_off: bool) -> None:
-    cpu_s, peak_kb = used.ru_utime + used.ru_stime, used.ru_maxrss
-    os.write(report, json.dumps({"code": code, "cpu_s": cpu_s, "peak_kb": peak_kb, "network_cut_off": cut_off}).encode())
+def _tell(told: dict, code: int, *, apart: bool) -> None:  # type: ignore[type-arg]
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    answer = {"code": code, "cpu_s": used.ru_utime + used.ru_stime, "peak_kb": used.ru_maxrss}
+    os.write(told["report"], json.dumps({**answer, "network_cut_off": apart and not told["network"]}).encode())
 
 
-def _adopt(libc: ctypes.CDLL | None) -> None:
-    """Has what loses its parent become a child of this process."""
+def _prctl(libc: ctypes.CDLL | None, option: int, value: int) -> None:
     if libc is not None:
-        libc.prctl(_SUBREAPER, 1, 0, 0, 0)
+        libc.prctl(option, value, 0, 0, 0)
 
 
-def _die_with_parent(libc: ctypes.CDLL | None) -> None:
-    if libc is not None:
-        libc.prctl(_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-
-
-def _leave_the_others(libc: ctypes.CDLL | None, *, network: bool) -> tuple[bool, bool]:
+def _leave_the_others(libc: ctypes.CDLL | None, *, network: bool) -> bool:
     """Has children live in a world of processes of their own, and without a network if they are to have none.
 
     Returns:
-        Whether each of the two worked; not every system allows it.
+        Whether that worked; not every system allows it.
     """
     if libc is None:
-        return False, False
+        return False
     wanted = _NEW_PID | (0 if network else _NEW_NET)
     if os.geteuid() == 0 and libc.unshare(wanted) == 0:
-        return True, not network
+        return True
     user, group = os.geteuid(), os.getegid()
     if libc.unshare(_NEW_USER | wanted) != 0:
-        return False, False
+        return False
     with contextlib.suppress(OSError):
         Path("/proc/self/setgroups").write_text("deny")
         Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
         Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
-    return True, not network
+    return True
 
 
 def _become(told: dict, libc: ctypes.CDLL | None) -> None:  # type: ignore[type-arg]
     """In the child: takes the limits upon it, and becomes the program."""
     try:
-        _die_with_parent(libc)
-        if libc is not None:
-            libc.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0)
+        _prctl(libc, _PDEATHSIG, signal.SIGKILL)
+        _prctl(libc, _NO_NEW_PRIVS, 1)
         for name, most in told["rlimits"].items():
             which = getattr(resource, name)
             hard = resource.getrlimit(which)[1]

@@ -23,12 +23,11 @@ class ResourceLimits(Section, frozen=True, kw_only=True):
     max_output_mb: Annotated[float, means("what it may write to both its outputs", "MB", gt=0, le=1000)] = 10.0
 
 
-Network = Literal["allowed", "cut off", "watched"]
-"""``cut off``: the system gave it none; ``watched``: it had one, and would have been ended at its first connection."""
-
-
 class SandboxResult(Struct, frozen=True, kw_only=True):
-    """What a sandboxed program did: times in seconds, and ``returncode`` as of ``subprocess`` (negative: a signal)."""
+    """What a sandboxed program did: times in seconds, and ``returncode`` as of ``subprocess`` (negative: a signal).
+
+    ``network``: the system gave it none (*cut off*), or it would have been ended at its first connection (*watched*).
+    """
 
     returncode: int
     stdout: bytes
@@ -36,7 +35,7 @@ class SandboxResult(Struct, frozen=True, kw_only=True):
     seconds: float
     cpu_seconds: float
     peak_memory_mb: float
-    network: Network
+    network: Literal["allowed", "cut off", "watched"]
 
 
 class ResourceLimitExceeded(ResourceLimitError):  # noqa: N818 -- the document's name

@@ -9,8 +9,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import IO, Any, Final
 
-from resilience.sandbox.limits import ResourceLimits
-
 _MB: Final = 1024 * 1024
 
 
@@ -19,13 +17,14 @@ class Pipes:
 
     def __init__(self, most: int) -> None:
         self._most, self._read = most, 0
-        self._parts: dict[str, list[bytes]] = {"stdout": [], "stderr": []}
+        self.stdout, self.stderr = bytearray(), bytearray()
         self._threads: list[threading.Thread] = []
 
     def start(self, process: subprocess.Popen[bytes], given: bytes) -> None:
         """Begins to read what ``process`` writes, and gives it ``given``."""
         left: list[tuple[Callable[..., None], Any, Any]] = [
-            (self._take, process.stdout, "stdout"), (self._take, process.stderr, "stderr"), (self._give, process.stdin, given)
+            (self._take, process.stdout, self.stdout), (self._take, process.stderr, self.stderr),
+            (self._give, process.stdin, given),
         ]  # fmt: skip
         try:
             while left:
@@ -37,30 +36,22 @@ class Pipes:
             for _, pipe, _ in left:  # there was no thread for it
                 pipe.close()
 
-    @property
-    def stdout(self) -> bytes:
-        return b"".join(self._parts["stdout"])
-
-    @property
-    def stderr(self) -> bytes:
-        return b"".join(self._parts["stderr"])
-
-    def hit(self, limits: ResourceLimits) -> tuple[str, float, float] | None:
-        """That too much was written, if so."""
-        return ("max_output_mb", limits.max_output_mb, self._read / _MB) if self._read > self._most else None
+    def hit(self) -> tuple[str, float] | None:
+        """The limit that is passed, and what was written, if that is too much."""
+        return ("max_output_mb", self._read / _MB) if self._read > self._most else None
 
     def close(self) -> None:
         """Waits for the end of what was written; everything that writes must have ended."""
         for thread in self._threads:
             thread.join(2)
 
-    def _take(self, pipe: IO[bytes], name: str) -> None:
+    def _take(self, pipe: IO[bytes], kept: bytearray) -> None:
         with suppress(OSError, ValueError), pipe:
             while part := os.read(pipe.fileno(), 65_536):
                 room = self._most - self._read
                 self._read += len(part)
                 if room > 0:
-                    self._parts[name].append(part[:room])
+                    kept += part[:room]
 
     def _give(self, pipe: IO[bytes], given: bytes) -> None:
         with suppress(OSError, ValueError), pipe:

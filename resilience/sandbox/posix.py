@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 from uuid import uuid4
 
 from resilience.processes import posix as system
@@ -35,16 +35,13 @@ class Child:
     ) -> None:
         self._token = f"sandbox:{os.getpid()}:{uuid4().hex}"
         self._group = cgroup.make(limits) if sys.platform == "linux" else None
-        self._alive = self._report = -1
-        theirs: list[int] = []
-        try:
-            told_alive, self._alive = os.pipe()
-            theirs.append(told_alive)
-            self._report, told_report = os.pipe()
-            theirs.append(told_report)
+        with ExitStack() as theirs, ExitStack() as failed:
+            failed.callback(self._leave_group)
+            told_alive, self._alive = _pipe(theirs, failed)
+            self._report, told_report = _pipe(failed, theirs)
             told = {
                 "cgroup": str(self._group.path) if self._group is not None else None,
-                "alive": told_alive, "report": told_report, "command": list(command), "network": network,
+                "alive": told_alive.fileno(), "report": told_report.fileno(), "command": list(command), "network": network,
                 "rlimits": {  # what the watcher would name at its next look; these hold until then
                     "RLIMIT_CPU": math.ceil(limits.max_cpu_seconds), "RLIMIT_NOFILE": 2 * limits.max_file_descriptors,
                     "RLIMIT_FSIZE": limits.max_disk_io_mb * _MB, "RLIMIT_DATA": 2 * limits.max_memory_mb * _MB, "RLIMIT_CORE": 0,
@@ -52,20 +49,14 @@ class Child:
             }  # fmt: skip
             self.process = subprocess.Popen(
                 [sys.executable, "-I", "-S", str(_GUARD), json.dumps(told)], env={**environment, TOKEN: self._token}, cwd=folder,
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, pass_fds=theirs,
-                **system.OF_ITS_OWN,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                pass_fds=(told_alive.fileno(), told_report.fileno()), **system.OF_ITS_OWN,
             )  # fmt: skip
-        except BaseException:
-            self._close()
-            self._leave_group()
-            raise
-        finally:
-            for one in theirs:
-                os.close(one)
+            failed.pop_all()
 
     def end(self) -> None:
         """Has the guard end everything; where the guard is gone, looks for what it has left."""
-        self._close_alive()
+        self._alive.close()
         try:
             self.process.wait(_PATIENCE_S)
         except subprocess.TimeoutExpired:
@@ -78,15 +69,13 @@ class Child:
         Raises:
             OSError: the program could not be started.
         """
-        self._close_alive()
-        text = b""
-        os.set_blocking(self._report, False)  # the guard has ended; what it has left may hold the other end for ever
-        with contextlib.suppress(BlockingIOError):
-            text = os.read(self._report, _MOST_TOLD)
-        self._close()
+        self._alive.close()
+        os.set_blocking(self._report.fileno(), False)  # the guard has ended; what it has left may hold the other end for ever
+        text = self._report.read(_MOST_TOLD) or b""
+        self._report.close()
         told: dict[str, Any] = {}
         hit = self._leave_group()
-        with contextlib.suppress(ValueError):
+        with suppress(ValueError):
             told = json.JSONDecoder().raw_decode(text.decode())[0]  # what is told first: why it could not start
         if "errno" in told:
             raise OSError(told["errno"], told["message"])
@@ -100,20 +89,14 @@ class Child:
 
     def _leave_group(self) -> str | None:
         """Ends the control group with all that is left in it; the limit that it has enforced."""
-        group, self._group = self._group, None
-        if group is None:
+        if self._group is None:
             return None
-        hit = group.hit()
-        group.close()
+        hit = self._group.hit()
+        self._group.close()
         return hit
 
-    def _close_alive(self) -> None:
-        if self._alive >= 0:
-            os.close(self._alive)
-            self._alive = -1
 
-    def _close(self) -> None:
-        self._close_alive()
-        if self._report >= 0:
-            os.close(self._report)
-            self._report = -1
+def _pipe(reader: ExitStack, writer: ExitStack) -> tuple[IO[bytes], IO[bytes]]:
+    """A pipe, where to read and where to write; each end is closed with its stack."""
+    reads, writes = os.pipe()
+    return reader.enter_context(os.fdopen(reads, "rb", 0)), writer.enter_context(os.fdopen(writes, "wb", 0))

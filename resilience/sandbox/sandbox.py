@@ -35,7 +35,12 @@ _SHELLS: Final = frozenset(
     {"sh", "bash", "dash", "zsh", "fish", "ksh", "csh", "tcsh", "busybox", "cmd", "powershell", "pwsh", "wsl",
      "wscript", "cscript"}
 )  # fmt: skip
-_SIGNALLED: Final = {"SIGXCPU": "max_cpu_seconds", "SIGXFSZ": "max_disk_io_mb"}
+_SIGNALLED: Final = {
+    -signal.Signals[name]: limit
+    for name, limit in (("SIGXCPU", "max_cpu_seconds"), ("SIGXFSZ", "max_disk_io_mb"))
+    if name in signal.Signals.__members__
+}
+"""The limits that end a program with a signal, by its exit status then; Windows has no such signals."""
 
 Refusal = Callable[[str], Exception | None]
 """Asked with ``code``, ``shell`` or ``network``: why that is not allowed now; None where it is."""
@@ -144,7 +149,7 @@ class ExecutionSandbox:
         begin_s = self._clock.monotonic()
         child = system.Child(command, environment, folder, limits, network=network)
         pipes = Pipes(int(limits.max_output_mb * _MB))
-        hit: tuple[str, float, float] | None = None
+        hit: tuple[str, float] | None = None
         ended_for: Exception | None = None
         try:
             pipes.start(child.process, given)
@@ -153,9 +158,9 @@ class ExecutionSandbox:
             while not _has_ended(child.process, pause_s):
                 pause_s = min(2 * pause_s, _LOOK_S)
                 seconds = self._clock.monotonic() - begin_s
-                hit = hit or pipes.hit(limits) or watch.look()
+                hit = hit or pipes.hit() or watch.look()
                 if hit is None and seconds > limits.wall_seconds:
-                    hit = "wall_seconds", limits.wall_seconds, seconds
+                    hit = "wall_seconds", seconds
                 ended_for = next((why for kind in kinds if (why := self._refusal(kind)) is not None), None)
                 if hit is not None or ended_for is not None or gone.is_set():
                     watch.kill()
@@ -171,17 +176,18 @@ class ExecutionSandbox:
         if ended_for is not None:
             raise ended_for
         code: int | None = told["code"]
+        stdout, stderr = bytes(pipes.stdout), bytes(pipes.stderr)
         cpu_s, peak_mb = max(float(told["cpu_s"]), watch.cpu_s), max(float(told["peak_kb"]) / 1024, watch.peak_mb)
         if hit is None and (name := told.get("hit")) is not None:
-            hit = name, getattr(limits, name), getattr(limits, name)
-        hit = hit or pipes.hit(limits) or _hit_at_end(code or 0, cpu_s, peak_mb, left_mb, limits)
+            hit = name, getattr(limits, name)
+        hit = hit or pipes.hit() or _hit_at_end(code, cpu_s, peak_mb, left_mb, limits)
         if hit is not None:
-            raise ResourceLimitExceeded(*hit, pipes.stdout, pipes.stderr)
+            raise ResourceLimitExceeded(hit[0], getattr(limits, hit[0]), hit[1], stdout, stderr)
         if code is None:
-            last, status = pipes.stderr.decode(errors="replace").strip()[-1000:], child.process.returncode
+            last, status = stderr.decode(errors="replace").strip()[-1000:], child.process.returncode
             raise SandboxError("GuardDied", f"its guard ended with exit status {status}, and said nothing of the program. {last}")
         return SandboxResult(
-            returncode=code, stdout=pipes.stdout, stderr=pipes.stderr, seconds=seconds, cpu_seconds=cpu_s,
+            returncode=code, stdout=stdout, stderr=stderr, seconds=seconds, cpu_seconds=cpu_s,
             peak_memory_mb=peak_mb,
             network="allowed" if network else "cut off" if told["network_cut_off"] else "watched",
         )  # fmt: skip
@@ -217,20 +223,17 @@ def _has_ended(process: subprocess.Popen[bytes], pause_s: float) -> bool:
 
 
 def _hit_at_end(
-    code: int, cpu_s: float, peak_mb: float, written_mb: float, limits: ResourceLimits
-) -> tuple[str, float, float] | None:
-    """The limit that the system has enforced, or that was passed between two looks."""
+    code: int | None, cpu_s: float, peak_mb: float, written_mb: float, limits: ResourceLimits
+) -> tuple[str, float] | None:
+    """The limit that the system has enforced, or that was passed between two looks; with what was used."""
     if cpu_s > limits.max_cpu_seconds:
-        return "max_cpu_seconds", limits.max_cpu_seconds, cpu_s
+        return "max_cpu_seconds", cpu_s
     if peak_mb > limits.max_memory_mb:
-        return "max_memory_mb", limits.max_memory_mb, peak_mb
+        return "max_memory_mb", peak_mb
     if written_mb >= limits.max_disk_io_mb:
-        return "max_disk_io_mb", limits.max_disk_io_mb, written_mb
-    if code < 0:
-        with suppress(ValueError):
-            if (name := _SIGNALLED.get(signal.Signals(-code).name)) is not None:
-                return name, getattr(limits, name), getattr(limits, name)
-    return None
+        return "max_disk_io_mb", written_mb
+    name = _SIGNALLED.get(code or 0)
+    return None if name is None else (name, getattr(limits, name))
 
 
 def _clean(folder: Path, environment: Mapping[str, str] | None) -> dict[str, str]:

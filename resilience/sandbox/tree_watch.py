@@ -33,8 +33,8 @@ class TreeWatch:
         """Processor time used by all that was seen, also by what has ended."""
         return sum(self._cpu_s.values())
 
-    def look(self) -> tuple[str, float, float] | None:
-        """The limit that is passed, what it allows, and what is used; None while all is well."""
+    def look(self) -> tuple[str, float] | None:
+        """The limit that is passed, and what is used; None while all is well."""
         memory, files, connections, count = 0, 0, 0, 0
         for one in self._tree():
             with contextlib.suppress(psutil.Error, OSError), one.oneshot():
@@ -53,7 +53,7 @@ class TreeWatch:
             "max_file_descriptors": files, "max_network_connections": connections,
             "max_disk_io_mb": sum(self._written.values()) / _MB,
         }  # fmt: skip
-        return next(((name, getattr(limits, name), value) for name, value in used.items() if value > getattr(limits, name)), None)
+        return next(((name, value) for name, value in used.items() if value > getattr(limits, name)), None)
 
     def kill(self) -> None:
         """Ends the tree that is seen now, without asking."""

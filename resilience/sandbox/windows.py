@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
 
-import psutil
-
 from resilience.processes.identity import TOKEN, end_carriers
 from resilience.sandbox.limits import ResourceLimits
 
@@ -40,10 +38,7 @@ class Child:
             list(command), env={**environment, TOKEN: self._token}, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, close_fds=True, **system.OF_ITS_OWN,
         )  # fmt: skip
-        self._job = _limited_job(limits)
-        with contextlib.suppress(pywintypes.error):  # we are in a job ourselves that allows no other: the watcher has to do
-            win32job.AssignProcessToJobObject(self._job, int(self.process._handle))  # type: ignore[attr-defined]
-        psutil.Process(self.process.pid).resume()
+        self._job = system.job_for(self.process, _limited_job(limits))
 
     def end(self) -> None:
         """Ends it and everything in its job."""

@@ -54,7 +54,7 @@ def test_a_heal_is_approved_and_seen_to_have_helped(page: Page, winclaw: Running
     expect(row).to_contain_text("healed")
     expect(page.get_by_role("heading", name="Healing 1 of 1 actions have helped")).to_be_visible()
     page.get_by_role("button", name="Dismiss heal").click()
-    expect(page.get_by_role("row", name=re.compile("Ask a person about gmail_api"))).to_contain_text("settled")
+    expect(page.get_by_role("row", name=re.compile("Ask a person about gmail_api"))).to_contain_text("dismissed")
     page.goto(winclaw.url)
     expect(page.get_by_text("gateway is healed")).to_be_visible()
     page.screenshot(path=ARTIFACTS / "overview-with-heals.png", full_page=True)

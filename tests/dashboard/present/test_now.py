@@ -129,7 +129,7 @@ def test_a_circuit_says_why_it_is_so_and_what_can_be_done(
         ({"state": ProcessState.WAITING, "needs_you": "port 80 is taken"}, ("bad", "sq", "waiting"), ["start", "stop"]),
         ({"state": ProcessState.STOPPING}, ("warn", "tri", "stopping"), ["start"]),
         ({"state": ProcessState.STOPPED}, ("off", "dash", "stopped"), ["start"]),
-        ({"state": ProcessState.EXITED}, ("off", "dash", "ended"), ["start"]),
+        ({"state": ProcessState.EXITED}, ("off", "dash", "exited"), ["start"]),
         ({"state": ProcessState.FAILED, "needs_you": "it crashed"}, ("bad", "sq", "failed"), ["start"]),
     ],
 )

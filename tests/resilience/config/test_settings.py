@@ -19,7 +19,6 @@ from resilience.degradation.gate import SERVICE_FEATURES
 from resilience.degradation.levels import FEATURES, DegradationLevel
 from resilience.degradation.policy import LevelName
 from resilience.events import SeverityName
-from resilience.healing.policy import ActionName, HealingActionType
 from resilience.policies import CircuitBreakerConfig, RetryStrategy
 
 DOCUMENTATION = Path(__file__).parents[3] / "docs" / "configuration.md"
@@ -75,6 +74,8 @@ def allowed(kind: inspect.Type, names: str) -> str:
             return "true or false"
         case inspect.LiteralType():
             return ", ".join(f"`{one}`" for one in kind.values)
+        case inspect.EnumType():
+            return ", ".join(f"`{one}`" for one in sorted(one.value for one in kind.cls))
         case inspect.VarTupleType():
             return (
                 "list of rules"
@@ -137,8 +138,7 @@ def test_the_defaults_do_not_contradict_each_other() -> None:
     assert list(contradictions(Settings())) == []
 
 
-def test_levels_severities_and_actions_have_the_names_that_the_program_knows() -> None:
-    assert get_args(ActionName) == tuple(HealingActionType)
+def test_levels_and_severities_have_the_names_that_the_program_knows() -> None:
     assert get_args(LevelName) == tuple(DegradationLevel.__members__)
     assert get_args(SeverityName) == tuple(ErrorSeverity.__members__)
 

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from resilience.detection.flood import Collapser
-from resilience.detection.reading import Finding
+from resilience.detection.lines import Finding
 
 
 def finding(message: str = "it failed", kind: str = "LogError", offset: int = 0, **facts: Any) -> Finding:
@@ -33,13 +33,13 @@ def test_the_first_is_told_at_once_and_of_the_others_the_last_with_their_number(
 
 
 def test_what_came_only_once_is_not_told_again() -> None:
-    collapser = Collapser(5.0)
+    collapser = Collapser()
     once, twice = finding("once"), finding("twice")
     for one in (once, twice, twice):
         collapser.take(one, 0.0)
-    assert collapser.due(4.9) == []
-    assert collapser.due(5.0) == [counted(twice, 1)]
-    assert collapser.take(once, 5.0) == [once]
+    assert collapser.due(9.9) == []
+    assert collapser.due(10.0) == [counted(twice, 1)]
+    assert collapser.take(once, 10.0) == [once]
 
 
 @pytest.mark.parametrize(

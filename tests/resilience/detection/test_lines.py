@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from resilience.detection.lines import Said, clean, error_in, named_error
+from resilience.detection.lines import Finding, clean, error_in, named_error
 
 LONG = "x" * 5000
 
@@ -28,64 +28,64 @@ def test_a_line_is_text_without_what_only_terminals_understand(line: bytes, text
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("TypeError: x is not a function", Said("TypeError", "x is not a function", "ERROR")),
-        ("Uncaught TypeError: x", Said("TypeError", "x", "ERROR")),
-        ("Caused by: java.io.IOException: broken", Said("java.io.IOException", "broken", "ERROR")),
-        ("in thread main] KeyError", Said("KeyError", "", "ERROR")),
-        ("TypeError [ERR_INVALID_ARG]: x", Said("TypeError", "x", "ERROR", {"code": "ERR_INVALID_ARG"})),
-        ("Error: connect", Said("Error", "connect", "ERROR")),
-        ("Uncaught Error [ECONNRESET]: gone", Said("Error", "gone", "ERROR", {"code": "ECONNRESET"})),
+        ("TypeError: x is not a function", Finding("TypeError", "x is not a function", "ERROR")),
+        ("Uncaught TypeError: x", Finding("TypeError", "x", "ERROR")),
+        ("Caused by: java.io.IOException: broken", Finding("java.io.IOException", "broken", "ERROR")),
+        ("in thread main] KeyError", Finding("KeyError", "", "ERROR")),
+        ("TypeError [ERR_INVALID_ARG]: x", Finding("TypeError", "x", "ERROR", facts={"code": "ERR_INVALID_ARG"})),
+        ("Error: connect", Finding("Error", "connect", "ERROR")),
+        ("Uncaught Error [ECONNRESET]: gone", Finding("Error", "gone", "ERROR", facts={"code": "ECONNRESET"})),
         ("Error connecting", None), ("a TypeError was caught", None), ("typeError: x", None), ("", None),
-        (f"Error: {LONG}", Said("Error", LONG[:2000], "ERROR")),
-        (f"TypeError: {LONG}", Said("TypeError", LONG[: 2000 - len("TypeError: ")], "ERROR")),
-        (".".join(["p" * 60] * 4) + ".TypeError: x", Said((".".join(["p" * 60] * 4))[:200], "x", "ERROR")),
-        (" " * 1990 + "TypeError: x", Said("TypeError", "", "ERROR")), (" " * 1992 + "TypeError: x", None),
+        (f"Error: {LONG}", Finding("Error", LONG[:2000], "ERROR")),
+        (f"TypeError: {LONG}", Finding("TypeError", LONG[: 2000 - len("TypeError: ")], "ERROR")),
+        (".".join(["p" * 60] * 4) + ".TypeError: x", Finding((".".join(["p" * 60] * 4))[:200], "x", "ERROR")),
+        (" " * 1990 + "TypeError: x", Finding("TypeError", "", "ERROR")), (" " * 1992 + "TypeError: x", None),
     ],
 )
-def test_a_line_names_an_error_in_the_ways_of_several_languages(line: str, said: Said | None) -> None:
+def test_a_line_names_an_error_in_the_ways_of_several_languages(line: str, said: Finding | None) -> None:
     assert named_error(line) == said
 
 
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("ERROR TypeError [E1]: x", Said("TypeError", "x", "ERROR", {"code": "E1"})),
-        ("CRITICAL KeyError", Said("KeyError", "KeyError", "CRITICAL")),
-        ("FATAL ERROR: heap out of memory", Said("MemoryError", "ERROR: heap out of memory", "FATAL")),
-        ("ERROR", Said("LogError", "ERROR", "ERROR")),
-        ("[ERROR]", Said("LogError", "[ERROR]", "ERROR")),
-        (f"ERROR {LONG}", Said("LogError", LONG[:2000], "ERROR")),
-        (f"ERROR heap out of memory {LONG}", Said("MemoryError", f"heap out of memory {LONG}"[:2000], "FATAL")),
-        ("x" * 114 + " ERROR late", Said("LogError", "late", "ERROR")),
+        ("ERROR TypeError [E1]: x", Finding("TypeError", "x", "ERROR", facts={"code": "E1"})),
+        ("CRITICAL KeyError", Finding("KeyError", "KeyError", "CRITICAL")),
+        ("FATAL ERROR: heap out of memory", Finding("MemoryError", "ERROR: heap out of memory", "FATAL")),
+        ("ERROR", Finding("LogError", "ERROR", "ERROR")),
+        ("[ERROR]", Finding("LogError", "[ERROR]", "ERROR")),
+        (f"ERROR {LONG}", Finding("LogError", LONG[:2000], "ERROR")),
+        (f"ERROR heap out of memory {LONG}", Finding("MemoryError", f"heap out of memory {LONG}"[:2000], "FATAL")),
+        ("x" * 114 + " ERROR late", Finding("LogError", "late", "ERROR")),
         ("x" * 115 + " ERROR late", None),
-        ('ERROR "quoted"', Said("LogError", 'quoted"', "ERROR")),
-        ("<err> | -> x", Said("LogError", "x", "ERROR")),
-        ('lvl: "fatal" XX', Said("LogError", "XX", "FATAL")),
-        ("Xtra ERROR: Xtra", Said("LogError", "Xtra", "ERROR")),
+        ('ERROR "quoted"', Finding("LogError", 'quoted"', "ERROR")),
+        ("<err> | -> x", Finding("LogError", "x", "ERROR")),
+        ('lvl: "fatal" XX', Finding("LogError", "XX", "FATAL")),
+        ("Xtra ERROR: Xtra", Finding("LogError", "Xtra", "ERROR")),
     ],
 )
-def test_a_line_says_how_bad_it_is_near_its_beginning(line: str, said: Said | None) -> None:
+def test_a_line_says_how_bad_it_is_near_its_beginning(line: str, said: Finding | None) -> None:
     assert error_in(line) == said
 
 
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ('{ERROR} }', Said("LogError", "} }", "ERROR")),
-        ('{"level":50} ERROR it is no JSON', Said("LogError", "it is no JSON", "ERROR")),
-        ('{not json, but an ERROR: x}', Said("LogError", "x}", "ERROR")),
-        ('[{"level":50}] ERROR x', Said("LogError", "x", "ERROR")),
+        ('{ERROR} }', Finding("LogError", "} }", "ERROR")),
+        ('{"level":50} ERROR it is no JSON', Finding("LogError", "it is no JSON", "ERROR")),
+        ('{not json, but an ERROR: x}', Finding("LogError", "x}", "ERROR")),
+        ('[{"level":50}] ERROR x', Finding("LogError", "x", "ERROR")),
         ("[" * 5000 + "ERROR", None),
         ("{" + '"a":{' * 5000 + "}", None),
         ('{"msg":"an ERROR","level":30}', None),
         ('  {"level":50,"msg":"x"}', None),
     ],
 )
-def test_what_only_looks_like_a_structured_log_is_read_as_a_line(line: str, said: Said | None) -> None:
+def test_what_only_looks_like_a_structured_log_is_read_as_a_line(line: str, said: Finding | None) -> None:
     assert error_in(line) == said
 
 
-def told(**fields: Any) -> Said | None:
+def told(**fields: Any) -> Finding | None:
     return error_in(json.dumps(fields) + "  ")
 
 
@@ -102,7 +102,7 @@ def told(**fields: Any) -> Said | None:
 def test_a_structured_logs_severity_is_known_by_its_word_or_number(key: str, value: Any, severity: str | None) -> None:
     """Pino's numbers go in tens, and what lies between belongs to the lower one."""
     said = told(**{key: value}, msg="x")
-    assert said == (None if severity is None else Said("LogError", "x", severity))  # type: ignore[arg-type]
+    assert said == (None if severity is None else Finding("LogError", "x", severity))  # type: ignore[arg-type]
 
 
 def test_the_first_level_that_is_given_counts() -> None:
@@ -112,46 +112,46 @@ def test_the_first_level_that_is_given_counts() -> None:
 
 @pytest.mark.parametrize("key", ["msg", "message", "event", "text"])
 def test_a_structured_logs_message_has_several_names(key: str) -> None:
-    assert told(level=50, **{key: "no model"}) == Said("LogError", "no model", "ERROR")
+    assert told(level=50, **{key: "no model"}) == Finding("LogError", "no model", "ERROR")
 
 
 def test_without_a_message_the_line_itself_is_the_message() -> None:
     for fields in ({}, {"msg": ""}, {"msg": 7}):
         line = json.dumps({"level": 50, **fields})
-        assert error_in(line) == Said("LogError", line, "ERROR")
+        assert error_in(line) == Finding("LogError", line, "ERROR")
 
 
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        *(({key: {"type": "APIError", "message": "too many"}}, Said("APIError", "x: too many", "ERROR"))
+        *(({key: {"type": "APIError", "message": "too many"}}, Finding("APIError", "x: too many", "ERROR"))
           for key in ("err", "error", "exception", "exc_info")),
-        *(({key: "APIError: too many"}, Said("APIError", "x: too many", "ERROR", stack=stack))
+        *(({key: "APIError: too many"}, Finding("APIError", "x: too many", "ERROR", stack=stack))
           for key, stack in (("err", ""), ("error", ""), ("exception", "APIError: too many"), ("exc_info", "APIError: too many"))),
-        ({"err": None, "error": {"name": "APIError"}}, Said("APIError", "x", "ERROR")),
-        ({"err": {"type": "First", "name": "Second"}}, Said("First", "x", "ERROR")),
-        ({"err": {"type": "APIError"}, "error_type": "Other"}, Said("APIError", "x", "ERROR")),
-        *(({key: "APIError"}, Said("APIError", "x", "ERROR")) for key in ("error_type", "exc_type", "exception_class")),
-        *(({"err": {key: "APIError: y\n  at z"}}, Said("LogError", "x", "ERROR", stack="APIError: y\n  at z"))
+        ({"err": None, "error": {"name": "APIError"}}, Finding("APIError", "x", "ERROR")),
+        ({"err": {"type": "First", "name": "Second"}}, Finding("First", "x", "ERROR")),
+        ({"err": {"type": "APIError"}, "error_type": "Other"}, Finding("APIError", "x", "ERROR")),
+        *(({key: "APIError"}, Finding("APIError", "x", "ERROR")) for key in ("error_type", "exc_type", "exception_class")),
+        *(({"err": {key: "APIError: y\n  at z"}}, Finding("LogError", "x", "ERROR", stack="APIError: y\n  at z"))
           for key in ("stack", "stacktrace")),
-        *(({key: "APIError: y\n  at XX"}, Said("LogError", "x", "ERROR", stack="APIError: y\n  at XX"))
+        *(({key: "APIError: y\n  at XX"}, Finding("LogError", "x", "ERROR", stack="APIError: y\n  at XX"))
           for key in ("stack", "stack_trace", "traceback", "exception", "exc_info", "err", "error")),
-        ({"err": "APIError: y\x00\n  at z"}, Said("LogError", "x", "ERROR", stack="APIError: y\n  at z")),
-        ({"err": "one\ntwo", "stack": "three\nfour"}, Said("LogError", "x", "ERROR", stack="three\nfour")),
-        ({"err": "KeyError: k", "stack": "three\nfour"}, Said("KeyError", "x: k", "ERROR", stack="three\nfour")),
-        ({"stack": "APIError: y"}, Said("APIError", "x", "ERROR", stack="APIError: y")),
-        ({"stack": "at z\nAPIError: y"}, Said("LogError", "x", "ERROR", stack="at z\nAPIError: y")),
-        ({"err": {"message": "the x is broken"}, "msg": "sorry, the x is broken"}, Said("LogError", "sorry, the x is broken", "ERROR")),
-        ({"err": {"message": "a\x00b"}}, Said("LogError", "x: ab", "ERROR")),
-        ({"err": {"type": 7, "name": "APIError", "message": ["no"]}}, Said("APIError", "x", "ERROR")),
-        ({"err": "no name at all"}, Said("LogError", "x", "ERROR")),
-        ({"err": 7}, Said("LogError", "x", "ERROR")),
-        ({"msg": LONG}, Said("LogError", LONG[:2000], "ERROR")),
-        ({"err": {"type": LONG}}, Said(LONG[:200], "x", "ERROR")),
-        ({"stack": LONG * 30}, Said("LogError", "x", "ERROR", stack=(LONG * 30)[:100_000])),
+        ({"err": "APIError: y\x00\n  at z"}, Finding("LogError", "x", "ERROR", stack="APIError: y\n  at z")),
+        ({"err": "one\ntwo", "stack": "three\nfour"}, Finding("LogError", "x", "ERROR", stack="three\nfour")),
+        ({"err": "KeyError: k", "stack": "three\nfour"}, Finding("KeyError", "x: k", "ERROR", stack="three\nfour")),
+        ({"stack": "APIError: y"}, Finding("APIError", "x", "ERROR", stack="APIError: y")),
+        ({"stack": "at z\nAPIError: y"}, Finding("LogError", "x", "ERROR", stack="at z\nAPIError: y")),
+        ({"err": {"message": "the x is broken"}, "msg": "sorry, the x is broken"}, Finding("LogError", "sorry, the x is broken", "ERROR")),
+        ({"err": {"message": "a\x00b"}}, Finding("LogError", "x: ab", "ERROR")),
+        ({"err": {"type": 7, "name": "APIError", "message": ["no"]}}, Finding("APIError", "x", "ERROR")),
+        ({"err": "no name at all"}, Finding("LogError", "x", "ERROR")),
+        ({"err": 7}, Finding("LogError", "x", "ERROR")),
+        ({"msg": LONG}, Finding("LogError", LONG[:2000], "ERROR")),
+        ({"err": {"type": LONG}}, Finding(LONG[:200], "x", "ERROR")),
+        ({"stack": LONG * 30}, Finding("LogError", "x", "ERROR", stack=(LONG * 30)[:100_000])),
     ],
 )  # fmt: skip
-def test_the_error_in_a_structured_log_is_named_by_the_loggers_many_keys(fields: dict[str, Any], said: Said) -> None:
+def test_the_error_in_a_structured_log_is_named_by_the_loggers_many_keys(fields: dict[str, Any], said: Finding) -> None:
     """An object's own words go before its line's, the line's message before the error's, which is not said twice.
 
     What a stack of many lines names is for the reader of stacks.
@@ -170,4 +170,4 @@ def test_the_error_in_a_structured_log_is_named_by_the_loggers_many_keys(fields:
     ],
 )
 def test_the_facts_in_a_structured_log_are_its_errors_or_its_own(fields: dict[str, Any], facts: dict[str, Any]) -> None:
-    assert told(level=50, msg="x", **fields) == Said("LogError", "x", "ERROR", facts)
+    assert told(level=50, msg="x", **fields) == Finding("LogError", "x", "ERROR", facts=facts)

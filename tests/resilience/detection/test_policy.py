@@ -60,10 +60,6 @@ def test_a_probe_knows_its_kind_and_whom_it_asks(probe: dict[str, Any], kind: st
     assert (sound.kind, sound.target) == (kind, target)
 
 
-def test_a_probe_of_nothing_has_no_kind_and_no_target() -> None:
-    assert (Probe().kind, Probe().target) == ("", "")
-
-
 @pytest.mark.parametrize(
     ("text", "parts"),
     [

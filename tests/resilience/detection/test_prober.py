@@ -11,7 +11,7 @@ import pytest
 from resilience.clock import Clock, SystemClock
 from resilience.detection.policy import Probe
 from resilience.detection.prober import Prober
-from resilience.detection.standing import Outcome, Standing
+from resilience.detection.status import Outcome, ProbeStatus
 
 PROBE = Probe(tcp="127.0.0.1:1", interval_s=0.1)
 
@@ -44,7 +44,7 @@ def prober(script: Script) -> Iterator[Prober]:
 
 
 def test_it_tells_what_each_look_found(prober: Prober, script: Script) -> None:
-    told: queue.SimpleQueue[Standing] = queue.SimpleQueue()
+    told: queue.SimpleQueue[ProbeStatus] = queue.SimpleQueue()
     prober.watch("one", PROBE, told.put, interval_s=1)
     for ok in (True, False, False, True):
         script.found.put(Outcome(ok, 0.0, "seen"))
@@ -54,8 +54,8 @@ def test_it_tells_what_each_look_found(prober: Prober, script: Script) -> None:
 def test_a_look_that_breaks_and_a_listener_that_breaks_end_nothing(prober: Prober, script: Script) -> None:
     told: queue.SimpleQueue[bool | None] = queue.SimpleQueue()
 
-    def tell(standing: Standing) -> None:
-        told.put(standing.well)
+    def tell(status: ProbeStatus) -> None:
+        told.put(status.well)
         raise RuntimeError("the listener is broken")
 
     prober.watch("one", PROBE, tell, interval_s=1)

@@ -17,7 +17,7 @@ import pytest
 from resilience.clock import SystemClock
 from resilience.detection.policy import Probe
 from resilience.detection.probes import look
-from resilience.detection.standing import Outcome
+from resilience.detection.status import Outcome
 
 Answer = Callable[[socket.socket], None]
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nready"

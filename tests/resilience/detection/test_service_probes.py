@@ -15,13 +15,13 @@ from resilience.core.state import State
 from resilience.degradation.levels import at_first
 from resilience.detection.policy import Probe
 from resilience.detection.service_probes import ServiceProbes
-from resilience.detection.standing import Standing
+from resilience.detection.status import ProbeStatus
 from resilience.journal.journal import JournalError
 from resilience.testing import FakeClock
 
 CLOCK = FakeClock()
 SETTINGS = Settings(services={"store": Service(probe=Probe(tcp="127.0.0.1:1"))})
-WELL, ILL = Standing(well=True, what="it took a connection"), Standing(well=False, what="refused", failing_s=0.0)
+WELL, ILL = ProbeStatus(well=True, what="it took a connection"), ProbeStatus(well=False, what="refused", failing_s=0.0)
 
 
 class World:
@@ -33,7 +33,7 @@ class World:
         self.errors = 0
         self.answers: list[Future[Any]] = []
         self.is_busy = False
-        self.find: Callable[[Standing], None]
+        self.find: Callable[[ProbeStatus], None]
 
     def subscribe(self, _: Any) -> Callable[[], None]:
         return lambda: None
@@ -49,7 +49,7 @@ class World:
     def report(self, _: Any) -> None:
         self.errors += 1
 
-    def watch(self, _name: str, _probe: Probe, tell: Callable[[Standing], None], *, interval_s: float) -> None:
+    def watch(self, _name: str, _probe: Probe, tell: Callable[[ProbeStatus], None], *, interval_s: float) -> None:
         assert interval_s > 0
         self.find = tell
 
@@ -62,8 +62,8 @@ def world() -> World:
 
 
 def test_only_a_change_is_told_and_only_what_fails_is_an_error(world: World) -> None:
-    for standing in (WELL, WELL, ILL, ILL, WELL):
-        world.find(standing)
+    for status in (WELL, WELL, ILL, ILL, WELL):
+        world.find(status)
     assert world.told == [True, False, True]
     assert world.errors == 1
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -13,10 +15,11 @@ from msgspec.structs import replace
 import resilience
 from resilience.agent.client import Agent
 from resilience.config.settings import Service
-from resilience.core.inputs import Configuration
+from resilience.core.inputs import Configuration, OrderGiven
+from resilience.core.services import Services
 from resilience.detection.policy import Probe
 from resilience.events import Heartbeat
-from resilience.healing.actions import Actions, OwnConfig
+from resilience.healing.actions import Actions
 from resilience.healing.heals import HealingAction, HealingResult
 from resilience.healing.policy import HealingActionType, SelfHealing
 from resilience.processes.policy import Process
@@ -30,7 +33,8 @@ def roll_back() -> str:
 
 @pytest.fixture
 def actions(house: House) -> Actions:
-    return Actions(house.folder / "home", house.core, house.supervisor, OwnConfig(lambda: "the file is in force", roll_back), house.clock)
+    home = house.folder / "home"
+    return Actions(home, house.core, house.supervisor, house.clock, reload=lambda: "the file is in force", roll_back=roll_back)
 
 
 def do(actions: Actions, kind: str, target: str = "x") -> HealingResult:
@@ -168,7 +172,7 @@ def agent(winclaw: Any, tmp_path: Path) -> Iterator[Agent]:
 
 def of_app(winclaw: Any) -> Actions:
     """Actions over a whole WinClaw; it supervises nothing here."""
-    return Actions(Path(), winclaw.core, None, OwnConfig(str, str), winclaw.core.clock)  # type: ignore[arg-type]
+    return Actions(Path(), winclaw.core, None, winclaw.core.clock, reload=str, roll_back=str)  # type: ignore[arg-type]
 
 
 def test_orders_reach_an_agent_and_its_answers_come_back(winclaw: Any, agent: Agent) -> None:
@@ -228,3 +232,29 @@ def test_what_is_only_just_being_started_is_left_to_its_supervisor(house: House,
     house.start()
     house.becomes("chroma", "starting")
     assert not possible(actions, "restart_service", "chroma")
+
+
+class Asked:
+    """Stands in for the core of a machine with one agent, which has answered before anybody waits; ``ids`` are its orders."""
+
+    def __init__(self) -> None:
+        self.ids: list[str] = []
+        self.state = SimpleNamespace(
+            agents={("worker", 1): SimpleNamespace(name="worker", healers=("reset_connections:*",))}, services=Services(), orders={}
+        )
+
+    def tell(self, given: OrderGiven) -> Future[list[int]]:
+        if given.order is not None:
+            self.ids.append(given.id)
+            self.state.orders[given.id] = replace(given.order, agents=())
+        told: Future[list[int]] = Future()
+        told.set_result([1])
+        return told
+
+
+def test_an_order_has_an_id_that_no_other_has_had() -> None:
+    """Also one of an earlier WinClaw, at the same time by a clock that was set back: agents obey no order twice."""
+    core = Asked()
+    for _ in range(2):
+        do(Actions(Path(), core, None, FakeClock(), reload=str, roll_back=str), "reset_connections")  # type: ignore[arg-type]
+    assert len(set(core.ids)) == 2

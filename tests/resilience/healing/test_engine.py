@@ -104,7 +104,8 @@ def hospital(tmp_path: Path) -> Iterator[Hospital]:
 
 
 def rule(*actions: Any, **chosen: Any) -> HealingRule:
-    return HealingRule(**{"name": "r", "kinds": ("transient",), "actions": actions, "settle_s": 0.0, "verify_s": 0.2, **chosen})
+    kinds = tuple(map(HealingActionType, actions))
+    return HealingRule(**{"name": "r", "kinds": ("transient",), "actions": kinds, "settle_s": 0.0, "verify_s": 0.2, **chosen})
 
 
 def test_an_error_is_diagnosed_mended_and_looked_at_again(hospital: Hospital) -> None:

@@ -14,7 +14,7 @@ POLICY = Process(command=("agent",), max_restarts=3, within_s=60, backoff_s=1, m
 
 
 def begun(**policy: Any) -> Supervised:
-    return first(replace(POLICY, **policy), stopped=False, failed="", now_s=0)
+    return first(replace(POLICY, **policy), run=0, stopped=False, failed="", now_s=0)
 
 
 def running(now_s: float = 0, **policy: Any) -> Supervised:
@@ -29,7 +29,7 @@ def crash(one: Supervised, at_s: float, code: int | None = 1) -> Supervised:
 
 def restarted(one: Supervised, now_s: float) -> Supervised:
     one, do = look(one, now_s, forbidden="", waits_for="")
-    assert do == (Do.START,)
+    assert do == Do.START
     one, _ = after(one, Started(101), now_s)
     return after(one, Ready(one.run), now_s)[0]
 
@@ -39,5 +39,5 @@ def standing(state: ProcessState, **more: Any) -> Supervised:
     return replace(running(), **{"state": state, "why": "as before", "due_s": None, **more})
 
 
-def due(one: Supervised, now_s: float, forbidden: str = "", waits_for: str = "") -> tuple[Do, ...]:
+def due(one: Supervised, now_s: float, forbidden: str = "", waits_for: str = "") -> Do | None:
     return look(one, now_s, forbidden=forbidden, waits_for=waits_for)[1]

@@ -9,8 +9,6 @@ from pathlib import Path
 import pytest
 
 from resilience.core.core import CoreBusyError
-from resilience.detection.flood import Collapser
-from resilience.detection.reading import Finding
 from resilience.journal.history import ErrorFilter
 from resilience.processes.following import Follower, OutputWatch
 from resilience.processes.output import OUTPUT, rotate, tail_of
@@ -241,24 +239,3 @@ def test_the_end_of_the_output_is_shown_without_what_only_terminals_understand(t
     path.write_bytes(b"first line\n\x1b[31mred\x1b[0m \x1b]0;title\x07\x00\xff\r\nlast")
     assert tail_of(path) == "first line\nred \ufffd\nlast"
     assert tail_of(path, 10) == "last"
-
-
-def finding(message: str, kind: str = "LogError") -> Finding:
-    return Finding(kind, message, "ERROR", 0)
-
-
-def test_of_many_alike_the_first_is_told_and_then_how_many() -> None:
-    flood = Collapser(window_s=10)
-    assert [flood.take(finding(f"late by {n} s"), n) for n in range(4)] == [[finding("late by 0 s")], [], [], []]
-    assert flood.take(finding("late", "TimeoutError"), 4) == [finding("late", "TimeoutError")]
-    assert flood.due(9) == []
-    [told] = flood.due(10)
-    assert (told.message, told.facts) == ("late by 3 s", {"repeated": 3})
-    assert flood.take(finding("late by 9 s"), 20) == [finding("late by 9 s")]
-
-
-def test_many_kinds_at_once_need_no_more_memory() -> None:
-    flood = Collapser()
-    for number in range(10_000):
-        flood.take(finding("x" * (number % 3000), f"Error{chr(97 + number % 26)}{number}"), 0)
-    assert len(flood._open) <= 500

@@ -73,7 +73,7 @@ def test_a_loop_of_ends_is_over_in_failed_and_stays_there(code: int) -> None:
     one = crash(one, now_s, code)
     assert one.state is S.FAILED
     assert one.why == f"it ended with exit status {code}, and was started again 3 times within 60 s"
-    assert due(one, now_s + 1e6) == ()
+    assert due(one, now_s + 1e6) is None
 
 
 def test_it_is_healthy_after_exactly_the_time_that_its_policy_says() -> None:
@@ -149,7 +149,7 @@ def test_start_clears_a_failure() -> None:
     one = replace(begun(), state=S.FAILED, past=Past((1, 2, 3), 9))
     one, _ = after(one, Ask("start", "you"), 10)
     assert (one.state, one.past) == (S.WAITING, Past())
-    assert due(one, 10) == (Do.START,)
+    assert due(one, 10) == Do.START
 
 
 def test_a_program_that_cannot_be_started_is_tried_again_and_then_has_failed() -> None:
@@ -163,7 +163,7 @@ def test_a_program_that_cannot_be_started_is_tried_again_and_then_has_failed() -
 
 def test_a_mended_process_does_not_wait_out_the_pause_of_the_broken_one() -> None:
     resting = replace(begun(), state=S.WAITING, due_s=240, past=Past((1, 2, 3), 9))
-    assert look(with_policy(resting, replace(POLICY, command=("mended",)), 5)[0], 5, forbidden="", waits_for="")[1] == (Do.START,)
+    assert look(with_policy(resting, replace(POLICY, command=("mended",)), 5)[0], 5, forbidden="", waits_for="")[1] == Do.START
     assert with_policy(resting, replace(POLICY, max_log_mb=5), 5)[0].due_s == 240
 
 
@@ -201,13 +201,13 @@ def test_whatever_happens_there_is_never_a_double(story: list[tuple[Any, float]]
         now_s += pause_s
         if what is None or isinstance(what, str):
             one, do = look(one, now_s, forbidden=what or "", waits_for="")
-            if Do.START in do:
+            if do is Do.START:
                 assert not one.is_alive
                 one, _ = after(one, Started(7), now_s)
         else:
             before = one
             one, do = after(one, what, now_s)
-            assert Do.START not in do
+            assert do is not Do.START
             assert not (before.state is S.FAILED and one.state is not S.FAILED and not isinstance(what, Ask))
         assert one.due_s is None or one.due_s >= 0
 
@@ -218,7 +218,7 @@ def test_what_ends_again_and_again_is_never_started_in_a_hot_loop(story: list[tu
     one, now_s, starts = begun(restart="always"), 0.0, []
     for pause_s, gets_ready, code in story:
         one, do = look(one, now_s, forbidden="", waits_for="")
-        if Do.START in do:
+        if do is Do.START:
             starts.append(now_s)
             one, _ = after(one, Started(7), now_s)
             one = after(one, Ready(one.run), now_s)[0] if gets_ready else one

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from resilience.journal.history import ErrorFilter
 from resilience.processes.identity import TOKEN, Identity
 from resilience.processes.output import OUTPUT
-from resilience.processes.records import ProcessRecord, load, save
+from resilience.processes.records import RECORD, ProcessRecord, load, write
 from tests.resilience.processes.conftest import SLEEPER, TREE, Houses, is_alive, output, process, until
 
 
@@ -73,7 +73,7 @@ def test_another_process_with_the_same_number_is_not_taken_over(house: Houses) -
     first.stop()
     me = psutil.Process()
     stale = Identity(me.pid, me.create_time() - 1, "an:old:token")
-    save(first.folder / "processes" / "agent", ProcessRecord(identity=stale, run=1))
+    write(first.folder / "processes" / "agent" / RECORD, ProcessRecord(identity=stale, run=1))
     second = house(agent=process()).start()
     assert second.becomes("agent", "running").pid != me.pid
 
@@ -86,7 +86,7 @@ def test_a_clock_that_was_set_meanwhile_ends_nothing(house: Houses) -> None:
     folder = first.folder / "processes" / "agent"
     identity = load(folder).identity
     assert identity is not None
-    save(folder, ProcessRecord(identity=replace(identity, started=identity.started - 7200), run=one.run))
+    write(folder / RECORD, ProcessRecord(identity=replace(identity, started=identity.started - 7200), run=one.run))
     second = house(agent=process()).start()
     adopted = second.becomes("agent", "running")
     assert (adopted.pid, adopted.adopted) == (one.pid, True)

@@ -183,7 +183,7 @@ def test_a_crash_is_told_behind_where_its_process_stands_and_has_one_key_however
     one, end = running(), Ended(1, 1)
     crashed, _ = after(one, end, 5)
     telling.became("agent", one, crashed, end)
-    telling.stands("agent", crashed, first_run=1, adopted=False, blocked="", use=None)
+    telling.stands("agent", crashed, blocked="", use=None)
     telling.flush()
     assert desk.heard == ["agent", "agent stands", "agent crashed"]
     desk.refuse(0, 1, 2)

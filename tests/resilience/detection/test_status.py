@@ -7,18 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resilience.detection.policy import Probe
-from resilience.detection.standing import Outcome, Standing, after, pause_s
+from resilience.detection.status import Outcome, ProbeStatus, after, pause_s
 
 PROBE = Probe(tcp="127.0.0.1:1", failures=3)
 WELL, UNWELL = Outcome(True, 0.1, "fine"), Outcome(False, 0.5, "refused")
 
 
-def told(looks: str) -> Standing:
-    """The standing after looks a second apart: ``+`` well, ``-`` unwell."""
-    standing = Standing()
+def told(looks: str) -> ProbeStatus:
+    """The status after looks a second apart: ``+`` well, ``-`` unwell."""
+    status = ProbeStatus()
     for at_s, one in enumerate(looks):
-        standing = after(standing, WELL if one == "+" else UNWELL, PROBE, float(at_s))
-    return standing
+        status = after(status, WELL if one == "+" else UNWELL, PROBE, float(at_s))
+    return status
 
 
 @pytest.mark.parametrize(
@@ -39,8 +39,8 @@ def test_it_knows_since_when_it_fails() -> None:
 
 
 def test_each_look_tells_what_it_found() -> None:
-    assert told("+") == Standing(True, what="fine")
-    assert told("--") == Standing(None, 2, 0 - 0.5, "refused")
+    assert told("+") == ProbeStatus(True, what="fine")
+    assert told("--") == ProbeStatus(None, 2, 0 - 0.5, "refused")
     assert told("+---+") == told("+")
 
 

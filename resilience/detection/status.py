@@ -22,8 +22,8 @@ class Outcome(Struct, frozen=True):
     what: str
 
 
-class Standing(Struct, frozen=True):
-    """Where something stands. ``well`` is None until it is known; times in seconds, monotonic.
+class ProbeStatus(Struct, frozen=True):
+    """How something is. ``well`` is None until it is known; times in seconds, monotonic.
 
     ``failing_s``: when the present failures in a row began.
     """
@@ -34,23 +34,23 @@ class Standing(Struct, frozen=True):
     what: str = ""
 
 
-def after(standing: Standing, outcome: Outcome, probe: Probe, now_s: float) -> Standing:
-    """The standing after another look: well at the first success, unwell after so many failures in a row."""
+def after(status: ProbeStatus, outcome: Outcome, probe: Probe, now_s: float) -> ProbeStatus:
+    """The status after another look: well at the first success, unwell after so many failures in a row."""
     if outcome.ok:
-        return Standing(True, what=outcome.what)
-    failures = standing.failures + 1
-    began_s = standing.failing_s if standing.failing_s is not None else now_s - outcome.seconds
-    well = False if failures >= probe.failures else standing.well
-    return replace(standing, well=well, failures=failures, failing_s=began_s, what=outcome.what)
+        return ProbeStatus(True, what=outcome.what)
+    failures = status.failures + 1
+    began_s = status.failing_s if status.failing_s is not None else now_s - outcome.seconds
+    well = False if failures >= probe.failures else status.well
+    return replace(status, well=well, failures=failures, failing_s=began_s, what=outcome.what)
 
 
-def pause_s(standing: Standing, probe: Probe, interval_s: float, dice: float) -> float:
+def pause_s(status: ProbeStatus, probe: Probe, interval_s: float, dice: float) -> float:
     """How long until the next look, in seconds.
 
     Args:
         interval_s: where the probe has none of its own. dice: from 0 to 1; spreads looks that would fall together.
     """
     usual_s = probe.interval_s if probe.interval_s is not None else interval_s
-    if standing.well is not True or standing.failures:
+    if status.well is not True or status.failures:
         return min(usual_s, _AGAIN_S)
     return usual_s * (1 - _JITTER * dice)
