@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+import hypothesis
 import pytest
 
 from run import NO_BROWSER, find_browser
@@ -20,6 +21,10 @@ CHROMIUM_ARGUMENTS: Final = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 )  # fmt: skip
+
+# The same examples in each run, and no question of how fast the machine is.
+hypothesis.settings.register_profile("winclaw", deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("winclaw")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -410,7 +410,7 @@ class BulkheadMachine(RuleBasedStateMachine):
         assert state(self.bulkhead) == (self.running, len(self.waiting), max(self.limit - self.running, 0))
 
 
-BulkheadMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+BulkheadMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=40)
 TestBulkhead = BulkheadMachine.TestCase
 
 

@@ -141,5 +141,5 @@ class BreakerMachine(RuleBasedStateMachine):
         assert (metrics.total_calls, metrics.failed_calls) == (self.made, self.bad)
 
 
-BreakerMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
+BreakerMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=60)
 TestBreaker = BreakerMachine.TestCase

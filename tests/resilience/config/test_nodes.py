@@ -117,7 +117,7 @@ def outcome(content: str | bytes) -> Settings | ConfigError:
         return error
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=300)
 @given(
     st.one_of(st.text(max_size=200), st.lists(_PIECES, max_size=40).map(" ".join), st.binary(max_size=200), _CHANGED)
 )

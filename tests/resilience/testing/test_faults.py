@@ -12,7 +12,7 @@ from typing import Any
 from unittest.mock import AsyncMock
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from resilience.testing import Answer, Fail, FakeClock, Faults, Slow, TimeOut, settle
@@ -271,7 +271,6 @@ def test_another_seed_gives_other_faults() -> None:
     assert len({tuple(thrown(seed, [0.5], 50)) for seed in range(20)}) == 20
 
 
-@settings(deadline=None)
 @given(st.integers(0, 20), RATES)
 def test_the_observed_rate_is_near_the_asked_one(seed: int, rates: list[float]) -> None:
     """Within six standard deviations of a fair throw, and exactly so at 0 and 1."""
