@@ -20,7 +20,7 @@ from resilience.bulkhead import Bulkhead
 from resilience.circuit.breaker import CircuitBreaker, CircuitBreakerOpenError
 from resilience.circuit.guarding import SAMPLE
 from resilience.clock import Clock
-from resilience.context import ErrorContext
+from resilience.context import ErrorContext, message_of
 from resilience.refusals import RefusedError
 from resilience.retrying.attempts import Attempt, RetryContext, RetryExhaustedError
 from resilience.retrying.executor import RetryExecutor
@@ -409,4 +409,4 @@ def operation_of(function: Callable[..., Any]) -> str:
 
 def _note(final: Exception, fallback: Callable[..., Any], error: Exception) -> None:
     with contextlib.suppress(Exception):
-        final.add_note(f"the fallback {operation_of(fallback)} failed, too: {type(error).__name__}: {error}")
+        final.add_note(f"the fallback {operation_of(fallback)} failed, too: {type(error).__name__}: {message_of(error)}")

@@ -12,7 +12,7 @@ from resilience import errors as e
 from resilience.classification import known_errors as known
 from resilience.classification.evidence import Evidence, canonical_errno, of_exception, of_report
 from resilience.clock import Clock, SystemClock
-from resilience.context import ErrorContext, ErrorImpact, ErrorSeverity, RecoveryStrategy, name_of
+from resilience.context import ErrorContext, ErrorImpact, ErrorSeverity, RecoveryStrategy
 
 if TYPE_CHECKING:
     from resilience.classification.policy import ClassificationRule
@@ -142,7 +142,7 @@ class ErrorClassifier:
         return verdict
 
     def _guess(self, fault: Exception) -> Verdict:
-        why = f"the classifier failed ({name_of(fault)}), so this is a guess"
+        why = f"the classifier failed ({type(fault).__name__}), so this is a guess"
         root = e.WinClawError
         return Verdict(root, self._default_severity, root.impact, root.is_transient, root.recovery_strategy, why)
 
@@ -157,7 +157,7 @@ class ErrorClassifier:
                 if said is not None:
                     return _adding(self._weigh(said, f"your rule {name} says so", evidence, is_critical), skipped)
             except Exception as fault:  # a user's rule may raise anything
-                skipped = f"{name} was passed over, for it raised {name_of(fault)}"
+                skipped = f"{name} was passed over, for it raised {type(fault).__name__}"
         return _adding(self._by_configured_rules(evidence, is_critical, error), skipped)
 
     def _by_configured_rules(self, evidence: Evidence, is_critical: bool, error: BaseException | None) -> Verdict:
