@@ -171,8 +171,7 @@ class Bulkhead:
         self.leave()
 
     async def __aenter__(self) -> Self:
-        if not self.try_enter():
-            await self.aenter()
+        await self.aenter()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -232,6 +231,8 @@ class Bulkhead:
         Raises:
             BulkheadFullError: there is no place to wait. BulkheadTimeoutError: none came free in time.
         """
+        if self.try_enter():
+            return
         import asyncio  # noqa: PLC0415 -- who is here has it
 
         loop = asyncio.get_running_loop()

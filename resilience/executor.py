@@ -39,8 +39,8 @@ class _Asked(NamedTuple):
     """What a pipeline was asked for in code; None: what the settings say."""
 
     retry: str | RetryConfig | None
-    total_s: float | None
-    attempt_s: float | None
+    timeout_s: float | None
+    attempt_timeout_s: float | None
 
 
 class Resilience:
@@ -130,10 +130,7 @@ class Resilience:
                     if times[name] is not None:
                         what = f"nobody can interrupt {operation_of(function)}"
                         raise ValueError(f"{name} needs a coroutine function, for {what}; make it async, or use timeout_s")
-            pipeline = self.pipeline(
-                service, retry=retry, fallbacks=fallbacks, total_s=timeout_s, attempt_s=attempt_timeout_s,
-                hedge_after_s=hedge_after_s, wait_for_healing_s=wait_for_healing_s, read_only=read_only,
-            )  # fmt: skip
+            pipeline = self.pipeline(service, retry=retry, fallbacks=fallbacks, read_only=read_only, **times)
             protected = pipeline(function)
             protected.pipeline = pipeline  # type: ignore[attr-defined]
             return protected
@@ -145,8 +142,8 @@ class Resilience:
         service: str,
         *,
         retry: str | RetryConfig | None = None,
-        total_s: float | None = None,
-        attempt_s: float | None = None,
+        timeout_s: float | None = None,
+        attempt_timeout_s: float | None = None,
         **chosen: Any,
     ) -> Pipeline:
         """The policies of ``service``, put together; see ``protect``."""
@@ -155,9 +152,9 @@ class Resilience:
         )
         made = Pipeline(
             service, breaker=self.circuits.get_or_create(service), bulkhead=self._bulkhead(service), retry=executor,
-            report=self._report, clock=self.clock, limits=self._time_limits, heals=self._heals, **chosen,
+            report=self._report, clock=self.clock, limits=lambda: self._limits, heals=self._heals, **chosen,
         )  # fmt: skip
-        asked = _Asked(retry, total_s, attempt_s)
+        asked = _Asked(retry, timeout_s, attempt_timeout_s)
         with self._lock:
             self._pipelines[made] = asked
         self._settle(made, asked)  # after that, or what changes in between would miss it
@@ -231,13 +228,13 @@ class Resilience:
 
     def _take_over(self, pipeline: Pipeline, asked: _Asked) -> None:
         service = self.settings.services.get(pipeline.service, Service())
-        retry, total_s, attempt_s = asked
+        retry = asked.retry
         if not isinstance(retry, RetryConfig):
             retry = strategy_named(retry or service.retry, self._strategies())
         pipeline.retry.config = retry
         pipeline.set_times(
-            total_s or service.timeout_seconds or (retry.total_seconds if retry is not None else None),
-            attempt_s or service.attempt_timeout_seconds,
+            asked.timeout_s or service.timeout_seconds or (retry.total_seconds if retry is not None else None),
+            asked.attempt_timeout_s or service.attempt_timeout_seconds,
         )
         limits = self.settings.bulkhead.services.get(pipeline.service, self.settings.bulkhead.default)
         scale, _ = self._scaled.get(pipeline.service, (1.0, 0.0))
@@ -264,9 +261,6 @@ class Resilience:
         from resilience.timeouts import TimeLimits  # noqa: PLC0415 -- synchronous agents do without asyncio
 
         return TimeLimits(self.clock)
-
-    def _time_limits(self) -> TimeLimits:
-        return self._limits
 
     def _classify(self, error: Exception, service: str, operation: str, retries: int) -> ErrorContext:
         return self.classifier.classify(error, {"component": service, "operation": operation, "retry_count": retries})

@@ -12,8 +12,8 @@ import contextlib
 import functools
 import inspect
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast
 
 from resilience.bulkhead import Bulkhead
@@ -46,7 +46,7 @@ class Pipeline:
         service: what is called. read_only: the calls only read.
         retry: how failed calls are tried again. report: told of what fails in the end.
         fallbacks: asked in order, with the call's own arguments, when it has failed or was refused.
-        total_s: seconds for all tries together. attempt_s: for each; of asynchronous calls only.
+        limits: keeps the time limits of asynchronous calls; see ``set_times``.
         hedge_after_s: seconds after which a second try is begun beside the first; for calls that may be made twice.
         heals, wait_for_healing_s: whom a call that has failed asks for how many seconds whether its service is healed.
     """
@@ -63,8 +63,6 @@ class Pipeline:
         limits: Callable[[], TimeLimits],
         read_only: bool = False,
         fallbacks: Sequence[Callable[..., Any]] = (),
-        total_s: float | None = None,
-        attempt_s: float | None = None,
         hedge_after_s: float | None = None,
         heals: EndedHeals | None = None,
         wait_for_healing_s: float | None = None,
@@ -73,20 +71,16 @@ class Pipeline:
         self.service, self.read_only, self.fallbacks = service, read_only, tuple(fallbacks)
         self.breaker, self.bulkhead, self.retry, self.report = breaker, bulkhead, retry, report
         self.hedge_after_s = hedge_after_s
-        self.set_times(total_s, attempt_s)
+        self.set_times(None, None)
         self.gate: Gate | None = None
         """Asked before each try; None while every call is allowed."""
         self._clock = clock
-        self._make_limits = limits
+        self._limits = limits
 
-    @functools.cached_property
-    def _limits(self) -> TimeLimits:
-        return self._make_limits()
-
-    def set_times(self, total_s: float | None, attempt_s: float | None) -> None:
-        """Takes other time limits, in seconds, for the calls to come."""
-        self.total_s, self.attempt_s = total_s, attempt_s
-        self.first_s = min((one for one in (total_s, attempt_s) if one is not None), default=None)
+    def set_times(self, timeout_s: float | None, attempt_timeout_s: float | None) -> None:
+        """Takes other time limits, in seconds, for the calls to come: for all tries together, and for each."""
+        self.timeout_s, self.attempt_timeout_s = timeout_s, attempt_timeout_s
+        self.first_s = min((one for one in (timeout_s, attempt_timeout_s) if one is not None), default=None)
         """How long a first try may take."""
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
@@ -159,8 +153,11 @@ class Pipeline:
         return protected
 
     def _asynchronous(self, function: Callable[..., Any], operation: str) -> Callable[..., Any]:
+        from resilience.hedging import first_to_answer  # noqa: PLC0415 -- synchronous agents do without asyncio
+
+        hedge_after_s = self.hedge_after_s
         breaker, bulkhead, monotonic = self.breaker, self.bulkhead, self._clock.monotonic
-        try_enter, leave, begin, is_bad = bulkhead.try_enter, bulkhead.leave, self._limits.begin, self._judges()
+        try_enter, leave, begin, is_bad = bulkhead.try_enter, bulkhead.leave, self._limits().begin, self._judges()
 
         async def attempt(args: Any, kwargs: Any, deadline_s: float | None, seconds: float | None, now_s: float) -> Any:
             if self.gate is not None:
@@ -194,18 +191,17 @@ class Pipeline:
             return result
 
         def one_try(args: Any, kwargs: Any, deadline_s: float | None) -> Awaitable[Any]:
-            return attempt(args, kwargs, deadline_s, self._seconds(deadline_s), monotonic())
+            def make() -> Awaitable[Any]:
+                return attempt(args, kwargs, deadline_s, self._seconds(deadline_s), monotonic())
 
-        hedge_after_s = self.hedge_after_s
-        if hedge_after_s is not None:
-            one_try = self._hedging(one_try, hedge_after_s)
+            return make() if hedge_after_s is None else first_to_answer(make, hedge_after_s, self._clock)
 
         async def protected(*args: Any, **kwargs: Any) -> Any:
             deadline_s, first_s, now_s = None, self.first_s, 0.0
             if first_s is not None:
                 now_s = monotonic()
-                if self.total_s is not None:
-                    deadline_s = now_s + self.total_s
+                if self.timeout_s is not None:
+                    deadline_s = now_s + self.timeout_s
             try:
                 if hedge_after_s is None:
                     result = await attempt(args, kwargs, deadline_s, first_s, now_s)
@@ -238,14 +234,6 @@ class Pipeline:
 
         return protected
 
-    def _hedging(self, one_try: Callable[..., Awaitable[Any]], after_s: float) -> Callable[..., Awaitable[Any]]:
-        from resilience.hedging import first_to_answer  # noqa: PLC0415 -- few calls may be made twice
-
-        def hedged(args: Any, kwargs: Any, deadline_s: float | None) -> Awaitable[Any]:
-            return first_to_answer(lambda: one_try(args, kwargs, deadline_s), after_s, self._clock)
-
-        return hedged
-
     # Streams: what fails before its first item may be tried again; after it, nobody knows what the caller has used.
 
     def _stream(self, function: Callable[..., AsyncIterator[Any]], operation: str) -> Callable[..., AsyncIterator[Any]]:
@@ -254,7 +242,8 @@ class Pipeline:
             context, began, final = RetryContext(deadline_s), False, None
             while True:
                 try:
-                    async with self.passage_async(operation, deadline_s), contextlib.aclosing(function(*args, **kwargs)) as items:  # type: ignore[type-var]
+                    passage = Passage(self, operation, deadline_s, reports=False)
+                    async with passage, contextlib.aclosing(function(*args, **kwargs)) as items:  # type: ignore[type-var]
                         first = functools.partial(anext, items, _END)
                         item = await self._in_time(first, self._seconds(deadline_s), "did not begin to answer")
                         while item is not _END:
@@ -293,48 +282,6 @@ class Pipeline:
 
         return protected
 
-    # Blocks of code, which cannot be tried again.
-
-    @contextmanager
-    def passage(self, operation: str = "unknown") -> Iterator[None]:
-        """A block that passes gate, circuit and bulkhead, as one try.
-
-        Raises:
-            RefusedError: it does not run.
-        """
-        if self.gate is not None:
-            self.gate(operation)
-        permit = self.breaker.gate or self.breaker.admit()
-        try:
-            if not self.bulkhead.try_enter():
-                self.bulkhead.enter()
-            try:
-                yield
-            finally:
-                self.bulkhead.leave()
-        except BaseException as error:
-            self.breaker.failed(permit, error)
-            raise
-        permit()
-
-    @asynccontextmanager
-    async def passage_async(self, operation: str = "unknown", deadline_s: float | None = None) -> AsyncIterator[None]:
-        """``passage``, for coroutines."""
-        if self.gate is not None:
-            self.gate(operation)
-        permit = self.breaker.gate or self.breaker.admit()
-        try:
-            if not self.bulkhead.try_enter():
-                await self._in_time(self.bulkhead.aenter, self._left_s(deadline_s), "found no room")
-            try:
-                yield
-            finally:
-                self.bulkhead.leave()
-        except BaseException as error:
-            self.breaker.failed(permit, error)
-            raise
-        permit()
-
     def _judges(self) -> Callable[[Any], bool] | None:
         """What is asked whether a result asks for another try; None where nothing is."""
         config = self.retry.config
@@ -343,7 +290,7 @@ class Pipeline:
     # Time.
 
     def _deadline_s(self) -> float | None:
-        return None if self.total_s is None else self._clock.monotonic() + self.total_s
+        return None if self.timeout_s is None else self._clock.monotonic() + self.timeout_s
 
     def _left_s(self, deadline_s: float | None) -> float | None:
         return None if deadline_s is None else max(deadline_s - self._clock.monotonic(), 0.001)
@@ -351,14 +298,12 @@ class Pipeline:
     def _seconds(self, deadline_s: float | None) -> float | None:
         """How long the next try may take; None for as long as it likes."""
         left_s = self._left_s(deadline_s)
-        if left_s is None or self.attempt_s is None:
-            return self.attempt_s if left_s is None else left_s
-        return min(left_s, self.attempt_s)
+        return min((one for one in (left_s, self.attempt_timeout_s) if one is not None), default=None)
 
     async def _in_time(self, make: Callable[[], Awaitable[Any]], seconds: float | None, what: str) -> Any:
         if seconds is None:
             return await make()
-        limit = self._limits.begin(seconds, self._clock.monotonic())
+        limit = self._limits().begin(seconds, self._clock.monotonic())
         try:
             result = await make()
         except BaseException as error:
@@ -397,6 +342,58 @@ class Pipeline:
         except Exception:  # an error that takes no attributes, or a report that fails: the caller gets the error
             _log.exception("an error of %s could not be reported", self.service)
         return final
+
+
+class Passage:
+    """A block, entered once, that passes gate, circuit and bulkhead as one try: it cannot be tried again.
+
+    Args:
+        deadline_s: until when a task waits for a slot. reports: whether its failure is reported, before it is raised.
+
+    Raises:
+        RefusedError: a policy does not allow it; the block does not run.
+    """
+
+    def __init__(
+        self, pipeline: Pipeline, operation: str = "unknown", deadline_s: float | None = None, *, reports: bool = True
+    ) -> None:
+        self._pipeline, self._operation, self._deadline_s, self._reports = pipeline, operation, deadline_s, reports
+
+    def __enter__(self) -> None:
+        self._be_admitted()
+        try:
+            self._pipeline.bulkhead.enter()
+        except BaseException as error:
+            self._pipeline.breaker.failed(self._permit, error)
+            raise
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        pipeline = self._pipeline
+        pipeline.bulkhead.leave()
+        if error is None:
+            self._permit()
+            return
+        pipeline.breaker.failed(self._permit, error)
+        if self._reports and isinstance(error, Exception) and not isinstance(error, RefusedError):
+            pipeline.report(error, pipeline.service, self._operation, 0)
+
+    async def __aenter__(self) -> None:
+        self._be_admitted()
+        pipeline = self._pipeline
+        try:
+            await pipeline._in_time(pipeline.bulkhead.aenter, pipeline._left_s(self._deadline_s), "found no room")
+        except BaseException as error:
+            pipeline.breaker.failed(self._permit, error)
+            raise
+
+    async def __aexit__(self, *ended: Any) -> None:
+        self.__exit__(*ended)
+
+    def _be_admitted(self) -> None:
+        pipeline = self._pipeline
+        if pipeline.gate is not None:
+            pipeline.gate(self._operation)
+        self._permit = pipeline.breaker.gate or pipeline.breaker.admit()
 
 
 _END: Final = object()

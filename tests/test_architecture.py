@@ -51,7 +51,7 @@ ROOMS: Final = {
     ),
     "shell": (
         "testing "
-        "agent.client agent.loops agent.orders agent.watch "
+        "agent.client agent.loops agent.orders "
         "core.collector core.core core.sign_of_life "
         "detection.anomaly_watch detection.service_probes "
         "healing.actions healing.engine healing.troubles "

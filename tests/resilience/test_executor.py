@@ -14,6 +14,7 @@ from resilience.bulkhead import BulkheadFullError
 from resilience.circuit.breaker import CircuitBreakerConfig, CircuitBreakerOpenError, CircuitState
 from resilience.config.settings import Bulkheads, CircuitBreakers, Retry, Service, Settings
 from resilience.executor import Resilience, ResilientAgentExecutor
+from resilience.pipeline import Passage
 from resilience.policies import BulkheadLimits, RetryStrategy
 from resilience.retrying.strategies import RetryConfig
 from resilience.testing import FakeClock
@@ -76,11 +77,11 @@ def test_the_settings_say_what_is_not_said_in_code(clock: FakeClock) -> None:
     )
     resilience = Resilience(settings, clock=clock)
     pipeline = resilience.protect("mail")(Backend(1).ask_later).pipeline  # type: ignore[attr-defined]
-    assert (pipeline.retry.config.max_retries, pipeline.total_s, pipeline.attempt_s) == (1, 50, 5)
+    assert (pipeline.retry.config.max_retries, pipeline.timeout_s, pipeline.attempt_timeout_s) == (1, 50, 5)
     assert pipeline.breaker.config.failure_threshold == 9
     assert pipeline.bulkhead.limits.max_concurrent == 2
     pipeline = resilience.protect("mail", retry=QUICK, timeout_s=7)(Backend(1).ask_later).pipeline  # type: ignore[attr-defined]
-    assert (pipeline.retry.config, pipeline.total_s) == (QUICK, 7)
+    assert (pipeline.retry.config, pipeline.timeout_s) == (QUICK, 7)
 
 
 def test_new_settings_hold_for_what_is_protected_already(clock: FakeClock, call: Callable[..., Any]) -> None:
@@ -134,14 +135,14 @@ def test_a_block_passes_as_one_try(resilience: Resilience) -> None:
     pipeline = resilience.pipeline("gmail_api")
 
     def broken() -> None:
-        with pipeline.passage():
+        with Passage(pipeline):
             raise REFUSED
 
     async def broken_too() -> None:
-        async with pipeline.passage_async():
+        async with Passage(pipeline):
             raise REFUSED
 
-    with pipeline.passage():
+    with Passage(pipeline):
         assert resilience.bulkheads.get_all_metrics()["gmail_api"]["running"] == 1
     with pytest.raises(ConnectionRefusedError):
         broken()
