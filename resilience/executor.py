@@ -10,9 +10,9 @@ from inspect import isasyncgenfunction, isawaitable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
-from resilience.bulkhead import Bulkhead, BulkheadRegistry
+from resilience.bulkhead import BulkheadRegistry
 from resilience.circuit.breaker import CircuitBreaker
 from resilience.circuit.registry import CircuitBreakerRegistry
 from resilience.classification.classifier import ErrorClassifier
@@ -147,12 +147,14 @@ class Resilience:
         **chosen: Any,
     ) -> Pipeline:
         """The policies of ``service``, put together; see ``protect``."""
-        executor = RetryExecutor(
-            None, name=service, budget=self.budget(service), classifier=self.classifier, clock=self.clock
+        circuit = self.circuits.get_or_create(service)
+        budget = self._budgets.get(service) or self._budgets.setdefault(
+            service, Budget(self.settings.retry.budget, lambda: circuit.total_calls, clock=self.clock)
         )
+        executor = RetryExecutor(name=service, budget=budget, classifier=self.classifier, clock=self.clock)
         made = Pipeline(
-            service, breaker=self.circuits.get_or_create(service), bulkhead=self._bulkhead(service), retry=executor,
-            report=self._report, clock=self.clock, limits=lambda: self._limits, heals=self._heals, **chosen,
+            service, breaker=circuit, bulkhead=self.bulkheads.get_or_create(service), retry=executor, report=self._report,
+            clock=self.clock, limits=lambda: self._limits, heals=self._heals, **chosen,
         )  # fmt: skip
         asked = _Asked(retry, timeout_s, attempt_timeout_s)
         with self._lock:
@@ -160,23 +162,10 @@ class Resilience:
         self._settle(made, asked)  # after that, or what changes in between would miss it
         return made
 
-    def budget(self, service: str) -> Budget:
-        """How many retries ``service`` bears; every call through its circuit counts."""
-        with self._lock:
-            budget = self._budgets.get(service)
-        if budget is None:
-            circuit = self.circuits.get_or_create(service)
-            made = Budget(self.settings.retry.budget, clock=self.clock, tries=lambda: circuit.total_calls)
-            with self._lock:
-                budget = self._budgets.setdefault(service, made)
-        return budget
-
     def configure(self, settings: Settings) -> None:
         """Takes other policies, for everything that is protected already, too; states and windows stay."""
         self.settings = settings
         self.circuits.configure(settings.circuit_breaker.services, settings.circuit_breaker.default)
-        for budget in list(self._budgets.values()):
-            budget.configure(settings.retry.budget)
         self.look_again()
 
     def scale(self, service: str, scale: float, for_s: float) -> str:
@@ -232,6 +221,7 @@ class Resilience:
         if not isinstance(retry, RetryConfig):
             retry = strategy_named(retry or service.retry, self._strategies())
         pipeline.retry.config = retry
+        self._budgets[pipeline.service].configure(self.settings.retry.budget)
         pipeline.set_times(
             asked.timeout_s or service.timeout_seconds or (retry.total_seconds if retry is not None else None),
             asked.attempt_timeout_s or service.attempt_timeout_seconds,
@@ -241,20 +231,10 @@ class Resilience:
         pipeline.bulkhead.resize(max(int(limits.max_concurrent * scale), 1), limits.max_queue, limits.timeout_seconds)
         pipeline.gate = self._gate(pipeline.service, pipeline.read_only)
 
-    def _bulkhead(self, service: str) -> Bulkhead:
-        limits = self.settings.bulkhead.services.get(service, self.settings.bulkhead.default)
-        return self.bulkheads.get(service) or self.bulkheads.get_or_create(
-            service, limits.max_concurrent, limits.max_queue, limits.timeout_seconds
-        )
-
     def _strategies(self) -> Mapping[str, RetryConfig]:
         """The strategies by name: for which errors, the document says (§4.2); the pauses, the settings."""
-        return {
-            name: RetryConfig(**asdict(one), retryable_exceptions=RETRY_STRATEGIES[name].retryable_exceptions)
-            if name in RETRY_STRATEGIES
-            else RetryConfig(**asdict(one))
-            for name, one in self.settings.retry.strategies.items()
-        }
+        named = self.settings.retry.strategies
+        return {name: replace(RETRY_STRATEGIES.get(name, RetryConfig()), **asdict(one)) for name, one in named.items()}
 
     @functools.cached_property
     def _limits(self) -> TimeLimits:

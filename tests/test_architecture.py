@@ -98,7 +98,6 @@ MAY_BE_LONG: Final = {
     "resilience/outbox/delivery.py": "one thread and what it knows: whose turn it is, what leaves, and what came of it",
     "resilience/processes/supervision.py": "one state machine: taken apart, no half could be read without the other",
     "resilience/processes/supervisor.py": "one thread and what it knows of each process; what it uses has files of its own",
-    "resilience/executor.py": "the document's executor and what agents call: half of it is docstrings of arguments",
 }
 
 

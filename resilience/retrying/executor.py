@@ -63,21 +63,19 @@ class RetryExecutor:
     ) -> None:
         self.config = config.sound() if config is not None else None
         self.name, self.budget, self.clock = name, budget, clock or SystemClock()
-        self._classifier, self._dice = classifier, dice
+        self._classifier, self._dice = classifier or ErrorClassifier(clock=self.clock), dice
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         """``function``, tried again when it fails; coroutine functions stay coroutine functions."""
         refuse_generators(function)
         executor = self
-        plain = self.budget is None and (
-            self.config is None or (self.config.should_retry_result, self.config.total_seconds) == (None, None)
-        )
+        plain = self.config is None or (self.config.should_retry_result, self.config.total_seconds) == (None, None)
         if is_async(function):
             asynchronous = cast("Callable[..., Awaitable[Any]]", function)
 
             @functools.wraps(function)
             async def again_async(*args: P.args, **kwargs: P.kwargs) -> Any:
-                deadline_s = None if plain else executor._started()
+                deadline_s = None if plain else executor._deadline_s()
                 try:
                     result = await asynchronous(*args, **kwargs)
                 except Exception as error:
@@ -96,7 +94,7 @@ class RetryExecutor:
 
         @functools.wraps(function)
         def again(*args: P.args, **kwargs: P.kwargs) -> R:
-            deadline_s = None if plain else executor._started()
+            deadline_s = None if plain else executor._deadline_s()
             try:
                 result = function(*args, **kwargs)
             except Exception as error:
@@ -179,10 +177,8 @@ class RetryExecutor:
         if self.budget is not None:
             self.budget.give_back()
 
-    def _started(self) -> float | None:
-        """Notes that a first call begins; returns the moment by which all its tries must have begun."""
-        if self.budget is not None:
-            self.budget.called()
+    def _deadline_s(self) -> float | None:
+        """The moment by which all tries of a call that begins now must have begun."""
         total_s = self.config.total_seconds if self.config is not None else None
         return None if total_s is None else self.clock.monotonic() + total_s
 
@@ -195,7 +191,7 @@ class RetryExecutor:
             context.because = "it was refused"
             return None
         if failed.error is not None:
-            verdict = self._verdict(failed.error)
+            verdict = self._classifier.verdict(failed.error, self.name)
             retry_after_s = verdict.retry_after_s
             if self.config is None:
                 strategy = strategy_for(failed.error, verdict)
@@ -227,11 +223,6 @@ class RetryExecutor:
         if not is_worth_it(config, error, verdict.error_class):
             return False
         return config.should_retry is None or _asked(config.should_retry, error)
-
-    def _verdict(self, error: Exception) -> Verdict:
-        if self._classifier is None:
-            self._classifier = ErrorClassifier(clock=self.clock)
-        return self._classifier.verdict(error, self.name)
 
     def is_bad(self, result: object) -> bool:
         if self.config is None or self.config.should_retry_result is None:
