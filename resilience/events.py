@@ -30,25 +30,19 @@ class Cause(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_
     metadata: dict[Name, Any] = {}
 
 
-class Report(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Report(Cause, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=False):
     """One error, as an agent in any language reports it.
 
     ``type``: a class of the taxonomy (§2.1), any exception's name, or an error code such as ``ECONNREFUSED``.
     ``key``: a report sent twice with one key is stored once. ``reason``: why the agent's classifier decided so.
     """
 
-    type: Name
     message: Text
     component: Name
     operation: Name
     agent: Name | None = None
-    severity: SeverityName | None = None
-    at: Moment | None = None
     key: Name | None = None
-    stack: LongText = ""
-    cause: Cause | None = None
     reason: Text = ""
-    metadata: dict[Name, Any] = {}
 
 
 class CircuitReport(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
