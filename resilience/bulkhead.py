@@ -111,7 +111,6 @@ class Bulkhead:
         bulkhead, waiting = self, self._waiting
         take, give, accepted = self._slots.pop, self._slots.append, self._accepted.tick
         if is_async(function):
-            asynchronous = cast("Callable[..., Any]", function)
 
             @functools.wraps(function)
             async def within_async(*args: P.args, **kwargs: P.kwargs) -> Any:
@@ -122,7 +121,7 @@ class Bulkhead:
                 else:
                     accepted()
                 try:
-                    return await asynchronous(*args, **kwargs)
+                    return await function(*args, **kwargs)
                 finally:
                     give(None)
                     if waiting or bulkhead._owed:

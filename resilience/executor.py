@@ -19,11 +19,11 @@ from resilience.classification.classifier import ErrorClassifier
 from resilience.clock import Clock, SystemClock
 from resilience.config.settings import Service, Settings
 from resilience.context import ErrorContext
-from resilience.pipeline import Gate, Pipeline, Report, operation_of
+from resilience.pipeline import Gate, Pipeline, Report
 from resilience.retrying.budget import Budget
 from resilience.retrying.executor import RetryExecutor
 from resilience.retrying.strategies import RETRY_STRATEGIES, RetryConfig, strategy_named
-from resilience.wrapping import is_async
+from resilience.wrapping import is_async, name_of
 
 if TYPE_CHECKING:
     from resilience.healing.waiting import EndedHeals
@@ -128,7 +128,7 @@ class Resilience:
             if not (is_async(function) or isasyncgenfunction(function)):
                 for name in ("attempt_timeout_s", "hedge_after_s"):
                     if times[name] is not None:
-                        what = f"nobody can interrupt {operation_of(function)}"
+                        what = f"nobody can interrupt {name_of(function)}"
                         raise ValueError(f"{name} needs a coroutine function, for {what}; make it async, or use timeout_s")
             pipeline = self.pipeline(service, retry=retry, fallbacks=fallbacks, read_only=read_only, **times)
             protected = pipeline(function)
@@ -279,5 +279,5 @@ def _as_async(operation: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
         result = operation(*args, **kwargs)
         return await result if isawaitable(result) else result
 
-    run.__qualname__ = operation_of(operation)
+    run.__qualname__ = name_of(operation)
     return run

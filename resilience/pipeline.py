@@ -24,7 +24,7 @@ from resilience.context import ErrorContext, message_of
 from resilience.refusals import RefusedError
 from resilience.retrying.attempts import Attempt, RetryContext, RetryExhaustedError
 from resilience.retrying.executor import RetryExecutor
-from resilience.wrapping import is_async
+from resilience.wrapping import is_async, name_of
 
 if TYPE_CHECKING:
     from resilience.healing.waiting import EndedHeals, HealWait
@@ -94,14 +94,14 @@ class Pipeline:
             raise TypeError(f"{function.__qualname__} is a generator; make it asynchronous, or protect what it calls")
         else:
             wrap = self._synchronous
-        return cast("Callable[P, R]", functools.wraps(function)(wrap(function, operation_of(function))))
+        return cast("Callable[P, R]", functools.wraps(function)(wrap(function, name_of(function))))
 
     # Functions.
 
     def _synchronous(self, function: Callable[..., Any], operation: str) -> Callable[..., Any]:
         for fallback in self.fallbacks:
             if is_async(fallback):
-                raise TypeError(f"the fallback {operation_of(fallback)} is asynchronous, and {operation} is not")
+                raise TypeError(f"the fallback {name_of(fallback)} is asynchronous, and {operation} is not")
         breaker, bulkhead, is_bad = self.breaker, self.bulkhead, self._judges()
 
         def attempt(args: Any, kwargs: Any) -> Any:
@@ -399,11 +399,6 @@ class Passage:
 _END: Final = object()
 
 
-def operation_of(function: Callable[..., Any]) -> str:
-    """How a function is called in reports."""
-    return str(getattr(function, "__qualname__", type(function).__qualname__))
-
-
 def _note(final: Exception, fallback: Callable[..., Any], error: Exception) -> None:
     with contextlib.suppress(Exception):
-        final.add_note(f"the fallback {operation_of(fallback)} failed, too: {type(error).__name__}: {message_of(error)}")
+        final.add_note(f"the fallback {name_of(fallback)} failed, too: {type(error).__name__}: {message_of(error)}")

@@ -46,19 +46,16 @@ class RetryConfig(RetryStrategy, frozen=True, kw_only=True):
     on_give_up: Callable[[Exception], Any] | None = None
 
 
-def _named(name: str, *classes: type[BaseException]) -> RetryConfig:
-    return RetryConfig(**asdict(RETRY_POLICIES[name]), retryable_exceptions=classes)
-
-
 RETRY_STRATEGIES: Final[Mapping[str, RetryConfig]] = MappingProxyType(
     {
-        "network": _named("network", ConnectionError, TimeoutError, e.NetworkTransientError, e.GatewayTimeoutError),
-        "api_rate_limited": _named("api_rate_limited", e.RateLimitError, e.LLMRateLimitError, e.ThrottlingError),
-        "llm_service": _named("llm_service", e.LLMTimeoutError, e.LLMRateLimitError, e.ServiceUnavailableError),
-        "database": _named(
-            "database", ConnectionError, TimeoutError, e.NetworkTransientError, e.ResourceTransientError
-        ),
-        "filesystem": _named("filesystem", PermissionError, e.ResourceExhaustedError),
+        name: RetryConfig(**asdict(RETRY_POLICIES[name]), retryable_exceptions=classes)
+        for name, classes in {
+            "network": (ConnectionError, TimeoutError, e.NetworkTransientError, e.GatewayTimeoutError),
+            "api_rate_limited": (e.RateLimitError, e.LLMRateLimitError, e.ThrottlingError),
+            "llm_service": (e.LLMTimeoutError, e.LLMRateLimitError, e.ServiceUnavailableError),
+            "database": (ConnectionError, TimeoutError, e.NetworkTransientError, e.ResourceTransientError),
+            "filesystem": (PermissionError, e.ResourceExhaustedError),
+        }.items()
     }
 )
 """The strategies of §4.2 by name."""
