@@ -10,9 +10,9 @@ from typing import Final
 from resilience import errors as e
 from resilience.classification.evidence import Evidence
 
-Class = type[e.WinClawError]
+_Class = type[e.WinClawError]
 
-_STATUSES: Final[Mapping[int, Class]] = {
+_STATUSES: Final[Mapping[int, _Class]] = {
     400: e.ValidationError, 401: e.AuthenticationError, 402: e.PersistentError, 403: e.PermissionDeniedError,
     404: e.NotFoundError, 407: e.AuthenticationError, 408: e.ConnectionTimeoutError, 409: e.ResourceTransientError,
     410: e.NotFoundError, 413: e.InputValidationError, 422: e.SchemaValidationError, 423: e.ResourceTransientError,
@@ -22,14 +22,14 @@ _STATUSES: Final[Mapping[int, Class]] = {
 }  # fmt: skip
 
 
-def class_of_status(status: int) -> Class | None:
+def class_of_status(status: int) -> _Class | None:
     """The class of an HTTP status; None for one that is no error."""
     if status < 400:
         return None
     return _STATUSES.get(status) or (e.ValidationError if status < 500 else e.ServiceTransientError)
 
 
-def _by_name(table: Mapping[Class, str]) -> Mapping[str, Class]:
+def _by_name(table: Mapping[_Class, str]) -> Mapping[str, _Class]:
     return {name: one for one, names in table.items() for name in names.split()}
 
 
@@ -124,7 +124,7 @@ _NAMES: Final = _by_name(
 _OWN_MISTAKES: Final = frozenset({e.PersistentError, e.InputValidationError})
 _CANCELLED: Final = frozenset({"CancelledError", "KeyboardInterrupt", "SystemExit", "GeneratorExit"})
 _LLM_PACKAGES: Final = ("openai.", "anthropic.", "litellm.", "ollama.", "mistralai.", "cohere.", "google.genai.")
-AS_LLM: Final[Mapping[Class, Class]] = {
+AS_LLM: Final[Mapping[_Class, _Class]] = {
     e.ConnectionTimeoutError: e.LLMTimeoutError,
     e.RateLimitError: e.LLMRateLimitError,
     e.OutputValidationError: e.LLMOutputParseError,
@@ -133,7 +133,7 @@ AS_LLM: Final[Mapping[Class, Class]] = {
 """What an error means instead when the service is a language model."""
 
 
-def diagnose(evidence: Evidence) -> tuple[Class | None, str, Evidence]:
+def diagnose(evidence: Evidence) -> tuple[_Class | None, str, Evidence]:
     """The class that the error shows itself, or that a cause of it shows more precisely.
 
     Returns:
@@ -173,7 +173,7 @@ def _is_said_outright(evidence: Evidence) -> bool:
     return names[0] in e.TAXONOMY or names[0] in e.KINDS or any(name.startswith("resilience.errors.") for name in names)
 
 
-def _by_itself(evidence: Evidence) -> tuple[Class | None, str]:
+def _by_itself(evidence: Evidence) -> tuple[_Class | None, str]:
     names = evidence.names
     for name in names:
         if name.startswith("resilience.errors.") and (own := e.TAXONOMY.get(name.removeprefix("resilience.errors."))):
@@ -205,7 +205,7 @@ def _by_itself(evidence: Evidence) -> tuple[Class | None, str]:
     return None, ""
 
 
-def _why_by_name(name: str, chosen: Class, evidence: Evidence) -> str:
+def _why_by_name(name: str, chosen: _Class, evidence: Evidence) -> str:
     first = _short(evidence)
     why = f"its class is {first}" if f".{first}".endswith(f".{name}") else f"its class is {first}, below {name}"
     if evidence.exit is not None:

@@ -62,7 +62,7 @@ RETRY_STRATEGIES: Final[Mapping[str, RetryConfig]] = MappingProxyType(
 
 _TIMEOUT: Final = RetryStrategy(max_retries=3, base_delay=5.0, max_delay=5.0, exponential_base=1.0, jitter=False)
 NO_RETRIES: Final = RetryStrategy(max_retries=0)
-RETRY_MATRIX: Final[Mapping[type[BaseException], RetryStrategy]] = MappingProxyType(
+_RETRY_MATRIX: Final[Mapping[type[BaseException], RetryStrategy]] = MappingProxyType(
     {
         e.NetworkTransientError: RetryStrategy(max_retries=5, max_delay=32.0),
         ConnectionError: RetryStrategy(max_retries=5, max_delay=16.0),
@@ -141,11 +141,11 @@ def strategy_for(error: Exception, verdict: Verdict) -> RetryStrategy:
     if not verdict.is_transient or verdict.recovery_strategy is not RecoveryStrategy.RETRY_WITH_BACKOFF:
         return NO_RETRIES
     if verdict.error_class is e.NetworkTransientError and isinstance(error, ConnectionError):
-        return RETRY_MATRIX[ConnectionError]
+        return _RETRY_MATRIX[ConnectionError]
     for kind in verdict.error_class.__mro__:
-        if kind in RETRY_MATRIX:
-            return RETRY_MATRIX[kind]
-    return RETRY_MATRIX[e.NetworkTransientError]
+        if kind in _RETRY_MATRIX:
+            return _RETRY_MATRIX[kind]
+    return _RETRY_MATRIX[e.NetworkTransientError]
 
 
 def is_worth_it(config: RetryConfig, error: Exception, error_class: type[BaseException]) -> bool:

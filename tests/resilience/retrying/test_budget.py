@@ -87,15 +87,6 @@ def test_a_policy_that_cannot_work_is_refused_and_changes_nothing(clock: FakeClo
     assert left(budget) == 2
 
 
-def test_time_fills_the_budget_up_to_the_burst(clock: FakeClock) -> None:
-    budget = Budget(RetryBudget(per_call=0, per_second=0.5, burst=3), lambda: 0, clock=clock)
-    assert [budget.take() for _ in range(4)] == [True, True, True, False]
-    clock.advance(2)
-    assert [budget.take() for _ in range(2)] == [True, False]
-    clock.advance(1_000_000)
-    assert [budget.take() for _ in range(4)] == [True, True, True, False]
-
-
 def test_threads_take_no_token_twice(clock: FakeClock) -> None:
     budget = Budget(RetryBudget(per_call=0, per_second=0, burst=500), lambda: 0, clock=clock)
     taken: list[int] = []
