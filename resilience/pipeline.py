@@ -67,10 +67,10 @@ class Pipeline:
         heals: EndedHeals | None = None,
         wait_for_healing_s: float | None = None,
     ) -> None:
-        self._heals, self.wait_for_healing_s = heals, wait_for_healing_s
-        self.service, self.read_only, self.fallbacks = service, read_only, tuple(fallbacks)
-        self.breaker, self.bulkhead, self.retry, self.report = breaker, bulkhead, retry, report
-        self.hedge_after_s = hedge_after_s
+        self._heals, self._wait_for_healing_s = heals, wait_for_healing_s
+        self.service, self.read_only, self._fallbacks = service, read_only, fallbacks
+        self.breaker, self.bulkhead, self.retry, self._report = breaker, bulkhead, retry, report
+        self._hedge_after_s = hedge_after_s
         self.set_times(None, None)
         self.gate: Gate | None = None
         """Asked before each try; None while every call is allowed."""
@@ -80,7 +80,7 @@ class Pipeline:
     def set_times(self, timeout_s: float | None, attempt_timeout_s: float | None) -> None:
         """Takes other time limits, in seconds, for the calls to come: for all tries together, and for each."""
         self.timeout_s, self.attempt_timeout_s = timeout_s, attempt_timeout_s
-        self.first_s = min((one for one in (timeout_s, attempt_timeout_s) if one is not None), default=None)
+        self._first_s = min((one for one in (timeout_s, attempt_timeout_s) if one is not None), default=None)
         """How long a first try may take."""
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
@@ -99,7 +99,7 @@ class Pipeline:
     # Functions.
 
     def _synchronous(self, function: Callable[..., Any], operation: str) -> Callable[..., Any]:
-        for fallback in self.fallbacks:
+        for fallback in self._fallbacks:
             if is_async(fallback):
                 raise TypeError(f"the fallback {name_of(fallback)} is asynchronous, and {operation} is not")
         breaker, bulkhead, is_bad = self.breaker, self.bulkhead, self._judges()
@@ -138,12 +138,12 @@ class Pipeline:
             except Exception as error:
                 heal = self._begin_waiting(error)
                 final = self._final(error, operation, context)
-            if heal is not None and heal.wait(self.wait_for_healing_s or 0.0):
+            if heal is not None and heal.wait(self._wait_for_healing_s or 0.0):
                 try:
                     return attempt(args, kwargs)
                 except Exception as error:
                     final = self._final(error, operation, RetryContext())
-            for fallback in self.fallbacks:
+            for fallback in self._fallbacks:
                 try:
                     return fallback(*args, **kwargs)
                 except Exception as error:
@@ -155,7 +155,7 @@ class Pipeline:
     def _asynchronous(self, function: Callable[..., Any], operation: str) -> Callable[..., Any]:
         from resilience.hedging import first_to_answer  # noqa: PLC0415 -- synchronous agents do without asyncio
 
-        hedge_after_s = self.hedge_after_s
+        hedge_after_s = self._hedge_after_s
         breaker, bulkhead, monotonic = self.breaker, self.bulkhead, self._clock.monotonic
         try_enter, leave, begin, is_bad = bulkhead.try_enter, bulkhead.leave, self._limits().begin, self._judges()
 
@@ -197,7 +197,7 @@ class Pipeline:
             return make() if hedge_after_s is None else first_to_answer(make, hedge_after_s, self._clock)
 
         async def protected(*args: Any, **kwargs: Any) -> Any:
-            deadline_s, first_s, now_s = None, self.first_s, 0.0
+            deadline_s, first_s, now_s = None, self._first_s, 0.0
             if first_s is not None:
                 now_s = monotonic()
                 if self.timeout_s is not None:
@@ -219,12 +219,12 @@ class Pipeline:
             except Exception as error:
                 heal = self._begin_waiting(error)
                 final = self._final(error, operation, context)
-            if heal is not None and await heal.wait_async(self.wait_for_healing_s or 0.0):
+            if heal is not None and await heal.wait_async(self._wait_for_healing_s or 0.0):
                 try:
                     return await one_try(args, kwargs, self._deadline_s())
                 except Exception as error:
                     final = self._final(error, operation, RetryContext())
-            for fallback in self.fallbacks:
+            for fallback in self._fallbacks:
                 try:
                     result = fallback(*args, **kwargs)
                     return await result if inspect.isawaitable(result) else result
@@ -260,10 +260,10 @@ class Pipeline:
                 assert failed.error is not None
                 heal = self._begin_waiting(failed.error) if not began and final is None else None
                 final = self._final(failed.error, operation, context)
-                if heal is None or not await heal.wait_async(self.wait_for_healing_s or 0.0):
+                if heal is None or not await heal.wait_async(self._wait_for_healing_s or 0.0):
                     break
                 deadline_s, context = self._deadline_s(), RetryContext()
-            for fallback in () if began else self.fallbacks:
+            for fallback in () if began else self._fallbacks:
                 try:
                     answer = fallback(*args, **kwargs)
                     if not hasattr(answer, "__aiter__"):
@@ -317,14 +317,14 @@ class Pipeline:
 
     def _begin_waiting(self, error: Exception) -> HealWait | None:
         """A wait for a heal, where the call wants that and one could help: a call that was not allowed needs none."""
-        if self._heals is None or self.wait_for_healing_s is None:
+        if self._heals is None or self._wait_for_healing_s is None:
             return None
         if isinstance(error, RefusedError) and not isinstance(error, CircuitBreakerOpenError):
             return None
         return self._heals.begin(self.service)
 
     def _final(self, error: Exception, operation: str, context: RetryContext) -> Exception:
-        """What the caller gets if no fallback answers; it has been reported, unless a policy refused the call."""
+        """What the caller gets if no fallback answers; it has been told."""
         final = error
         if isinstance(error, RetryExhaustedError) and isinstance(error.__cause__, Exception):
             final = error.__cause__
@@ -334,14 +334,17 @@ class Pipeline:
         if context.because and context.attempt > 1:
             with contextlib.suppress(Exception):
                 final.add_note(f"{context.attempt} tries failed, and there is no further one: {context.because}")
-        if isinstance(final, RefusedError):
-            return final
+        self.tell(final, operation, max(context.attempt - 1, 0))
+        return final
+
+    def tell(self, error: Exception, operation: str, retries: int) -> None:
+        """Has ``error`` reported, unless a policy refused the call; ``error_context`` is what is known of it then."""
+        if isinstance(error, RefusedError):
+            return
         try:
-            known = self.report(final, self.service, operation, max(context.attempt - 1, 0))
-            final.error_context = known  # type: ignore[attr-defined]
+            error.error_context = self._report(error, self.service, operation, retries)  # type: ignore[attr-defined]
         except Exception:  # an error that takes no attributes, or a report that fails: the caller gets the error
             _log.exception("an error of %s could not be reported", self.service)
-        return final
 
 
 class Passage:
@@ -374,8 +377,8 @@ class Passage:
             self._permit()
             return
         pipeline.breaker.failed(self._permit, error)
-        if self._reports and isinstance(error, Exception) and not isinstance(error, RefusedError):
-            pipeline.report(error, pipeline.service, self._operation, 0)
+        if self._reports and isinstance(error, Exception):
+            pipeline.tell(error, self._operation, 0)
 
     async def __aenter__(self) -> None:
         self._be_admitted()

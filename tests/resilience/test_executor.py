@@ -13,6 +13,7 @@ from resilience import errors as e
 from resilience.bulkhead import BulkheadFullError
 from resilience.circuit.breaker import CircuitBreakerConfig, CircuitBreakerOpenError, CircuitState
 from resilience.config.settings import Bulkheads, CircuitBreakers, Retry, Service, Settings
+from resilience.degradation.gate import FeatureDisabledError
 from resilience.executor import Resilience, ResilientAgentExecutor
 from resilience.pipeline import Passage
 from resilience.policies import BulkheadLimits, RetryStrategy
@@ -151,6 +152,26 @@ def test_a_block_passes_as_one_try(resilience: Resilience) -> None:
     metrics = pipeline.breaker.metrics
     assert (metrics.successful_calls, metrics.failed_calls) == (1, 2)
     assert resilience.bulkheads.get_all_metrics()["gmail_api"]["running"] == 0
+
+
+def test_what_fails_in_a_block_comes_out_explained_even_where_it_cannot_be_reported(clock: FakeClock) -> None:
+    reported = []
+
+    def report(error: Exception, service: str, operation: str, retries: int) -> Any:
+        reported.append((service, operation, retries))
+        if len(reported) > 1:
+            raise LookupError("the report itself")
+        return "what is known"
+
+    pipeline = Resilience(clock=clock, report=report).pipeline("gmail_api")
+    for context in ("what is known", None):
+        error = ConnectionRefusedError(111, "refused")
+        with pytest.raises(ConnectionRefusedError), Passage(pipeline, "send"):
+            raise error
+        assert getattr(error, "error_context", None) == context
+    with pytest.raises(FeatureDisabledError), Passage(pipeline, "send"):
+        raise FeatureDisabledError("another", "use_it", "SAFE_MODE", "tests")
+    assert reported == [("gmail_api", "send", 0)] * 2
 
 
 def test_the_documents_executor_runs_functions_and_coroutine_functions(resilience: Resilience, clock: FakeClock) -> None:
