@@ -13,6 +13,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, Final, ParamSpec, Self, TypeVar, cast
 
+from msgspec.structs import replace
+
 from resilience.circuit.window import Tally
 from resilience.clock import Clock, SystemClock
 from resilience.policies import BulkheadLimits
@@ -35,16 +37,13 @@ class BulkheadFullError(RefusedError):
 
     kind = "refused.bulkhead_full"
     gate = "bulkhead"
+    _said = "is full"
 
     def __init__(self, name: str, running: int, queued: int, limit: int, max_queue: int, waited_s: float = 0.0) -> None:
         held = f"{running} of {limit} calls running, {queued} of {max_queue} waiting"
-        super().__init__(f"the bulkhead {name!r} {self._what(waited_s)}: {held}")
+        super().__init__(f"the bulkhead {name!r} {self._said.format(waited_s)}: {held}")
         self.name, self.running, self.queued, self.limit, self.max_queue = name, running, queued, limit, max_queue
         self.waited_s = waited_s
-
-    @staticmethod
-    def _what(_: float) -> str:
-        return "is full"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.name, self.running, self.queued, self.limit, self.max_queue, self.waited_s)
@@ -54,10 +53,7 @@ class BulkheadTimeoutError(BulkheadFullError):
     """No slot came free in time; the call was not made (§7.2)."""
 
     kind = "refused.bulkhead_timeout"
-
-    @staticmethod
-    def _what(waited_s: float) -> str:
-        return f"had no room within {waited_s:g} s"
+    _said = "had no room within {:g} s"
 
 
 class _Waiter:
@@ -115,7 +111,6 @@ class Bulkhead:
         bulkhead, waiting = self, self._waiting
         take, give, accepted = self._slots.pop, self._slots.append, self._accepted.tick
         if is_async(function):
-            asynchronous = cast("Callable[..., Any]", function)
 
             @functools.wraps(function)
             async def within_async(*args: P.args, **kwargs: P.kwargs) -> Any:
@@ -126,7 +121,7 @@ class Bulkhead:
                 else:
                     accepted()
                 try:
-                    return await asynchronous(*args, **kwargs)
+                    return await function(*args, **kwargs)
                 finally:
                     give(None)
                     if waiting or bulkhead._owed:
@@ -171,8 +166,7 @@ class Bulkhead:
         self.leave()
 
     async def __aenter__(self) -> Self:
-        if not self.try_enter():
-            await self.aenter()
+        await self.aenter()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -203,11 +197,6 @@ class Bulkhead:
         if self._waiting or self._owed:  # looked at after the slot is there, so that nobody waits beside a free one
             self.serve()
 
-    def serve(self) -> None:
-        """Gives free slots to those who wait."""
-        with self._lock:
-            self._serve()
-
     def enter(self) -> None:
         """Takes a slot, waiting for it in this thread.
 
@@ -232,6 +221,8 @@ class Bulkhead:
         Raises:
             BulkheadFullError: there is no place to wait. BulkheadTimeoutError: none came free in time.
         """
+        if self.try_enter():
+            return
         import asyncio  # noqa: PLC0415 -- who is here has it
 
         loop = asyncio.get_running_loop()
@@ -262,13 +253,9 @@ class Bulkhead:
         Raises:
             ValueError: one is out of its limits; nothing has changed.
         """
-        old = self.limits
-        new = BulkheadLimits(
-            max_concurrent=old.max_concurrent if max_concurrent is None else max_concurrent,
-            max_queue=old.max_queue if max_queue is None else max_queue,
-            timeout_seconds=old.timeout_seconds if timeout_seconds is None else timeout_seconds,
-        ).sound()
-        if new == old:
+        given = _given(max_concurrent=max_concurrent, max_queue=max_queue, timeout_seconds=timeout_seconds)
+        new = replace(self.limits, **given).sound()
+        if new == self.limits:
             return
         with self._lock:
             more = new.max_concurrent - self.limits.max_concurrent
@@ -276,7 +263,7 @@ class Bulkhead:
             self._owed += max(-more, 0)
             self._most += max(more, 0)
             self._slots.extend([None] * max(more, 0))
-            self._serve()
+            self.serve()
 
     def get_metrics(self) -> dict[str, Any]:
         """What there is to say of it (§7.2)."""
@@ -301,11 +288,11 @@ class Bulkhead:
         waiter = _Waiter(wake)
         with self._lock:
             self._waiting[waiter] = None
-            self._serve()  # a slot may have come free since we looked
+            self.serve()  # a slot may have come free since we looked
             if not waiter.has_slot and len(self._waiting) > self.limits.max_queue:
                 del self._waiting[waiter]
                 self._rejected += 1
-                raise self._said(BulkheadFullError)
+                raise self._refusal(BulkheadFullError)
         return waiter
 
     def _take(self, waiter: _Waiter) -> None:
@@ -314,7 +301,7 @@ class Bulkhead:
             if not waiter.has_slot:
                 del self._waiting[waiter]
                 self._late += 1
-                raise self._said(BulkheadTimeoutError, self.limits.timeout_seconds)
+                raise self._refusal(BulkheadTimeoutError, self.limits.timeout_seconds)
 
     def _give_up(self, waiter: _Waiter) -> None:
         """Ends a wait that somebody interrupted; a slot that it got in the same moment goes to the next."""
@@ -324,9 +311,9 @@ class Bulkhead:
                 return
         self.leave()
 
-    def _serve(self) -> None:
-        """Pays what is owed, then gives free slots to those who wait. Needs the lock."""
-        with contextlib.suppress(IndexError):  # somebody who has not seen that others wait may be quicker
+    def serve(self) -> None:
+        """Takes slots that are owed out of use, then gives free ones to those who wait."""
+        with self._lock, contextlib.suppress(IndexError):  # somebody who has not seen that others wait may be quicker
             while self._owed and self._slots:
                 self._slots.pop()
                 self._owed -= 1
@@ -347,14 +334,10 @@ class Bulkhead:
                 else:
                     self._accepted.tick()
 
-    def _said(self, kind: type[_Refusal], waited_s: float = 0.0) -> _Refusal:
+    def _refusal(self, kind: type[BulkheadFullError], waited_s: float = 0.0) -> BulkheadFullError:
+        limits = self.limits
         running = self._most - len(self._slots)
-        return kind(
-            self.name, running, len(self._waiting), self.limits.max_concurrent, self.limits.max_queue, waited_s
-        )
-
-
-_Refusal = TypeVar("_Refusal", bound=BulkheadFullError)
+        return kind(self.name, running, len(self._waiting), limits.max_concurrent, limits.max_queue, waited_s)
 
 
 class BulkheadRegistry:
@@ -366,21 +349,23 @@ class BulkheadRegistry:
         self._lock = threading.Lock()
 
     def get_or_create(
-        self, name: str, max_concurrent: int = 10, max_queue: int = 100, timeout_seconds: float = 30.0
+        self,
+        name: str,
+        max_concurrent: int | None = None,
+        max_queue: int | None = None,
+        timeout_seconds: float | None = None,
     ) -> Bulkhead:
         """The bulkhead called ``name``, made if there is none.
 
         Raises:
-            ValueError: there is one already, with other limits.
+            ValueError: there is one already, with other limits than those that are given.
         """
-        asked = BulkheadLimits(max_concurrent=max_concurrent, max_queue=max_queue, timeout_seconds=timeout_seconds)
+        given = _given(max_concurrent=max_concurrent, max_queue=max_queue, timeout_seconds=timeout_seconds)
         with self._lock:
             bulkhead = self._bulkheads.get(name)
             if bulkhead is None:
-                bulkhead = self._bulkheads[name] = Bulkhead(
-                    name, max_concurrent, max_queue, timeout_seconds, clock=self._clock
-                )
-        if bulkhead.limits != asked:
+                bulkhead = self._bulkheads[name] = Bulkhead(name, **given, clock=self._clock)
+        if bulkhead.limits != replace(bulkhead.limits, **given):
             raise ValueError(f"the bulkhead {name!r} exists with other limits ({bulkhead.limits}); change it with its resize()")
         return bulkhead
 
@@ -391,6 +376,10 @@ class BulkheadRegistry:
     def get_all_metrics(self) -> dict[str, dict[str, Any]]:
         """What there is to say of each, by name."""
         return {name: bulkhead.get_metrics() for name, bulkhead in list(self._bulkheads.items())}
+
+
+def _given(**limits: float | None) -> dict[str, Any]:
+    return {name: limit for name, limit in limits.items() if limit is not None}
 
 
 def _finish(turn: Any) -> None:

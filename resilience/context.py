@@ -107,10 +107,7 @@ class ErrorContext:
     @property
     def message(self) -> str:
         """The error's own words; its type's name where it has none."""
-        try:
-            text = str(self.original_error)
-        except Exception as fault:
-            return f"(its message cannot be read: {name_of(fault)})"
+        text = message_of(self.original_error)
         if text and not isinstance(self.original_error, KeyError):
             return text
         name = type(self.original_error).__name__
@@ -124,7 +121,7 @@ class ErrorContext:
 
             text = "".join(traceback.format_exception(self.original_error))
         except Exception as fault:
-            return f"(its stack cannot be read: {name_of(fault)})"
+            return f"(its stack cannot be read: {type(fault).__name__})"
         if len(text) <= MAX_STACK_CHARACTERS:
             return text
         half = MAX_STACK_CHARACTERS // 2 - 50
@@ -166,6 +163,9 @@ def fingerprint(kind: str, component: str, operation: str, error_type: str, mess
     return hashlib.blake2b(parts.encode("utf-8", "replace"), digest_size=8).hexdigest()
 
 
-def name_of(error: BaseException) -> str:
-    """The name of an error's class, without asking the error anything."""
-    return type(error).__name__
+def message_of(error: object) -> str:
+    """``str(error)``, whatever it does; of anything else that is a user's, too."""
+    try:
+        return str(error)
+    except Exception as fault:
+        return f"(a {type(error).__name__} whose words cannot be read: {type(fault).__name__})"

@@ -11,8 +11,8 @@ from msgspec import Meta, Struct
 _NO_NUL = r"^[^\x00]*$"
 Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=_NO_NUL)]
 Text = Annotated[str, Meta(max_length=10_000, pattern=_NO_NUL)]
-LongText = Annotated[str, Meta(max_length=120_000, pattern=_NO_NUL)]
-Moment = Annotated[datetime, Meta(tz=True)]
+_LongText = Annotated[str, Meta(max_length=120_000, pattern=_NO_NUL)]
+_Moment = Annotated[datetime, Meta(tz=True)]
 SeverityName = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "FATAL"]
 
 
@@ -24,31 +24,25 @@ class Cause(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_
     component: Name | None = None
     operation: Name | None = None
     severity: SeverityName | None = None
-    at: Moment | None = None
-    stack: LongText = ""
+    at: _Moment | None = None
+    stack: _LongText = ""
     cause: Cause | None = None
     metadata: dict[Name, Any] = {}
 
 
-class Report(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Report(Cause, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=False):
     """One error, as an agent in any language reports it.
 
     ``type``: a class of the taxonomy (§2.1), any exception's name, or an error code such as ``ECONNREFUSED``.
     ``key``: a report sent twice with one key is stored once. ``reason``: why the agent's classifier decided so.
     """
 
-    type: Name
     message: Text
     component: Name
     operation: Name
     agent: Name | None = None
-    severity: SeverityName | None = None
-    at: Moment | None = None
     key: Name | None = None
-    stack: LongText = ""
-    cause: Cause | None = None
     reason: Text = ""
-    metadata: dict[Name, Any] = {}
 
 
 class CircuitReport(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -10,20 +10,20 @@ from inspect import isasyncgenfunction, isawaitable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
-from resilience.bulkhead import Bulkhead, BulkheadRegistry
+from resilience.bulkhead import BulkheadRegistry
 from resilience.circuit.breaker import CircuitBreaker
 from resilience.circuit.registry import CircuitBreakerRegistry
 from resilience.classification.classifier import ErrorClassifier
 from resilience.clock import Clock, SystemClock
 from resilience.config.settings import Service, Settings
 from resilience.context import ErrorContext
-from resilience.pipeline import Gate, Pipeline, Report, operation_of
+from resilience.pipeline import Gate, Pipeline, Report
 from resilience.retrying.budget import Budget
 from resilience.retrying.executor import RetryExecutor
 from resilience.retrying.strategies import RETRY_STRATEGIES, RetryConfig, strategy_named
-from resilience.wrapping import is_async
+from resilience.wrapping import is_async, name_of
 
 if TYPE_CHECKING:
     from resilience.healing.waiting import EndedHeals
@@ -39,8 +39,8 @@ class _Asked(NamedTuple):
     """What a pipeline was asked for in code; None: what the settings say."""
 
     retry: str | RetryConfig | None
-    total_s: float | None
-    attempt_s: float | None
+    timeout_s: float | None
+    attempt_timeout_s: float | None
 
 
 class Resilience:
@@ -128,12 +128,9 @@ class Resilience:
             if not (is_async(function) or isasyncgenfunction(function)):
                 for name in ("attempt_timeout_s", "hedge_after_s"):
                     if times[name] is not None:
-                        what = f"nobody can interrupt {operation_of(function)}"
+                        what = f"nobody can interrupt {name_of(function)}"
                         raise ValueError(f"{name} needs a coroutine function, for {what}; make it async, or use timeout_s")
-            pipeline = self.pipeline(
-                service, retry=retry, fallbacks=fallbacks, total_s=timeout_s, attempt_s=attempt_timeout_s,
-                hedge_after_s=hedge_after_s, wait_for_healing_s=wait_for_healing_s, read_only=read_only,
-            )  # fmt: skip
+            pipeline = self.pipeline(service, retry=retry, fallbacks=fallbacks, read_only=read_only, **times)
             protected = pipeline(function)
             protected.pipeline = pipeline  # type: ignore[attr-defined]
             return protected
@@ -145,41 +142,30 @@ class Resilience:
         service: str,
         *,
         retry: str | RetryConfig | None = None,
-        total_s: float | None = None,
-        attempt_s: float | None = None,
+        timeout_s: float | None = None,
+        attempt_timeout_s: float | None = None,
         **chosen: Any,
     ) -> Pipeline:
         """The policies of ``service``, put together; see ``protect``."""
-        executor = RetryExecutor(
-            None, name=service, budget=self.budget(service), classifier=self.classifier, clock=self.clock
+        circuit = self.circuits.get_or_create(service)
+        budget = self._budgets.get(service) or self._budgets.setdefault(
+            service, Budget(self.settings.retry.budget, lambda: circuit.total_calls, clock=self.clock)
         )
+        executor = RetryExecutor(name=service, budget=budget, classifier=self.classifier, clock=self.clock)
         made = Pipeline(
-            service, breaker=self.circuits.get_or_create(service), bulkhead=self._bulkhead(service), retry=executor,
-            report=self._report, clock=self.clock, limits=self._time_limits, heals=self._heals, **chosen,
+            service, breaker=circuit, bulkhead=self.bulkheads.get_or_create(service), retry=executor, report=self._report,
+            clock=self.clock, limits=lambda: self._limits, heals=self._heals, **chosen,
         )  # fmt: skip
-        asked = _Asked(retry, total_s, attempt_s)
+        asked = _Asked(retry, timeout_s, attempt_timeout_s)
         with self._lock:
             self._pipelines[made] = asked
         self._settle(made, asked)  # after that, or what changes in between would miss it
         return made
 
-    def budget(self, service: str) -> Budget:
-        """How many retries ``service`` bears; every call through its circuit counts."""
-        with self._lock:
-            budget = self._budgets.get(service)
-        if budget is None:
-            circuit = self.circuits.get_or_create(service)
-            made = Budget(self.settings.retry.budget, clock=self.clock, tries=lambda: circuit.total_calls)
-            with self._lock:
-                budget = self._budgets.setdefault(service, made)
-        return budget
-
     def configure(self, settings: Settings) -> None:
         """Takes other policies, for everything that is protected already, too; states and windows stay."""
         self.settings = settings
         self.circuits.configure(settings.circuit_breaker.services, settings.circuit_breaker.default)
-        for budget in list(self._budgets.values()):
-            budget.configure(settings.retry.budget)
         self.look_again()
 
     def scale(self, service: str, scale: float, for_s: float) -> str:
@@ -231,42 +217,30 @@ class Resilience:
 
     def _take_over(self, pipeline: Pipeline, asked: _Asked) -> None:
         service = self.settings.services.get(pipeline.service, Service())
-        retry, total_s, attempt_s = asked
+        retry = asked.retry
         if not isinstance(retry, RetryConfig):
             retry = strategy_named(retry or service.retry, self._strategies())
         pipeline.retry.config = retry
+        self._budgets[pipeline.service].configure(self.settings.retry.budget)
         pipeline.set_times(
-            total_s or service.timeout_seconds or (retry.total_seconds if retry is not None else None),
-            attempt_s or service.attempt_timeout_seconds,
+            asked.timeout_s or service.timeout_seconds or (retry.total_seconds if retry is not None else None),
+            asked.attempt_timeout_s or service.attempt_timeout_seconds,
         )
         limits = self.settings.bulkhead.services.get(pipeline.service, self.settings.bulkhead.default)
         scale, _ = self._scaled.get(pipeline.service, (1.0, 0.0))
         pipeline.bulkhead.resize(max(int(limits.max_concurrent * scale), 1), limits.max_queue, limits.timeout_seconds)
         pipeline.gate = self._gate(pipeline.service, pipeline.read_only)
 
-    def _bulkhead(self, service: str) -> Bulkhead:
-        limits = self.settings.bulkhead.services.get(service, self.settings.bulkhead.default)
-        return self.bulkheads.get(service) or self.bulkheads.get_or_create(
-            service, limits.max_concurrent, limits.max_queue, limits.timeout_seconds
-        )
-
     def _strategies(self) -> Mapping[str, RetryConfig]:
         """The strategies by name: for which errors, the document says (§4.2); the pauses, the settings."""
-        return {
-            name: RetryConfig(**asdict(one), retryable_exceptions=RETRY_STRATEGIES[name].retryable_exceptions)
-            if name in RETRY_STRATEGIES
-            else RetryConfig(**asdict(one))
-            for name, one in self.settings.retry.strategies.items()
-        }
+        named = self.settings.retry.strategies
+        return {name: replace(RETRY_STRATEGIES.get(name, RetryConfig()), **asdict(one)) for name, one in named.items()}
 
     @functools.cached_property
     def _limits(self) -> TimeLimits:
         from resilience.timeouts import TimeLimits  # noqa: PLC0415 -- synchronous agents do without asyncio
 
         return TimeLimits(self.clock)
-
-    def _time_limits(self) -> TimeLimits:
-        return self._limits
 
     def _classify(self, error: Exception, service: str, operation: str, retries: int) -> ErrorContext:
         return self.classifier.classify(error, {"component": service, "operation": operation, "retry_count": retries})
@@ -305,5 +279,5 @@ def _as_async(operation: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
         result = operation(*args, **kwargs)
         return await result if isawaitable(result) else result
 
-    run.__qualname__ = operation_of(operation)
+    run.__qualname__ = name_of(operation)
     return run

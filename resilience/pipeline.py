@@ -12,19 +12,19 @@ import contextlib
 import functools
 import inspect
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast
 
 from resilience.bulkhead import Bulkhead
 from resilience.circuit.breaker import CircuitBreaker, CircuitBreakerOpenError
 from resilience.circuit.guarding import SAMPLE
 from resilience.clock import Clock
-from resilience.context import ErrorContext
+from resilience.context import ErrorContext, message_of
 from resilience.refusals import RefusedError
 from resilience.retrying.attempts import Attempt, RetryContext, RetryExhaustedError
 from resilience.retrying.executor import RetryExecutor
-from resilience.wrapping import is_async
+from resilience.wrapping import is_async, name_of
 
 if TYPE_CHECKING:
     from resilience.healing.waiting import EndedHeals, HealWait
@@ -46,7 +46,7 @@ class Pipeline:
         service: what is called. read_only: the calls only read.
         retry: how failed calls are tried again. report: told of what fails in the end.
         fallbacks: asked in order, with the call's own arguments, when it has failed or was refused.
-        total_s: seconds for all tries together. attempt_s: for each; of asynchronous calls only.
+        limits: keeps the time limits of asynchronous calls; see ``set_times``.
         hedge_after_s: seconds after which a second try is begun beside the first; for calls that may be made twice.
         heals, wait_for_healing_s: whom a call that has failed asks for how many seconds whether its service is healed.
     """
@@ -63,30 +63,24 @@ class Pipeline:
         limits: Callable[[], TimeLimits],
         read_only: bool = False,
         fallbacks: Sequence[Callable[..., Any]] = (),
-        total_s: float | None = None,
-        attempt_s: float | None = None,
         hedge_after_s: float | None = None,
         heals: EndedHeals | None = None,
         wait_for_healing_s: float | None = None,
     ) -> None:
-        self._heals, self.wait_for_healing_s = heals, wait_for_healing_s
-        self.service, self.read_only, self.fallbacks = service, read_only, tuple(fallbacks)
-        self.breaker, self.bulkhead, self.retry, self.report = breaker, bulkhead, retry, report
-        self.hedge_after_s = hedge_after_s
-        self.set_times(total_s, attempt_s)
+        self._heals, self._wait_for_healing_s = heals, wait_for_healing_s
+        self.service, self.read_only, self._fallbacks = service, read_only, fallbacks
+        self.breaker, self.bulkhead, self.retry, self._report = breaker, bulkhead, retry, report
+        self._hedge_after_s = hedge_after_s
+        self.set_times(None, None)
         self.gate: Gate | None = None
         """Asked before each try; None while every call is allowed."""
         self._clock = clock
-        self._make_limits = limits
+        self._limits = limits
 
-    @functools.cached_property
-    def _limits(self) -> TimeLimits:
-        return self._make_limits()
-
-    def set_times(self, total_s: float | None, attempt_s: float | None) -> None:
-        """Takes other time limits, in seconds, for the calls to come."""
-        self.total_s, self.attempt_s = total_s, attempt_s
-        self.first_s = min((one for one in (total_s, attempt_s) if one is not None), default=None)
+    def set_times(self, timeout_s: float | None, attempt_timeout_s: float | None) -> None:
+        """Takes other time limits, in seconds, for the calls to come: for all tries together, and for each."""
+        self.timeout_s, self.attempt_timeout_s = timeout_s, attempt_timeout_s
+        self._first_s = min((one for one in (timeout_s, attempt_timeout_s) if one is not None), default=None)
         """How long a first try may take."""
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
@@ -100,14 +94,14 @@ class Pipeline:
             raise TypeError(f"{function.__qualname__} is a generator; make it asynchronous, or protect what it calls")
         else:
             wrap = self._synchronous
-        return cast("Callable[P, R]", functools.wraps(function)(wrap(function, operation_of(function))))
+        return cast("Callable[P, R]", functools.wraps(function)(wrap(function, name_of(function))))
 
     # Functions.
 
     def _synchronous(self, function: Callable[..., Any], operation: str) -> Callable[..., Any]:
-        for fallback in self.fallbacks:
+        for fallback in self._fallbacks:
             if is_async(fallback):
-                raise TypeError(f"the fallback {operation_of(fallback)} is asynchronous, and {operation} is not")
+                raise TypeError(f"the fallback {name_of(fallback)} is asynchronous, and {operation} is not")
         breaker, bulkhead, is_bad = self.breaker, self.bulkhead, self._judges()
 
         def attempt(args: Any, kwargs: Any) -> Any:
@@ -144,12 +138,12 @@ class Pipeline:
             except Exception as error:
                 heal = self._begin_waiting(error)
                 final = self._final(error, operation, context)
-            if heal is not None and heal.wait(self.wait_for_healing_s or 0.0):
+            if heal is not None and heal.wait(self._wait_for_healing_s or 0.0):
                 try:
                     return attempt(args, kwargs)
                 except Exception as error:
                     final = self._final(error, operation, RetryContext())
-            for fallback in self.fallbacks:
+            for fallback in self._fallbacks:
                 try:
                     return fallback(*args, **kwargs)
                 except Exception as error:
@@ -159,8 +153,11 @@ class Pipeline:
         return protected
 
     def _asynchronous(self, function: Callable[..., Any], operation: str) -> Callable[..., Any]:
+        from resilience.hedging import first_to_answer  # noqa: PLC0415 -- synchronous agents do without asyncio
+
+        hedge_after_s = self._hedge_after_s
         breaker, bulkhead, monotonic = self.breaker, self.bulkhead, self._clock.monotonic
-        try_enter, leave, begin, is_bad = bulkhead.try_enter, bulkhead.leave, self._limits.begin, self._judges()
+        try_enter, leave, begin, is_bad = bulkhead.try_enter, bulkhead.leave, self._limits().begin, self._judges()
 
         async def attempt(args: Any, kwargs: Any, deadline_s: float | None, seconds: float | None, now_s: float) -> Any:
             if self.gate is not None:
@@ -194,18 +191,17 @@ class Pipeline:
             return result
 
         def one_try(args: Any, kwargs: Any, deadline_s: float | None) -> Awaitable[Any]:
-            return attempt(args, kwargs, deadline_s, self._seconds(deadline_s), monotonic())
+            def make() -> Awaitable[Any]:
+                return attempt(args, kwargs, deadline_s, self._seconds(deadline_s), monotonic())
 
-        hedge_after_s = self.hedge_after_s
-        if hedge_after_s is not None:
-            one_try = self._hedging(one_try, hedge_after_s)
+            return make() if hedge_after_s is None else first_to_answer(make, hedge_after_s, self._clock)
 
         async def protected(*args: Any, **kwargs: Any) -> Any:
-            deadline_s, first_s, now_s = None, self.first_s, 0.0
+            deadline_s, first_s, now_s = None, self._first_s, 0.0
             if first_s is not None:
                 now_s = monotonic()
-                if self.total_s is not None:
-                    deadline_s = now_s + self.total_s
+                if self.timeout_s is not None:
+                    deadline_s = now_s + self.timeout_s
             try:
                 if hedge_after_s is None:
                     result = await attempt(args, kwargs, deadline_s, first_s, now_s)
@@ -223,12 +219,12 @@ class Pipeline:
             except Exception as error:
                 heal = self._begin_waiting(error)
                 final = self._final(error, operation, context)
-            if heal is not None and await heal.wait_async(self.wait_for_healing_s or 0.0):
+            if heal is not None and await heal.wait_async(self._wait_for_healing_s or 0.0):
                 try:
                     return await one_try(args, kwargs, self._deadline_s())
                 except Exception as error:
                     final = self._final(error, operation, RetryContext())
-            for fallback in self.fallbacks:
+            for fallback in self._fallbacks:
                 try:
                     result = fallback(*args, **kwargs)
                     return await result if inspect.isawaitable(result) else result
@@ -238,14 +234,6 @@ class Pipeline:
 
         return protected
 
-    def _hedging(self, one_try: Callable[..., Awaitable[Any]], after_s: float) -> Callable[..., Awaitable[Any]]:
-        from resilience.hedging import first_to_answer  # noqa: PLC0415 -- few calls may be made twice
-
-        def hedged(args: Any, kwargs: Any, deadline_s: float | None) -> Awaitable[Any]:
-            return first_to_answer(lambda: one_try(args, kwargs, deadline_s), after_s, self._clock)
-
-        return hedged
-
     # Streams: what fails before its first item may be tried again; after it, nobody knows what the caller has used.
 
     def _stream(self, function: Callable[..., AsyncIterator[Any]], operation: str) -> Callable[..., AsyncIterator[Any]]:
@@ -254,7 +242,8 @@ class Pipeline:
             context, began, final = RetryContext(deadline_s), False, None
             while True:
                 try:
-                    async with self.passage_async(operation, deadline_s), contextlib.aclosing(function(*args, **kwargs)) as items:  # type: ignore[type-var]
+                    passage = Passage(self, operation, deadline_s, reports=False)
+                    async with passage, contextlib.aclosing(function(*args, **kwargs)) as items:  # type: ignore[type-var]
                         first = functools.partial(anext, items, _END)
                         item = await self._in_time(first, self._seconds(deadline_s), "did not begin to answer")
                         while item is not _END:
@@ -271,10 +260,10 @@ class Pipeline:
                 assert failed.error is not None
                 heal = self._begin_waiting(failed.error) if not began and final is None else None
                 final = self._final(failed.error, operation, context)
-                if heal is None or not await heal.wait_async(self.wait_for_healing_s or 0.0):
+                if heal is None or not await heal.wait_async(self._wait_for_healing_s or 0.0):
                     break
                 deadline_s, context = self._deadline_s(), RetryContext()
-            for fallback in () if began else self.fallbacks:
+            for fallback in () if began else self._fallbacks:
                 try:
                     answer = fallback(*args, **kwargs)
                     if not hasattr(answer, "__aiter__"):
@@ -293,48 +282,6 @@ class Pipeline:
 
         return protected
 
-    # Blocks of code, which cannot be tried again.
-
-    @contextmanager
-    def passage(self, operation: str = "unknown") -> Iterator[None]:
-        """A block that passes gate, circuit and bulkhead, as one try.
-
-        Raises:
-            RefusedError: it does not run.
-        """
-        if self.gate is not None:
-            self.gate(operation)
-        permit = self.breaker.gate or self.breaker.admit()
-        try:
-            if not self.bulkhead.try_enter():
-                self.bulkhead.enter()
-            try:
-                yield
-            finally:
-                self.bulkhead.leave()
-        except BaseException as error:
-            self.breaker.failed(permit, error)
-            raise
-        permit()
-
-    @asynccontextmanager
-    async def passage_async(self, operation: str = "unknown", deadline_s: float | None = None) -> AsyncIterator[None]:
-        """``passage``, for coroutines."""
-        if self.gate is not None:
-            self.gate(operation)
-        permit = self.breaker.gate or self.breaker.admit()
-        try:
-            if not self.bulkhead.try_enter():
-                await self._in_time(self.bulkhead.aenter, self._left_s(deadline_s), "found no room")
-            try:
-                yield
-            finally:
-                self.bulkhead.leave()
-        except BaseException as error:
-            self.breaker.failed(permit, error)
-            raise
-        permit()
-
     def _judges(self) -> Callable[[Any], bool] | None:
         """What is asked whether a result asks for another try; None where nothing is."""
         config = self.retry.config
@@ -343,7 +290,7 @@ class Pipeline:
     # Time.
 
     def _deadline_s(self) -> float | None:
-        return None if self.total_s is None else self._clock.monotonic() + self.total_s
+        return None if self.timeout_s is None else self._clock.monotonic() + self.timeout_s
 
     def _left_s(self, deadline_s: float | None) -> float | None:
         return None if deadline_s is None else max(deadline_s - self._clock.monotonic(), 0.001)
@@ -351,14 +298,12 @@ class Pipeline:
     def _seconds(self, deadline_s: float | None) -> float | None:
         """How long the next try may take; None for as long as it likes."""
         left_s = self._left_s(deadline_s)
-        if left_s is None or self.attempt_s is None:
-            return self.attempt_s if left_s is None else left_s
-        return min(left_s, self.attempt_s)
+        return min((one for one in (left_s, self.attempt_timeout_s) if one is not None), default=None)
 
     async def _in_time(self, make: Callable[[], Awaitable[Any]], seconds: float | None, what: str) -> Any:
         if seconds is None:
             return await make()
-        limit = self._limits.begin(seconds, self._clock.monotonic())
+        limit = self._limits().begin(seconds, self._clock.monotonic())
         try:
             result = await make()
         except BaseException as error:
@@ -372,14 +317,14 @@ class Pipeline:
 
     def _begin_waiting(self, error: Exception) -> HealWait | None:
         """A wait for a heal, where the call wants that and one could help: a call that was not allowed needs none."""
-        if self._heals is None or self.wait_for_healing_s is None:
+        if self._heals is None or self._wait_for_healing_s is None:
             return None
         if isinstance(error, RefusedError) and not isinstance(error, CircuitBreakerOpenError):
             return None
         return self._heals.begin(self.service)
 
     def _final(self, error: Exception, operation: str, context: RetryContext) -> Exception:
-        """What the caller gets if no fallback answers; it has been reported, unless a policy refused the call."""
+        """What the caller gets if no fallback answers; it has been told."""
         final = error
         if isinstance(error, RetryExhaustedError) and isinstance(error.__cause__, Exception):
             final = error.__cause__
@@ -389,24 +334,74 @@ class Pipeline:
         if context.because and context.attempt > 1:
             with contextlib.suppress(Exception):
                 final.add_note(f"{context.attempt} tries failed, and there is no further one: {context.because}")
-        if isinstance(final, RefusedError):
-            return final
+        self.tell(final, operation, max(context.attempt - 1, 0))
+        return final
+
+    def tell(self, error: Exception, operation: str, retries: int) -> None:
+        """Has ``error`` reported, unless a policy refused the call; ``error_context`` is what is known of it then."""
+        if isinstance(error, RefusedError):
+            return
         try:
-            known = self.report(final, self.service, operation, max(context.attempt - 1, 0))
-            final.error_context = known  # type: ignore[attr-defined]
+            error.error_context = self._report(error, self.service, operation, retries)  # type: ignore[attr-defined]
         except Exception:  # an error that takes no attributes, or a report that fails: the caller gets the error
             _log.exception("an error of %s could not be reported", self.service)
-        return final
+
+
+class Passage:
+    """A block, entered once, that passes gate, circuit and bulkhead as one try: it cannot be tried again.
+
+    Args:
+        deadline_s: until when a task waits for a slot. reports: whether its failure is reported, before it is raised.
+
+    Raises:
+        RefusedError: a policy does not allow it; the block does not run.
+    """
+
+    def __init__(
+        self, pipeline: Pipeline, operation: str = "unknown", deadline_s: float | None = None, *, reports: bool = True
+    ) -> None:
+        self._pipeline, self._operation, self._deadline_s, self._reports = pipeline, operation, deadline_s, reports
+
+    def __enter__(self) -> None:
+        self._be_admitted()
+        try:
+            self._pipeline.bulkhead.enter()
+        except BaseException as error:
+            self._pipeline.breaker.failed(self._permit, error)
+            raise
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        pipeline = self._pipeline
+        pipeline.bulkhead.leave()
+        if error is None:
+            self._permit()
+            return
+        pipeline.breaker.failed(self._permit, error)
+        if self._reports and isinstance(error, Exception):
+            pipeline.tell(error, self._operation, 0)
+
+    async def __aenter__(self) -> None:
+        self._be_admitted()
+        pipeline = self._pipeline
+        try:
+            await pipeline._in_time(pipeline.bulkhead.aenter, pipeline._left_s(self._deadline_s), "found no room")
+        except BaseException as error:
+            pipeline.breaker.failed(self._permit, error)
+            raise
+
+    async def __aexit__(self, *ended: Any) -> None:
+        self.__exit__(*ended)
+
+    def _be_admitted(self) -> None:
+        pipeline = self._pipeline
+        if pipeline.gate is not None:
+            pipeline.gate(self._operation)
+        self._permit = pipeline.breaker.gate or pipeline.breaker.admit()
 
 
 _END: Final = object()
 
 
-def operation_of(function: Callable[..., Any]) -> str:
-    """How a function is called in reports."""
-    return str(getattr(function, "__qualname__", type(function).__qualname__))
-
-
 def _note(final: Exception, fallback: Callable[..., Any], error: Exception) -> None:
     with contextlib.suppress(Exception):
-        final.add_note(f"the fallback {operation_of(fallback)} failed, too: {type(error).__name__}: {error}")
+        final.add_note(f"the fallback {name_of(fallback)} failed, too: {type(error).__name__}: {message_of(error)}")

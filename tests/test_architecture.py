@@ -51,7 +51,7 @@ ROOMS: Final = {
     ),
     "shell": (
         "testing "
-        "agent.client agent.loops agent.orders agent.watch "
+        "agent.client agent.loops agent.orders "
         "core.collector core.core core.sign_of_life "
         "detection.anomaly_watch detection.service_probes "
         "healing.actions healing.engine healing.troubles "
@@ -96,7 +96,6 @@ MAY_BE_LONG: Final = {
     "resilience/journal/journal.py": "the one writer: whatever changes the file or its place stands here and nowhere else",
     "resilience/processes/supervision.py": "one state machine: taken apart, no half could be read without the other",
     "resilience/processes/supervisor.py": "one thread and what it knows of each process; what it uses has files of its own",
-    "resilience/executor.py": "the document's executor and what agents call: half of it is docstrings of arguments",
 }
 
 

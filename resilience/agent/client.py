@@ -28,10 +28,10 @@ from resilience.redaction import Redactor
 if TYPE_CHECKING:
     from resilience.agent.loops import AgentLoop, AgentLoops
     from resilience.agent.orders import AgentOrders
-    from resilience.agent.watch import Watch
     from resilience.config.settings import Settings
     from resilience.executor import Fallback, Resilience
     from resilience.outbox.outbox import Outbox
+    from resilience.pipeline import Passage
     from resilience.retrying.strategies import RetryConfig
     from resilience.sandbox.sandbox import ExecutionSandbox
 
@@ -298,7 +298,7 @@ class Agent:
         found, policies = Ollama(model, **chosen), self.protect("ollama", retry="none")
         return LocalModel(policies(found.ask), policies(found.ask_async), policies(found.stream))
 
-    def watch(self, service: str, operation: str = "unknown", *, read_only: bool = False) -> Watch:
+    def watch(self, service: str, operation: str = "unknown", *, read_only: bool = False) -> Passage:
         """A block whose calls to ``service`` pass its policies as one try; its failure is reported, then raised.
 
         ``with agent.watch(…):``, or ``async with`` in coroutines, where waiting for a slot must not stop the loop.
@@ -306,9 +306,9 @@ class Agent:
         Raises:
             RefusedError: a policy does not allow it; the block does not run.
         """
-        from resilience.agent.watch import Watch  # noqa: PLC0415 -- who only reports needs none of it
+        from resilience.pipeline import Passage  # noqa: PLC0415 -- who only reports needs none of it
 
-        return Watch(self, service, operation, read_only=read_only)
+        return Passage(self.resilience.pipeline(service, read_only=read_only), operation)
 
     def protect(
         self,

@@ -7,7 +7,8 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
-from resilience.agent.texts import as_name, cut, words_of
+from resilience.agent.texts import as_name, cut
+from resilience.context import message_of
 
 _MAX_BYTES: Final = 900_000
 """Of one report; WinClaw takes 1,000,000 in one request."""
@@ -19,7 +20,7 @@ _LIMITS: Final = {"type": 200, "component": 200, "operation": 200, "message": 10
 def plain(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """``metadata`` as every JSON reader takes it; what cannot be read says so."""
     left = [_MAX_VALUES]
-    return {as_name(words_of(name)): _plain(value, 0, left) for name, value in metadata.items()}
+    return {as_name(message_of(name)): _plain(value, 0, left) for name, value in metadata.items()}
 
 
 def _plain(value: Any, depth: int, left: list[int]) -> Any:
@@ -32,16 +33,16 @@ def _plain(value: Any, depth: int, left: list[int]) -> Any:
         if isinstance(value, str):
             return value if value.isascii() else value.encode("utf-8", "replace").decode()
         if isinstance(value, int):
-            return value if -(2**63) <= value < 2**63 else words_of(value)
+            return value if -(2**63) <= value < 2**63 else message_of(value)
         if isinstance(value, float):
-            return value if math.isfinite(value) else words_of(value)
+            return value if math.isfinite(value) else message_of(value)
         if isinstance(value, (Mapping, list, tuple)) and depth >= _MAX_DEPTH:
             return "[too deep]"
         if isinstance(value, Mapping):
-            return {as_name(words_of(name)): _plain(item, depth + 1, left) for name, item in value.items() if left[0] >= 0}
+            return {as_name(message_of(name)): _plain(item, depth + 1, left) for name, item in value.items() if left[0] >= 0}
         if isinstance(value, (list, tuple)):
             return [_plain(item, depth + 1, left) for item in value if left[0] >= 0]
-        return _plain(words_of(value), depth, left)
+        return _plain(message_of(value), depth, left)
     except Exception as fault:  # a value of the user's that cannot be looked at
         return f"(a {type(value).__name__} that cannot be read: {type(fault).__name__})"
 
@@ -72,4 +73,4 @@ def fit(report: dict[str, Any]) -> dict[str, Any]:
 
 
 def _size(value: Any) -> int:
-    return len(json.dumps(value, separators=(",", ":"), default=words_of))
+    return len(json.dumps(value, separators=(",", ":"), default=message_of))

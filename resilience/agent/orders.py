@@ -9,7 +9,8 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from resilience.agent.texts import checked_name, cut, words_of
+from resilience.agent.texts import checked_name, cut
+from resilience.context import message_of
 from resilience.core.orders import ANY
 from resilience.healing.memory import give_back
 from resilience.healing.policy import HealingActionType
@@ -88,7 +89,7 @@ class AgentOrders:
             try:
                 what, done = self._obey(str(order["action"]), str(order["component"]), order["parameters"]), True
             except Exception as error:  # a healer that fails is an answer like any other
-                what, done = f"{type(error).__name__}: {words_of(error)}", False
+                what, done = f"{type(error).__name__}: {message_of(error)}", False
                 _log.warning("the order %s for %s failed: %s", order["action"], order["component"], what, exc_info=True)
             with self._changing:
                 self._answers.append({"id": order["id"], "done": done, "what": cut(what, 1000)})
@@ -104,7 +105,7 @@ class AgentOrders:
                 if one == action and (of in (component, ANY) or component == ANY)
                 for healer in healers
             ]
-        said = [words_of(result) for healer in found if (result := healer()) is not None]
+        said = [message_of(result) for healer in found if (result := healer()) is not None]
         if action == HealingActionType.GARBAGE_COLLECT:
             said.append(f"{give_back()} objects collected")
         elif not found:

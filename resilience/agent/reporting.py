@@ -10,7 +10,7 @@ from resilience.agent.fitting import plain
 from resilience.agent.texts import as_name, cut
 from resilience.classification.evidence import facts
 from resilience.clock import as_text
-from resilience.context import ErrorContext
+from resilience.context import ErrorContext, message_of
 
 _MAX_CAUSES = 10
 
@@ -47,18 +47,11 @@ def _retries(context: ErrorContext) -> dict[str, Any]:
 
 
 def _as_cause(error: BaseException, depth: int) -> dict[str, Any]:
-    said: dict[str, Any] = {"type": _type_name(error), "message": cut(_message(error), 10_000), "metadata": plain(facts(error))}
+    said: dict[str, Any] = {"type": _type_name(error), "message": cut(message_of(error), 10_000), "metadata": plain(facts(error))}
     cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     if cause is not None and depth < _MAX_CAUSES:
         said["cause"] = _as_cause(cause, depth + 1)
     return said
-
-
-def _message(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception as fault:
-        return f"(its message cannot be read: {type(fault).__name__})"
 
 
 def _type_name(error: BaseException) -> str:

@@ -14,14 +14,6 @@ def as_name(text: str) -> str:
     return cut(text, 200) or "unknown"
 
 
-def words_of(thing: object) -> str:
-    """``str(thing)``, whatever it does; not cut yet."""
-    try:
-        return str(thing)
-    except Exception as fault:
-        return f"(a {type(thing).__name__} whose words cannot be read: {type(fault).__name__})"
-
-
 def checked_name(what: str, name: str, limit: int = 200) -> str:
     """``name``, if WinClaw takes it.
 

@@ -44,7 +44,7 @@ from resilience.circuit.states import (
 )
 from resilience.circuit.window import CallWindow, Counts
 from resilience.clock import Clock, SystemClock
-from resilience.listeners import tell
+from resilience.listeners import Done, tell
 from resilience.policies import CircuitBreakerConfig
 from resilience.wrapping import refuse_generators
 
@@ -289,9 +289,10 @@ class CircuitBreaker:
         """Closes it, whatever it is, and forgets what led to it; of one that is closed, its counts."""
         self._go(lambda _: Closed(self.config), because, told=told)
 
-    async def manual_reset(self) -> None:
+    def manual_reset(self) -> Done:
         """The document's name for ``reset`` (§3.2)."""
         self.reset()
+        return Done()
 
     def hold_open(self, for_s: float, because: str) -> None:
         """Follows another's circuit to the same service: refuses calls for ``for_s`` seconds, then probes."""

@@ -27,13 +27,12 @@ SAMPLE: Final = 127
 def guard(breaker: CircuitBreaker, function: Callable[P, R]) -> Callable[P, R]:
     """``function``, guarded; coroutine functions stay coroutine functions."""
     if is_async(function):
-        asynchronous = cast("Callable[..., Any]", function)
 
         @functools.wraps(function)
         async def guarded_async(*args: P.args, **kwargs: P.kwargs) -> Any:
             permit = breaker.gate or breaker.admit()
             try:
-                result = await asynchronous(*args, **kwargs)
+                result = await function(*args, **kwargs)
             except BaseException as error:
                 breaker.failed(permit, error)
                 raise
@@ -78,7 +77,7 @@ def guard_results(breaker: CircuitBreaker, function: Callable[P, R], is_failure:
         async def guarded_async(*args: P.args, **kwargs: P.kwargs) -> Any:
             permit = breaker.admit()
             try:
-                result = await cast("Any", function(*args, **kwargs))
+                result = await function(*args, **kwargs)
                 judge(permit, result)
             except BaseException as error:
                 breaker.failed(permit, error)

@@ -11,6 +11,7 @@ from resilience.circuit.blame import is_services_fault
 from resilience.circuit.breaker import CircuitBreaker
 from resilience.classification.classifier import ErrorClassifier
 from resilience.clock import Clock, SystemClock
+from resilience.listeners import Done
 from resilience.policies import CircuitBreakerConfig
 
 
@@ -76,7 +77,8 @@ class CircuitBreakerRegistry:
         """What each circuit says of itself, by name."""
         return {breaker.name: breaker.get_status() for breaker in self.all()}
 
-    def reset_all(self) -> None:
+    def reset_all(self) -> Done:
         """Closes every circuit."""
         for breaker in self.all():
             breaker.reset()
+        return Done()

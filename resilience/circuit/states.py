@@ -121,8 +121,8 @@ class Isolated:
     """Calls are refused until it is released. ``told``: by somebody else, so what is told may end it, too."""
 
     because: str
-    counts: Counts = Counts()  # noqa: RUF009 -- immutable
     told: bool = False
+    counts = Counts()
     state = CircuitState.ISOLATED
 
 

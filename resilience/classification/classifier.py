@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from resilience import errors as e
 from resilience.classification import known_errors as known
-from resilience.classification.evidence import Evidence, canonical_errno, of_exception, of_report
+from resilience.classification.evidence import Evidence, attribute, canonical_errno, of_exception, of_report
 from resilience.clock import Clock, SystemClock
-from resilience.context import ErrorContext, ErrorImpact, ErrorSeverity, RecoveryStrategy, name_of
+from resilience.context import ErrorContext, ErrorImpact, ErrorSeverity, RecoveryStrategy
 
 if TYPE_CHECKING:
     from resilience.classification.policy import ClassificationRule
@@ -97,8 +97,7 @@ class ErrorClassifier:
         try:
             given = dict(context or {})
             component = _text(given.get("component"))
-            is_critical = given.get("critical") is True or component in self._critical_components
-            verdict = self._judge(of_exception(error, component, self._clock.now()), is_critical, error)
+            verdict = self._verdict(error, component, is_critical=given.get("critical") is True)
         except Exception as fault:  # whatever an error does to us, its user needs an answer
             verdict = self._guess(fault)
         retries = given.get("retry_count")
@@ -125,9 +124,9 @@ class ErrorClassifier:
         except Exception as fault:  # as in classify
             return self._guess(fault)
 
-    def _verdict(self, error: BaseException, component: str) -> Verdict:
+    def _verdict(self, error: BaseException, component: str, *, is_critical: bool = False) -> Verdict:
         evidence = of_exception(error, component, self._clock.now())
-        return self._judge(evidence, component in self._critical_components, error)
+        return self._judge(evidence, is_critical or component in self._critical_components, error)
 
     def classify_report(self, report: Mapping[str, Any]) -> Verdict:
         """What an error is that another process reports; the shape is ``events.Report``."""
@@ -142,7 +141,7 @@ class ErrorClassifier:
         return verdict
 
     def _guess(self, fault: Exception) -> Verdict:
-        why = f"the classifier failed ({name_of(fault)}), so this is a guess"
+        why = f"the classifier failed ({type(fault).__name__}), so this is a guess"
         root = e.WinClawError
         return Verdict(root, self._default_severity, root.impact, root.is_transient, root.recovery_strategy, why)
 
@@ -157,7 +156,7 @@ class ErrorClassifier:
                 if said is not None:
                     return _adding(self._weigh(said, f"your rule {name} says so", evidence, is_critical), skipped)
             except Exception as fault:  # a user's rule may raise anything
-                skipped = f"{name} was passed over, for it raised {name_of(fault)}"
+                skipped = f"{name} was passed over, for it raised {type(fault).__name__}"
         return _adding(self._by_configured_rules(evidence, is_critical, error), skipped)
 
     def _by_configured_rules(self, evidence: Evidence, is_critical: bool, error: BaseException | None) -> Verdict:
@@ -283,10 +282,7 @@ def _adding(verdict: Verdict, remark: str) -> Verdict:
 
 def _own(error: BaseException, name: str, kind: type[_T], otherwise: Any) -> Any:
     """What ``error`` says of itself, where it departs from its class in the taxonomy; else ``otherwise``."""
-    try:
-        value = getattr(error, name, None)
-    except Exception:  # an attribute that cannot be read is not there
-        return otherwise
+    value = attribute(error, name)
     usual = next((one for one in type(error).__mro__ if one.__module__ == e.__name__), None)
     return value if isinstance(value, kind) and value is not getattr(usual, name, None) else otherwise
 

@@ -90,12 +90,12 @@ def _alone(
     errno = _errno(error, names) if isinstance(error, OSError) else None
     if type(error).__module__ == "builtins":  # Python's own have nothing more, and are the most frequent
         return Evidence(names, None, errno, None, None, None, cause, is_explicit, members, component)
-    response = _get(error, "response")
+    response = attribute(error, "response")
     status = _status(error, response)
     retry_after_s = _retry_after_s(error, response, now) if status is not None or response is not None else None
     if retry_after_s is None:
-        retry_after_s = _seconds(_get(error, "retry_after_s"))
-    exit_status = _whole(_get(error, "returncode"))
+        retry_after_s = _seconds(attribute(error, "retry_after_s"))
+    exit_status = _whole(attribute(error, "returncode"))
     code = _code(error, response, names)
     return Evidence(names, status, errno, code, exit_status, retry_after_s, cause, is_explicit, members, component)
 
@@ -166,9 +166,9 @@ def _cause(error: BaseException) -> tuple[BaseException | None, bool]:
         return error.args[0], True
     if type(error).__module__ != "builtins":
         for name in ("reason", "os_error", "original_error"):  # urllib's, aiohttp's and others' own way
-            if isinstance(inner := _get(error, name), BaseException):
+            if isinstance(inner := attribute(error, name), BaseException):
                 return inner, True
-        tries = _get(error, "errors")
+        tries = attribute(error, "errors")
         if isinstance(tries, (tuple, list)) and tries and isinstance(tries[-1], BaseException):
             return tries[-1], True  # a retry that gave up: the last try tells
     if error.__context__ is not None and not error.__suppress_context__:
@@ -186,7 +186,7 @@ def _status(error: object, response: object) -> int | None:
     for holder, name in (
         (error, "status_code"), (error, "status"), (response, "status_code"), (response, "status"), (error, "code"),
     ):  # fmt: skip
-        status = _as_status(_get(holder, name))
+        status = _as_status(attribute(holder, name))
         if status is not None:
             return status
     metadata = response.get("ResponseMetadata") if isinstance(response, Mapping) else None  # botocore
@@ -194,15 +194,15 @@ def _status(error: object, response: object) -> int | None:
 
 
 def _code(error: object, response: object, names: tuple[str, ...]) -> str | None:
-    code = _get(error, "code")
+    code = attribute(error, "code")
     if callable(code) and "grpc.RpcError" in names:
-        code = _get(code(), "name")
+        code = attribute(code(), "name")
     if isinstance(code, str) and code:
         return code
     for name in ("sqlite_errorname", "reason"):  # SQLite's and TLS' own
-        if isinstance(code := _get(error, name), str) and code.isupper():
+        if isinstance(code := attribute(error, name), str) and code.isupper():
             return code
-    for body in (_get(error, "body"), response):
+    for body in (attribute(error, "body"), response):
         if isinstance(body, Mapping):
             inner = body.get("error") or body.get("Error") or body
             if isinstance(inner, Mapping):
@@ -214,7 +214,7 @@ def _code(error: object, response: object, names: tuple[str, ...]) -> str | None
 
 def _retry_after_s(error: object, response: object, now: datetime | None) -> float | None:
     for holder in (error, response):
-        headers = _get(holder, "headers")
+        headers = attribute(holder, "headers")
         if headers is None:
             continue
         try:
@@ -270,10 +270,11 @@ def _text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def _get(holder: object, name: str) -> Any:
+def attribute(holder: object, name: str) -> Any:
+    """The attribute ``name`` of ``holder``; None where it is not there, or cannot be read."""
     if holder is None:
         return None
     try:
         return getattr(holder, name, None)
-    except Exception:  # an attribute that cannot be read is not there
+    except Exception:
         return None

@@ -10,9 +10,9 @@ from typing import Final
 from resilience import errors as e
 from resilience.classification.evidence import Evidence
 
-Class = type[e.WinClawError]
+_Class = type[e.WinClawError]
 
-_STATUSES: Final[Mapping[int, Class]] = {
+_STATUSES: Final[Mapping[int, _Class]] = {
     400: e.ValidationError, 401: e.AuthenticationError, 402: e.PersistentError, 403: e.PermissionDeniedError,
     404: e.NotFoundError, 407: e.AuthenticationError, 408: e.ConnectionTimeoutError, 409: e.ResourceTransientError,
     410: e.NotFoundError, 413: e.InputValidationError, 422: e.SchemaValidationError, 423: e.ResourceTransientError,
@@ -22,93 +22,54 @@ _STATUSES: Final[Mapping[int, Class]] = {
 }  # fmt: skip
 
 
-def class_of_status(status: int) -> Class | None:
+def class_of_status(status: int) -> _Class | None:
     """The class of an HTTP status; None for one that is no error."""
     if status < 400:
         return None
     return _STATUSES.get(status) or (e.ValidationError if status < 500 else e.ServiceTransientError)
 
 
-# The provider's or library's own code.
-_CODES: Final[Mapping[str, Class]] = {
-    "context_length_exceeded": e.LLMContextWindowError,
-    "string_above_max_length": e.LLMContextWindowError,
-    "content_filter": e.LLMContentFilterError,
-    "content_policy_violation": e.LLMContentFilterError,
-    "insufficient_quota": e.LLMError,
-    "billing_hard_limit_reached": e.LLMError,
-    "invalid_api_key": e.InvalidCredentialsError,
-    "authentication_error": e.AuthenticationError,
-    "permission_error": e.PermissionDeniedError,
-    "token_expired": e.TokenExpiredError,
-    "ExpiredToken": e.TokenExpiredError,
-    "ExpiredTokenException": e.TokenExpiredError,
-    "AccessDenied": e.PermissionDeniedError,
-    "AccessDeniedException": e.PermissionDeniedError,
-    "rate_limit_exceeded": e.RateLimitError,
-    "rate_limit_error": e.RateLimitError,
-    "overloaded_error": e.ServiceUnavailableError,
-    "server_error": e.InternalServerError,
-    "model_not_found": e.NotFoundError,
-    "Throttling": e.ThrottlingError,
-    "ThrottlingException": e.ThrottlingError,
-    "ThrottledException": e.ThrottlingError,
-    "TooManyRequestsException": e.ThrottlingError,
-    "RequestLimitExceeded": e.ThrottlingError,
-    "RequestThrottled": e.ThrottlingError,
-    "ProvisionedThroughputExceededException": e.ThrottlingError,
-    "SlowDown": e.ThrottlingError,
-    "SQLITE_BUSY": e.ResourceTransientError,
-    "SQLITE_LOCKED": e.ResourceTransientError,
-    "SQLITE_FULL": e.DiskSpaceError,
-    "SQLITE_CORRUPT": e.DiskFailureError,
-    "SQLITE_NOTADB": e.DiskFailureError,
-    "SQLITE_IOERR": e.DiskFailureError,
-    "SQLITE_NOMEM": e.MemoryPressureError,
-    "SQLITE_READONLY": e.OSPermissionError,
-    "SQLITE_PERM": e.OSPermissionError,
-    "SQLITE_AUTH": e.OSPermissionError,
-    "SQLITE_CANTOPEN": e.NotFoundError,
-    "SQLITE_CONSTRAINT": e.InputValidationError,
-    "SQLITE_MISMATCH": e.InputValidationError,
-    "SQLITE_TOOBIG": e.InputValidationError,
-    "SQLITE_ERROR": e.PersistentError,
-    # TLS', in Python's and in Node's words
-    "CERTIFICATE_VERIFY_FAILED": e.TLSHandshakeError,
-    "CERT_HAS_EXPIRED": e.TLSHandshakeError,
-    "DEPTH_ZERO_SELF_SIGNED_CERT": e.TLSHandshakeError,
-    "SELF_SIGNED_CERT_IN_CHAIN": e.TLSHandshakeError,
-    "UNABLE_TO_VERIFY_LEAF_SIGNATURE": e.TLSHandshakeError,
-    "ERR_TLS_CERT_ALTNAME_INVALID": e.TLSHandshakeError,
-    # Node's, beside the system's own
-    "UND_ERR_CONNECT_TIMEOUT": e.ConnectionTimeoutError,
-    "UND_ERR_HEADERS_TIMEOUT": e.ConnectionTimeoutError,
-    "UND_ERR_BODY_TIMEOUT": e.ConnectionTimeoutError,
-    "UND_ERR_SOCKET": e.NetworkTransientError,
-    "MODULE_NOT_FOUND": e.MissingDependencyError,
-    "ERR_MODULE_NOT_FOUND": e.MissingDependencyError,
-    # gRPC's and Google's
-    "UNAVAILABLE": e.ServiceUnavailableError,
-    "DEADLINE_EXCEEDED": e.ConnectionTimeoutError,
-    "RESOURCE_EXHAUSTED": e.RateLimitError,
-    "ABORTED": e.ResourceTransientError,
-    "INTERNAL": e.InternalServerError,
-    "UNAUTHENTICATED": e.AuthenticationError,
-    "PERMISSION_DENIED": e.PermissionDeniedError,
-    "NOT_FOUND": e.NotFoundError,
-    "INVALID_ARGUMENT": e.InputValidationError,
-    "OUT_OF_RANGE": e.InputValidationError,
-    "FAILED_PRECONDITION": e.PersistentError,
-    "UNIMPLEMENTED": e.PersistentError,
-}
+def _by_name(table: Mapping[_Class, str]) -> Mapping[str, _Class]:
+    return {name: one for one, names in table.items() for name in names.split()}
+
+
+# The provider's or library's own code: of language models, AWS, SQLite, TLS (in Python's and in Node's words), Node, gRPC.
+_CODES: Final = _by_name(
+    {
+        e.LLMContextWindowError: "context_length_exceeded string_above_max_length",
+        e.LLMContentFilterError: "content_filter content_policy_violation",
+        e.LLMError: "insufficient_quota billing_hard_limit_reached",
+        e.InvalidCredentialsError: "invalid_api_key",
+        e.AuthenticationError: "authentication_error UNAUTHENTICATED",
+        e.TokenExpiredError: "token_expired ExpiredToken ExpiredTokenException",
+        e.PermissionDeniedError: "permission_error AccessDenied AccessDeniedException PERMISSION_DENIED",
+        e.RateLimitError: "rate_limit_exceeded rate_limit_error RESOURCE_EXHAUSTED",
+        e.ThrottlingError: "Throttling ThrottlingException ThrottledException TooManyRequestsException RequestLimitExceeded "
+        "RequestThrottled ProvisionedThroughputExceededException SlowDown",
+        e.ServiceUnavailableError: "overloaded_error UNAVAILABLE",
+        e.InternalServerError: "server_error INTERNAL",
+        e.NotFoundError: "model_not_found SQLITE_CANTOPEN NOT_FOUND",
+        e.ResourceTransientError: "SQLITE_BUSY SQLITE_LOCKED ABORTED",
+        e.DiskSpaceError: "SQLITE_FULL",
+        e.DiskFailureError: "SQLITE_CORRUPT SQLITE_NOTADB SQLITE_IOERR",
+        e.MemoryPressureError: "SQLITE_NOMEM",
+        e.OSPermissionError: "SQLITE_READONLY SQLITE_PERM SQLITE_AUTH",
+        e.InputValidationError: "SQLITE_CONSTRAINT SQLITE_MISMATCH SQLITE_TOOBIG INVALID_ARGUMENT OUT_OF_RANGE",
+        e.PersistentError: "SQLITE_ERROR FAILED_PRECONDITION UNIMPLEMENTED",
+        e.TLSHandshakeError: "CERTIFICATE_VERIFY_FAILED CERT_HAS_EXPIRED DEPTH_ZERO_SELF_SIGNED_CERT SELF_SIGNED_CERT_IN_CHAIN "
+        "UNABLE_TO_VERIFY_LEAF_SIGNATURE ERR_TLS_CERT_ALTNAME_INVALID",
+        e.ConnectionTimeoutError: "UND_ERR_CONNECT_TIMEOUT UND_ERR_HEADERS_TIMEOUT UND_ERR_BODY_TIMEOUT DEADLINE_EXCEEDED",
+        e.NetworkTransientError: "UND_ERR_SOCKET",
+        e.MissingDependencyError: "MODULE_NOT_FOUND ERR_MODULE_NOT_FOUND",
+    }
+)
 _WHY_BY_CODE: Final[Mapping[str, str]] = {
     "insufficient_quota": "the credit is used up; waiting does not bring it back",
     "billing_hard_limit_reached": "the spending limit is reached; waiting does not lift it",
 }
 _BAD_CERTIFICATES: Final = frozenset(code for code, one in _CODES.items() if one is e.TLSHandshakeError)
-_ERRNOS: Final[Mapping[str, Class]] = {
-    name: one
-    for one, names in {
+_ERRNOS: Final = _by_name(
+    {
         e.NetworkTransientError: "ECONNREFUSED ECONNRESET ECONNABORTED EPIPE EHOSTUNREACH ENETUNREACH ENETDOWN "
         "ENETRESET EHOSTDOWN ENOTCONN ESHUTDOWN EADDRNOTAVAIL",
         e.ConnectionTimeoutError: "ETIMEDOUT ESOCKETTIMEDOUT",
@@ -123,14 +84,12 @@ _ERRNOS: Final[Mapping[str, Class]] = {
         e.NotFoundError: "ENOENT ENOTDIR ENXIO ENODEV",
         e.ProcessError: "ESRCH ECHILD ENOEXEC",
         e.InputValidationError: "EINVAL EEXIST ENOTEMPTY EISDIR ENAMETOOLONG EFBIG ELOOP",
-    }.items()
-    for name in names.split()
-}  # fmt: skip
+    }
+)  # fmt: skip
 
 # Exceptions by name, qualified where the bare one says too little; of an error's classes the most specific decides.
-_NAMES: Final[Mapping[str, Class]] = {
-    name: one
-    for one, names in {
+_NAMES: Final = _by_name(
+    {
         e.NetworkTransientError: "ConnectionError APIConnectionError ChunkedEncodingError URLError NewConnectionError "
         "ProtocolError MaxRetryError httpx.TransportError httpcore.NetworkError ConnectError ReadError WriteError "
         "RemoteProtocolError RemoteDisconnected ClientConnectionError ClientPayloadError ClientConnectorError "
@@ -160,13 +119,12 @@ _NAMES: Final[Mapping[str, Class]] = {
         e.DependencyError: "ImportError",
         e.PersistentError: "LookupError KeyError IndexError TypeError AttributeError NameError AssertionError "
         "ArithmeticError NotImplementedError RecursionError ReferenceError BufferError TooManyRedirects sqlite3.Error",
-    }.items()
-    for name in names.split()
-}  # fmt: skip
+    }
+)  # fmt: skip
 _OWN_MISTAKES: Final = frozenset({e.PersistentError, e.InputValidationError})
 _CANCELLED: Final = frozenset({"CancelledError", "KeyboardInterrupt", "SystemExit", "GeneratorExit"})
 _LLM_PACKAGES: Final = ("openai.", "anthropic.", "litellm.", "ollama.", "mistralai.", "cohere.", "google.genai.")
-AS_LLM: Final[Mapping[Class, Class]] = {
+AS_LLM: Final[Mapping[_Class, _Class]] = {
     e.ConnectionTimeoutError: e.LLMTimeoutError,
     e.RateLimitError: e.LLMRateLimitError,
     e.OutputValidationError: e.LLMOutputParseError,
@@ -175,7 +133,7 @@ AS_LLM: Final[Mapping[Class, Class]] = {
 """What an error means instead when the service is a language model."""
 
 
-def diagnose(evidence: Evidence) -> tuple[Class | None, str, Evidence]:
+def diagnose(evidence: Evidence) -> tuple[_Class | None, str, Evidence]:
     """The class that the error shows itself, or that a cause of it shows more precisely.
 
     Returns:
@@ -215,7 +173,7 @@ def _is_said_outright(evidence: Evidence) -> bool:
     return names[0] in e.TAXONOMY or names[0] in e.KINDS or any(name.startswith("resilience.errors.") for name in names)
 
 
-def _by_itself(evidence: Evidence) -> tuple[Class | None, str]:
+def _by_itself(evidence: Evidence) -> tuple[_Class | None, str]:
     names = evidence.names
     for name in names:
         if name.startswith("resilience.errors.") and (own := e.TAXONOMY.get(name.removeprefix("resilience.errors."))):
@@ -247,7 +205,7 @@ def _by_itself(evidence: Evidence) -> tuple[Class | None, str]:
     return None, ""
 
 
-def _why_by_name(name: str, chosen: Class, evidence: Evidence) -> str:
+def _why_by_name(name: str, chosen: _Class, evidence: Evidence) -> str:
     first = _short(evidence)
     why = f"its class is {first}" if f".{first}".endswith(f".{name}") else f"its class is {first}, below {name}"
     if evidence.exit is not None:

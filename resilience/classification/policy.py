@@ -10,7 +10,7 @@ from msgspec import Meta, field
 from resilience.config.sections import Section, means, named_twice
 from resilience.events import Name, SeverityName
 
-HttpStatus = Annotated[int, Meta(ge=100, le=599)]
+_HttpStatus = Annotated[int, Meta(ge=100, le=599)]
 
 
 class ClassificationRule(Section, frozen=True, kw_only=True):
@@ -18,7 +18,7 @@ class ClassificationRule(Section, frozen=True, kw_only=True):
 
     name: Annotated[Name, means("what you call the rule")]
     exception: Annotated[Name | None, means("the exception's class fits, e.g. `openai.RateLimitError`")] = None
-    status: Annotated[HttpStatus | None, means("the HTTP status fits")] = None
+    status: Annotated[_HttpStatus | None, means("the HTTP status fits")] = None
     code: Annotated[Name | None, means("the service's own code fits, e.g. `insufficient_quota`")] = None
     errno: Annotated[Name | None, means("the system's error fits, e.g. `ECONNRESET`", names="system error")] = None
     component: Annotated[Name | None, means("the component fits")] = None
@@ -37,7 +37,7 @@ class Classification(Section, frozen=True, kw_only=True):
 
     default_severity: Annotated[SeverityName, means("severity where nothing else is known")] = "ERROR"
     http_status_mapping: Annotated[
-        Mapping[HttpStatus, SeverityName], means("severity by HTTP status; yours are added to the defaults")
+        Mapping[_HttpStatus, SeverityName], means("severity by HTTP status; yours are added to the defaults")
     ] = field(
         default_factory=lambda: {
             400: "WARNING", 401: "ERROR", 403: "ERROR", 404: "WARNING", 408: "WARNING", 429: "WARNING",

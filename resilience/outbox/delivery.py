@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from resilience.classification.classifier import ErrorClassifier
 from resilience.clock import Clock, as_text
+from resilience.context import message_of
 from resilience.listeners import tell
 from resilience.outbox.channel import Channel
 from resilience.outbox.message import Message, MessageExpiredError, MessageGivenUpError
@@ -257,8 +258,4 @@ def _message(head: Head, payload: str, attempt: int, in_doubt: bool) -> Message:
 
 
 def _words(error: BaseException) -> str:
-    try:
-        said = f"{type(error).__name__}: {error}"
-    except Exception:  # an error that cannot be read has a class at least
-        said = type(error).__name__
-    return said[:_MAX_WHY]
+    return f"{type(error).__name__}: {message_of(error)}"[:_MAX_WHY]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from resilience.circuit.window import Tally
 from resilience.clock import Clock, SystemClock
 from resilience.policies import RetryBudget
 
@@ -14,19 +13,16 @@ class Budget:
     """A bucket of tokens that all callers of a service share; see ``RetryBudget`` for what fills it.
 
     Args:
-        tries: tells how many calls there were, retries too, where somebody counts them already; else ``called`` counts
-            the first ones.
+        tries: tells how many calls there were, retries too.
     """
 
-    def __init__(self, policy: RetryBudget, *, clock: Clock | None = None, tries: Callable[[], int] | None = None) -> None:
+    def __init__(self, policy: RetryBudget, tries: Callable[[], int], *, clock: Clock | None = None) -> None:
         self.policy = policy.sound()
         self._now_s = (clock or SystemClock()).monotonic
-        self._tally = Tally()
-        self.called = self._tally.tick
         self._tries = tries
         self._lock = threading.RLock()  # a coroutine that the garbage collector ends may give back while its thread is in here
         self._taken = 0
-        self._tokens, self._seen, self._filled_s = policy.burst, self._calls(), self._now_s()
+        self._tokens, self._seen, self._filled_s = policy.burst, tries(), self._now_s()
 
     def take(self) -> bool:
         """Whether another try may be made; if so, its token is taken."""
@@ -34,8 +30,9 @@ class Budget:
         if not policy.enabled:
             return True
         with self._lock:
-            now_s, calls = self._now_s(), self._calls()
-            first_calls = max(calls - self._seen, 0)  # a retry that is under way, or was refused, is taken but not counted
+            now_s = self._now_s()
+            # A retry that is under way, or was refused, is taken but not counted.
+            first_calls = max(self._tries() - self._taken - self._seen, 0)
             self._tokens += (now_s - self._filled_s) * policy.per_second + first_calls * policy.per_call
             self._tokens = min(self._tokens, policy.burst)
             self._filled_s, self._seen = now_s, self._seen + first_calls
@@ -51,9 +48,6 @@ class Budget:
             with self._lock:
                 self._tokens = min(self._tokens + 1, self.policy.burst)
                 self._taken -= 1
-
-    def _calls(self) -> int:
-        return self._tally.value if self._tries is None else self._tries() - self._taken
 
     def configure(self, policy: RetryBudget) -> None:
         """Takes another policy; what is in the bucket stays, as far as it fits."""

@@ -31,7 +31,7 @@ from resilience.retrying.strategies import (
     strategy_for,
     strategy_named,
 )
-from resilience.wrapping import is_async, refuse_generators
+from resilience.wrapping import is_async, name_of, refuse_generators
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -63,30 +63,27 @@ class RetryExecutor:
     ) -> None:
         self.config = config.sound() if config is not None else None
         self.name, self.budget, self.clock = name, budget, clock or SystemClock()
-        self._classifier, self._dice = classifier, dice
+        self._classifier, self._dice = classifier or ErrorClassifier(clock=self.clock), dice
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         """``function``, tried again when it fails; coroutine functions stay coroutine functions."""
         refuse_generators(function)
         executor = self
-        plain = self.budget is None and (
-            self.config is None or (self.config.should_retry_result, self.config.total_seconds) == (None, None)
-        )
+        plain = self.config is None or (self.config.should_retry_result, self.config.total_seconds) == (None, None)
         if is_async(function):
-            asynchronous = cast("Callable[..., Awaitable[Any]]", function)
 
             @functools.wraps(function)
             async def again_async(*args: P.args, **kwargs: P.kwargs) -> Any:
-                deadline_s = None if plain else executor._started()
+                deadline_s = None if plain else executor._deadline_s()
                 try:
-                    result = await asynchronous(*args, **kwargs)
+                    result = await function(*args, **kwargs)
                 except Exception as error:
                     failed = Attempt(error)
                 else:
                     if plain or not executor.is_bad(result):
                         return result
                     failed = Attempt(None, result=result)
-                call = functools.partial(asynchronous, *args, **kwargs)
+                call = functools.partial(function, *args, **kwargs)
                 try:
                     return await executor.go_on_async(call, RetryContext(deadline_s), failed)
                 finally:
@@ -96,7 +93,7 @@ class RetryExecutor:
 
         @functools.wraps(function)
         def again(*args: P.args, **kwargs: P.kwargs) -> R:
-            deadline_s = None if plain else executor._started()
+            deadline_s = None if plain else executor._deadline_s()
             try:
                 result = function(*args, **kwargs)
             except Exception as error:
@@ -179,10 +176,8 @@ class RetryExecutor:
         if self.budget is not None:
             self.budget.give_back()
 
-    def _started(self) -> float | None:
-        """Notes that a first call begins; returns the moment by which all its tries must have begun."""
-        if self.budget is not None:
-            self.budget.called()
+    def _deadline_s(self) -> float | None:
+        """The moment by which all tries of a call that begins now must have begun."""
         total_s = self.config.total_seconds if self.config is not None else None
         return None if total_s is None else self.clock.monotonic() + total_s
 
@@ -195,11 +190,11 @@ class RetryExecutor:
             context.because = "it was refused"
             return None
         if failed.error is not None:
-            verdict = self._verdict(failed.error)
+            verdict = self._classifier.verdict(failed.error, self.name)
             retry_after_s = verdict.retry_after_s
             if self.config is None:
                 strategy = strategy_for(failed.error, verdict)
-            if not self._is_worth_it(failed.error, verdict):
+            elif not _is_worth_it(self.config, failed.error, verdict):
                 context.because = f"trying again does not mend it ({verdict.reason})"
                 return None
         tried = len(context.attempts)
@@ -219,19 +214,6 @@ class RetryExecutor:
             return None
         context.attempts[-1] = Attempt(failed.error, pause_s, failed.result)
         return pause_s
-
-    def _is_worth_it(self, error: Exception, verdict: Verdict) -> bool:
-        config = self.config
-        if config is None:
-            return True  # strategy_for has decided
-        if not is_worth_it(config, error, verdict.error_class):
-            return False
-        return config.should_retry is None or _asked(config.should_retry, error)
-
-    def _verdict(self, error: Exception) -> Verdict:
-        if self._classifier is None:
-            self._classifier = ErrorClassifier(clock=self.clock)
-        return self._classifier.verdict(error, self.name)
 
     def is_bad(self, result: object) -> bool:
         if self.config is None or self.config.should_retry_result is None:
@@ -254,6 +236,11 @@ class RetryExecutor:
             raise RetryExhaustedError(context.because, tuple(context.attempts)) from failed.error
         finally:
             del context, failed
+
+
+def _is_worth_it(config: RetryConfig, error: Exception, verdict: Verdict) -> bool:
+    is_named = is_worth_it(config, error, verdict.error_class)
+    return is_named and (config.should_retry is None or _asked(config.should_retry, error))
 
 
 def _asked(predicate: Callable[[Any], bool], what: object, so: str = "there is no further try") -> bool:
@@ -282,8 +269,8 @@ def retry(strategy: Any = "auto", /, *, clock: Clock | None = None, **settings: 
         TypeError: there is no such setting.
     """
     if callable(strategy) and not isinstance(strategy, RetryConfig):
-        return RetryExecutor(clock=clock, name=getattr(strategy, "__qualname__", "unknown"))(strategy)
+        return RetryExecutor(clock=clock, name=name_of(strategy))(strategy)
     config = strategy_named(strategy) if isinstance(strategy, str) else strategy
     if settings:
         config = replace(config or RetryConfig(), **settings)
-    return lambda function: RetryExecutor(config, clock=clock, name=getattr(function, "__qualname__", "unknown"))(function)
+    return lambda function: RetryExecutor(config, clock=clock, name=name_of(function))(function)

@@ -46,26 +46,23 @@ class RetryConfig(RetryStrategy, frozen=True, kw_only=True):
     on_give_up: Callable[[Exception], Any] | None = None
 
 
-def _named(name: str, *classes: type[BaseException]) -> RetryConfig:
-    return RetryConfig(**asdict(RETRY_POLICIES[name]), retryable_exceptions=classes)
-
-
 RETRY_STRATEGIES: Final[Mapping[str, RetryConfig]] = MappingProxyType(
     {
-        "network": _named("network", ConnectionError, TimeoutError, e.NetworkTransientError, e.GatewayTimeoutError),
-        "api_rate_limited": _named("api_rate_limited", e.RateLimitError, e.LLMRateLimitError, e.ThrottlingError),
-        "llm_service": _named("llm_service", e.LLMTimeoutError, e.LLMRateLimitError, e.ServiceUnavailableError),
-        "database": _named(
-            "database", ConnectionError, TimeoutError, e.NetworkTransientError, e.ResourceTransientError
-        ),
-        "filesystem": _named("filesystem", PermissionError, e.ResourceExhaustedError),
+        name: RetryConfig(**asdict(RETRY_POLICIES[name]), retryable_exceptions=classes)
+        for name, classes in {
+            "network": (ConnectionError, TimeoutError, e.NetworkTransientError, e.GatewayTimeoutError),
+            "api_rate_limited": (e.RateLimitError, e.LLMRateLimitError, e.ThrottlingError),
+            "llm_service": (e.LLMTimeoutError, e.LLMRateLimitError, e.ServiceUnavailableError),
+            "database": (ConnectionError, TimeoutError, e.NetworkTransientError, e.ResourceTransientError),
+            "filesystem": (PermissionError, e.ResourceExhaustedError),
+        }.items()
     }
 )
 """The strategies of §4.2 by name."""
 
 _TIMEOUT: Final = RetryStrategy(max_retries=3, base_delay=5.0, max_delay=5.0, exponential_base=1.0, jitter=False)
 NO_RETRIES: Final = RetryStrategy(max_retries=0)
-RETRY_MATRIX: Final[Mapping[type[BaseException], RetryStrategy]] = MappingProxyType(
+_RETRY_MATRIX: Final[Mapping[type[BaseException], RetryStrategy]] = MappingProxyType(
     {
         e.NetworkTransientError: RetryStrategy(max_retries=5, max_delay=32.0),
         ConnectionError: RetryStrategy(max_retries=5, max_delay=16.0),
@@ -144,11 +141,11 @@ def strategy_for(error: Exception, verdict: Verdict) -> RetryStrategy:
     if not verdict.is_transient or verdict.recovery_strategy is not RecoveryStrategy.RETRY_WITH_BACKOFF:
         return NO_RETRIES
     if verdict.error_class is e.NetworkTransientError and isinstance(error, ConnectionError):
-        return RETRY_MATRIX[ConnectionError]
+        return _RETRY_MATRIX[ConnectionError]
     for kind in verdict.error_class.__mro__:
-        if kind in RETRY_MATRIX:
-            return RETRY_MATRIX[kind]
-    return RETRY_MATRIX[e.NetworkTransientError]
+        if kind in _RETRY_MATRIX:
+            return _RETRY_MATRIX[kind]
+    return _RETRY_MATRIX[e.NetworkTransientError]
 
 
 def is_worth_it(config: RetryConfig, error: Exception, error_class: type[BaseException]) -> bool:

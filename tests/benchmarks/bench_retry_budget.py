@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from resilience.circuit.window import Tally
 from resilience.errors import ServiceUnavailableError
 from resilience.policies import RetryBudget
 from resilience.retrying.attempts import Attempt, RetryContext
@@ -30,7 +31,8 @@ PICTURE = Path(__file__).parents[2] / "docs" / "policies" / "retry-budget.svg"
 def simulate(budget: RetryBudget | None, seed: int = 1) -> list[int]:
     """How many calls the service gets in each second."""
     clock, dice = FakeClock(), random.Random(seed)  # noqa: S311 -- no secret
-    shared = Budget(budget, clock=clock) if budget is not None else None
+    made = Tally()
+    shared = Budget(budget, lambda: made.value, clock=clock) if budget is not None else None
     executor = RetryExecutor(EAGER, name="gpt-5.2", budget=shared, clock=clock, dice=dice.random)
     load, answered = [0] * END_S, [0] * END_S
     waiting: list[tuple[float, int, RetryContext | None]] = [
@@ -43,8 +45,7 @@ def simulate(budget: RetryBudget | None, seed: int = 1) -> list[int]:
         clock.advance(max(0.0, at_s - clock.monotonic()))
         second = int(at_s)
         load[second] += 1
-        if context is None and shared is not None:
-            shared.called()
+        made.tick()
         pause_s = None
         if second in OUTAGE or answered[second] >= CAPACITY:
             context = context or RetryContext()

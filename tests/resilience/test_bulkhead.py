@@ -417,7 +417,7 @@ TestBulkhead = BulkheadMachine.TestCase
 def test_a_registry_has_one_for_each_name() -> None:
     registry = BulkheadRegistry()
     bulkhead = registry.get_or_create("x", 2)
-    assert registry.get_or_create("x", 2) is bulkhead is registry.get("x")
+    assert registry.get_or_create("x", 2) is registry.get_or_create("x") is bulkhead is registry.get("x")
     with pytest.raises(ValueError, match="exists with other limits"):
         registry.get_or_create("x", 3)
     assert set(registry.get_all_metrics()) == {"x"}

@@ -105,7 +105,7 @@ def test_an_error_that_cannot_speak_has_a_message_all_the_same() -> None:
             raise RuntimeError("no")
 
     context = ErrorContext.create(Mute(), "a", "b")
-    assert context.message == "(its message cannot be read: RuntimeError)"
+    assert context.message == "(a Mute whose words cannot be read: RuntimeError)"
     assert "Mute" in context.stack_trace
     assert ErrorContext.create(ValueError(), "a", "b").message == "ValueError"
     assert ErrorContext.create(KeyError("x"), "a", "b").message == "KeyError: 'x'"

@@ -13,7 +13,9 @@ from resilience import errors as e
 from resilience.bulkhead import BulkheadFullError
 from resilience.circuit.breaker import CircuitBreakerConfig, CircuitBreakerOpenError, CircuitState
 from resilience.config.settings import Bulkheads, CircuitBreakers, Retry, Service, Settings
+from resilience.degradation.gate import FeatureDisabledError
 from resilience.executor import Resilience, ResilientAgentExecutor
+from resilience.pipeline import Passage
 from resilience.policies import BulkheadLimits, RetryStrategy
 from resilience.retrying.strategies import RetryConfig
 from resilience.testing import FakeClock
@@ -76,11 +78,11 @@ def test_the_settings_say_what_is_not_said_in_code(clock: FakeClock) -> None:
     )
     resilience = Resilience(settings, clock=clock)
     pipeline = resilience.protect("mail")(Backend(1).ask_later).pipeline  # type: ignore[attr-defined]
-    assert (pipeline.retry.config.max_retries, pipeline.total_s, pipeline.attempt_s) == (1, 50, 5)
+    assert (pipeline.retry.config.max_retries, pipeline.timeout_s, pipeline.attempt_timeout_s) == (1, 50, 5)
     assert pipeline.breaker.config.failure_threshold == 9
     assert pipeline.bulkhead.limits.max_concurrent == 2
     pipeline = resilience.protect("mail", retry=QUICK, timeout_s=7)(Backend(1).ask_later).pipeline  # type: ignore[attr-defined]
-    assert (pipeline.retry.config, pipeline.total_s) == (QUICK, 7)
+    assert (pipeline.retry.config, pipeline.timeout_s) == (QUICK, 7)
 
 
 def test_new_settings_hold_for_what_is_protected_already(clock: FakeClock, call: Callable[..., Any]) -> None:
@@ -134,14 +136,14 @@ def test_a_block_passes_as_one_try(resilience: Resilience) -> None:
     pipeline = resilience.pipeline("gmail_api")
 
     def broken() -> None:
-        with pipeline.passage():
+        with Passage(pipeline):
             raise REFUSED
 
     async def broken_too() -> None:
-        async with pipeline.passage_async():
+        async with Passage(pipeline):
             raise REFUSED
 
-    with pipeline.passage():
+    with Passage(pipeline):
         assert resilience.bulkheads.get_all_metrics()["gmail_api"]["running"] == 1
     with pytest.raises(ConnectionRefusedError):
         broken()
@@ -150,6 +152,26 @@ def test_a_block_passes_as_one_try(resilience: Resilience) -> None:
     metrics = pipeline.breaker.metrics
     assert (metrics.successful_calls, metrics.failed_calls) == (1, 2)
     assert resilience.bulkheads.get_all_metrics()["gmail_api"]["running"] == 0
+
+
+def test_what_fails_in_a_block_comes_out_explained_even_where_it_cannot_be_reported(clock: FakeClock) -> None:
+    reported = []
+
+    def report(error: Exception, service: str, operation: str, retries: int) -> Any:
+        reported.append((service, operation, retries))
+        if len(reported) > 1:
+            raise LookupError("the report itself")
+        return "what is known"
+
+    pipeline = Resilience(clock=clock, report=report).pipeline("gmail_api")
+    for context in ("what is known", None):
+        error = ConnectionRefusedError(111, "refused")
+        with pytest.raises(ConnectionRefusedError), Passage(pipeline, "send"):
+            raise error
+        assert getattr(error, "error_context", None) == context
+    with pytest.raises(FeatureDisabledError), Passage(pipeline, "send"):
+        raise FeatureDisabledError("another", "use_it", "SAFE_MODE", "tests")
+    assert reported == [("gmail_api", "send", 0)] * 2
 
 
 def test_the_documents_executor_runs_functions_and_coroutine_functions(resilience: Resilience, clock: FakeClock) -> None:

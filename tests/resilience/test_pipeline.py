@@ -113,6 +113,19 @@ def test_if_no_fallback_answers_the_first_error_comes_out(resilience: Resilience
     assert "LookupError: nothing there" in failure.value.__notes__[-1]
 
 
+def test_a_fallback_whose_error_cannot_speak_is_named_all_the_same(resilience: Resilience, call: Callable[..., Any]) -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no")
+
+    def broken() -> str:
+        raise Mute
+
+    with pytest.raises(ConnectionRefusedError) as failure:
+        call(resilience.protect("gpt-5.2", retry="none", fallback=broken), Backend(ConnectionRefusedError(111, "refused")))
+    assert "broken failed, too: Mute: (a Mute whose words cannot be read: RuntimeError)" in failure.value.__notes__[-1]
+
+
 def test_a_fallback_may_be_asynchronous_for_what_is(resilience: Resilience, clock: FakeClock) -> None:
     async def ask_another() -> str:
         return "another"

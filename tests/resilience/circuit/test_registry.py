@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 
 import pytest
@@ -40,6 +41,25 @@ def test_a_registry_takes_other_policies_while_it_runs(clock: FakeClock) -> None
     assert happen(breaker, clock, "-") == ["OPEN"]
     assert registry.get_or_create("new").config.failure_threshold == 7
     registry.reset_all()
+    assert breaker.state is CLOSED
+
+
+def test_what_the_document_awaits_may_be_awaited_and_need_not_be(clock: FakeClock) -> None:
+    """Resetting all could not be awaited, and resetting one did nothing when it was not."""
+    registry = CircuitBreakerRegistry(default=SMALL, clock=clock)
+    breaker = registry.get_or_create("x")
+
+    async def scene() -> None:
+        happen(breaker, clock, "- - -")
+        await registry.reset_all()
+        assert breaker.state is CLOSED
+        happen(breaker, clock, "- - -")
+        await breaker.manual_reset()
+
+    asyncio.run(scene())
+    assert breaker.state is CLOSED
+    happen(breaker, clock, "- - -")
+    breaker.manual_reset()
     assert breaker.state is CLOSED
 
 

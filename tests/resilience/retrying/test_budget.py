@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from resilience.circuit.window import Tally
 from resilience.policies import RetryBudget
 from resilience.retrying.attempts import RetryExhaustedError
 from resilience.retrying.budget import Budget
@@ -24,14 +24,14 @@ def left(budget: Budget) -> int:
 
 
 def test_it_begins_full_and_what_was_taken_is_gone(clock: FakeClock) -> None:
-    budget = Budget(RetryBudget(burst=3, per_call=0, per_second=0), clock=clock)
+    budget = Budget(RetryBudget(burst=3, per_call=0, per_second=0), lambda: 0, clock=clock)
     assert budget.take() is True
     assert left(budget) == 2
     assert budget.take() is False
 
 
 def test_time_fills_it_up_to_the_burst(clock: FakeClock) -> None:
-    budget = Budget(RetryBudget(burst=4, per_call=0, per_second=0.5), clock=clock)
+    budget = Budget(RetryBudget(burst=4, per_call=0, per_second=0.5), lambda: 0, clock=clock)
     trace = [(0, 4), (1, 0), (1, 1), (4, 2), (1000, 4), (2, 1)]
     for passed_s, retries in trace:
         clock.advance(passed_s)
@@ -39,27 +39,20 @@ def test_time_fills_it_up_to_the_burst(clock: FakeClock) -> None:
 
 
 def test_a_whole_token_is_enough_and_less_is_not(clock: FakeClock) -> None:
-    budget = Budget(RetryBudget(burst=1, per_call=0.5, per_second=0), clock=clock)
+    made = Tally()
+    budget = Budget(RetryBudget(burst=1, per_call=0.5, per_second=0), lambda: made.value, clock=clock)
     assert left(budget) == 1
-    budget.called()
+    made.tick()  # that retry
+    made.tick()
     assert budget.take() is False
-    budget.called()
+    made.tick()
     assert budget.take() is True
 
 
-def test_each_first_call_allows_a_share_of_a_retry(clock: FakeClock) -> None:
-    budget = Budget(RetryBudget(burst=2, per_call=0.25, per_second=0), clock=clock)
-    trace = [(0, 2), (3, 0), (1, 1), (8, 2), (400, 2)]
-    for calls, retries in trace:
-        for _ in range(calls):
-            budget.called()
-        assert left(budget) == retries, f"after another {calls} calls"
-
-
-def test_where_tries_are_counted_elsewhere_retries_earn_nothing(clock: FakeClock) -> None:
+def test_each_first_call_allows_a_share_of_a_retry_and_retries_earn_nothing(clock: FakeClock) -> None:
     """Else an outage would pay for the storm that it causes: each retry is a try, too."""
     tries = 7  # made before the budget was: they earn nothing either
-    budget = Budget(RetryBudget(burst=2, per_call=0.5, per_second=0), clock=clock, tries=lambda: tries)
+    budget = Budget(RetryBudget(burst=2, per_call=0.5, per_second=0), lambda: tries, clock=clock)
     trace = [(0, 2), (1, 0), (1, 1), (3, 1), (1, 1), (40, 2)]
     for first_calls, retries in trace:
         tries += first_calls
@@ -70,14 +63,14 @@ def test_where_tries_are_counted_elsewhere_retries_earn_nothing(clock: FakeClock
 
 
 def test_a_budget_that_is_off_refuses_nothing_and_is_not_used_up(clock: FakeClock) -> None:
-    budget = Budget(RetryBudget(enabled=False, burst=1, per_call=0, per_second=0), clock=clock)
+    budget = Budget(RetryBudget(enabled=False, burst=1, per_call=0, per_second=0), lambda: 0, clock=clock)
     assert [budget.take() for _ in range(5)] == [True] * 5
     budget.configure(RetryBudget(burst=1, per_call=0, per_second=0))
     assert left(budget) == 1
 
 
 def test_another_policy_keeps_what_is_in_the_bucket_as_far_as_it_fits(clock: FakeClock) -> None:
-    budget = Budget(RetryBudget(burst=10, per_call=0, per_second=0), clock=clock)
+    budget = Budget(RetryBudget(burst=10, per_call=0, per_second=0), lambda: 0, clock=clock)
     budget.configure(RetryBudget(burst=3, per_call=0, per_second=0))
     assert left(budget) == 3
     budget.configure(RetryBudget(burst=10, per_call=0, per_second=1))
@@ -86,25 +79,16 @@ def test_another_policy_keeps_what_is_in_the_bucket_as_far_as_it_fits(clock: Fak
 
 
 def test_a_policy_that_cannot_work_is_refused_and_changes_nothing(clock: FakeClock) -> None:
-    budget = Budget(RetryBudget(burst=2, per_call=0, per_second=0), clock=clock)
+    budget = Budget(RetryBudget(burst=2, per_call=0, per_second=0), lambda: 0, clock=clock)
     with pytest.raises(ValueError, match="burst"):
         budget.configure(RetryBudget(burst=0))
     with pytest.raises(ValueError, match="burst"):
-        Budget(RetryBudget(burst=0), clock=clock)
+        Budget(RetryBudget(burst=0), lambda: 0, clock=clock)
     assert left(budget) == 2
 
 
-def test_time_fills_the_budget_up_to_the_burst(clock: FakeClock) -> None:
-    budget = Budget(RetryBudget(per_call=0, per_second=0.5, burst=3), clock=clock)
-    assert [budget.take() for _ in range(4)] == [True, True, True, False]
-    clock.advance(2)
-    assert [budget.take() for _ in range(2)] == [True, False]
-    clock.advance(1_000_000)
-    assert [budget.take() for _ in range(4)] == [True, True, True, False]
-
-
 def test_threads_take_no_token_twice(clock: FakeClock) -> None:
-    budget = Budget(RetryBudget(per_call=0, per_second=0, burst=500), clock=clock)
+    budget = Budget(RetryBudget(per_call=0, per_second=0, burst=500), lambda: 0, clock=clock)
     taken: list[int] = []
     threads = [threading.Thread(target=lambda: taken.append(sum(budget.take() for _ in range(200)))) for _ in range(8)]
     for thread in threads:
@@ -115,7 +99,7 @@ def test_threads_take_no_token_twice(clock: FakeClock) -> None:
 
 
 def test_a_token_that_is_given_back_makes_no_more_than_the_burst(clock: FakeClock) -> None:
-    budget = Budget(RetryBudget(per_call=0, per_second=1, burst=2), clock=clock)
+    budget = Budget(RetryBudget(per_call=0, per_second=1, burst=2), lambda: 0, clock=clock)
     assert budget.take()
     clock.advance(100)
     assert budget.take()
@@ -125,9 +109,9 @@ def test_a_token_that_is_given_back_makes_no_more_than_the_burst(clock: FakeCloc
 
 
 def test_retries_that_are_not_counted_take_one_token_each(clock: FakeClock) -> None:
-    """Where somebody else counts the calls, retries that are under way or refused are not among them: each took 1.2 tokens."""
+    """Retries that are under way or refused are not among the calls that are counted: each took 1.2 tokens."""
     made = [0]
-    budget = Budget(RetryBudget(per_call=0.2, per_second=0, burst=20), clock=clock, tries=lambda: made[0])
+    budget = Budget(RetryBudget(per_call=0.2, per_second=0, burst=20), lambda: made[0], clock=clock)
     assert [budget.take() for _ in range(21)] == [True] * 20 + [False]
     made[0] += 20  # those retries have ended
     assert not budget.take()
@@ -138,38 +122,42 @@ def test_retries_that_are_not_counted_take_one_token_each(clock: FakeClock) -> N
 # With callers that try again
 
 
-def tries(budget: Budget, clock: FakeClock, calls: int) -> Iterator[int]:
+def tries(policy: RetryBudget, clock: FakeClock, calls: int) -> int:
+    """How many tries that many calls make which all fail."""
+    made = Tally()
+    budget = Budget(policy, lambda: made.value, clock=clock)
     executor = RetryExecutor(RetryConfig(max_retries=3, base_delay=0, jitter=False), clock=clock, budget=budget)
+
+    def fail() -> None:
+        made.tick()
+        raise REFUSED
+
     for _ in range(calls):
-        call = Flaky(clock, REFUSED)
         with pytest.raises((RetryExhaustedError, ConnectionRefusedError)):
-            executor.execute(call)
-        yield call.calls
+            executor.execute(fail)
+    return made.value
 
 
 def test_an_outage_does_not_become_a_storm(clock: FakeClock) -> None:
     """A thousand callers: the burst, and then a fifth of them may try again."""
-    budget = Budget(RetryBudget(per_call=0.2, per_second=0, burst=20), clock=clock)
-    made = sum(tries(budget, clock, 1000))
+    made = tries(RetryBudget(per_call=0.2, per_second=0, burst=20), clock, 1000)
     assert 1000 + 20 + 200 - 1 <= made <= 1000 + 20 + 200
 
 
 def test_a_used_up_budget_says_so(clock: FakeClock) -> None:
-    budget = Budget(RetryBudget(per_call=0, per_second=0, burst=1), clock=clock)
+    budget = Budget(RetryBudget(per_call=0, per_second=0, burst=1), lambda: 0, clock=clock)
     with pytest.raises(RetryExhaustedError, match="the retry budget of 'gmail_api' is used up"):
         RetryExecutor(PLAIN, name="gmail_api", clock=clock, budget=budget).execute(Flaky(clock, REFUSED))
 
 
 def test_a_budget_that_is_off_limits_nothing(clock: FakeClock) -> None:
-    budget = Budget(RetryBudget(burst=1), clock=clock)
-    budget.configure(RetryBudget(enabled=False))
-    assert list(tries(budget, clock, 5)) == [4] * 5
+    assert tries(RetryBudget(enabled=False, burst=1), clock, 5) == 20
 
 
 @pytest.mark.parametrize("way_out", ["cancelled", "collected", "interrupted"])
 def test_a_caller_that_leaves_during_the_pause_gives_its_token_back(clock: FakeClock, way_out: str) -> None:
     """Twenty callers that were cancelled left none for those that stayed, though no retry was made."""
-    budget = Budget(RetryBudget(per_call=0, per_second=0, burst=2), clock=clock)
+    budget = Budget(RetryBudget(per_call=0, per_second=0, burst=2), lambda: 0, clock=clock)
     executor, call = RetryExecutor(PLAIN, clock=clock, budget=budget), Flaky(clock, REFUSED)
 
     async def cancelled() -> None:
