@@ -45,9 +45,6 @@ class BulkheadFullError(RefusedError):
         self.name, self.running, self.queued, self.limit, self.max_queue = name, running, queued, limit, max_queue
         self.waited_s = waited_s
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.name, self.running, self.queued, self.limit, self.max_queue, self.waited_s)
-
 
 class BulkheadTimeoutError(BulkheadFullError):
     """No slot came free in time; the call was not made (§7.2)."""

@@ -26,9 +26,6 @@ class RetryExhaustedError(e.WinClawError):
         """The error of each try; one whose result was refused has none."""
         return [attempt.error for attempt in self.attempts if attempt.error is not None]
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.because, self.attempts)
-
 
 class Attempt(NamedTuple):
     """A try that failed: with an error, or with a result that is none."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from msgspec import Struct
 
@@ -48,11 +48,9 @@ class ResourceLimitExceeded(ResourceLimitError):  # noqa: N818 -- the document's
     kind = "platform.container.limit"
 
     def __init__(self, limit: str, allowed: float, used: float, stdout: bytes = b"", stderr: bytes = b"") -> None:
-        super().__init__(f"{limit}: {used:g} is more than the {allowed:g} that are allowed")
+        past = f"{used:g} is more than the {allowed:g} that are allowed" if used > allowed else f"all of the {allowed:g} was used"
+        super().__init__(f"{limit}: {past}")
         self.limit, self.allowed, self.used, self.stdout, self.stderr = limit, allowed, used, stdout, stderr
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.limit, self.allowed, self.used, self.stdout, self.stderr)
 
 
 class SandboxError(ContainerError):
@@ -65,6 +63,3 @@ class SandboxError(ContainerError):
     def __init__(self, error_type: str, message: str, traceback: str = "") -> None:
         super().__init__(f"{error_type}: {message}")
         self.error_type, self.message, self.traceback = error_type, message, traceback
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.error_type, self.message, self.traceback)

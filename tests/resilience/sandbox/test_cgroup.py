@@ -11,7 +11,19 @@ import pytest
 
 from resilience.sandbox import cgroup
 from resilience.sandbox.cgroup import Cgroup
-from resilience.sandbox.limits import ResourceLimits
+from resilience.sandbox.limits import ResourceLimitExceeded, ResourceLimits
+from resilience.sandbox.sandbox import ExecutionSandbox
+
+EATERS = """
+import os, time
+for _ in range(4):
+    if os.fork() == 0:
+        eaten = bytearray(60 * 2**20)
+        for page in range(0, len(eaten), 4096):
+            eaten[page] = 1
+        time.sleep(60)
+time.sleep(60)
+"""
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has control groups")
 
@@ -60,3 +72,15 @@ def test_a_group_ends_with_everything_in_it() -> None:
     finally:
         child.kill()
         child.wait()
+
+
+def test_memory_that_many_hold_together_is_limited_by_the_kernel() -> None:
+    """Each of them is below the limit; no group is left."""
+    if (group := cgroup.make(ResourceLimits())) is None:
+        pytest.skip("no cgroup v2 with memory and pids that this user may make groups in")
+    group.close()
+    limits, parent = ResourceLimits(max_memory_mb=100), group.path.parent
+    with pytest.raises(ResourceLimitExceeded, match="max_memory_mb") as exceeded:
+        ExecutionSandbox(limits).run([sys.executable, "-c", EATERS])
+    assert exceeded.value.limit == "max_memory_mb"
+    assert [one.name for one in parent.iterdir() if one.name.startswith("winclaw-")] == []
