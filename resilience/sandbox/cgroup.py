@@ -32,10 +32,14 @@ class Cgroup:
             return "max_memory_mb"
         return "max_processes" if _count(self.path / "pids.events", "max") else None
 
-    def close(self) -> None:
-        """Kills whatever is left in it, and removes it; a group that will not go stays behind, empty."""
+    def kill(self) -> None:
+        """Kills all that is in it at once."""
         with contextlib.suppress(OSError):
             (self.path / "cgroup.kill").write_text("1")
+
+    def close(self) -> None:
+        """Kills whatever is left in it, and removes it; a group that will not go stays behind, empty."""
+        self.kill()
         for _ in range(_TRIES):
             with contextlib.suppress(OSError):
                 self.path.rmdir()

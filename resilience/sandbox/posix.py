@@ -54,6 +54,11 @@ class Child:
             )  # fmt: skip
             failed.pop_all()
 
+    def strike(self) -> None:
+        """Ends everything at once, where the system can; a storm grows faster than its processes can be named."""
+        if self._group is not None:
+            self._group.kill()
+
     def end(self) -> None:
         """Has the guard end everything; where the guard is gone, looks for what it has left."""
         self._alive.close()

@@ -163,6 +163,7 @@ class ExecutionSandbox:
                     hit = "wall_seconds", seconds
                 ended_for = next((why for kind in kinds if (why := self._refusal(kind)) is not None), None)
                 if hit is not None or ended_for is not None or gone.is_set():
+                    child.strike()
                     watch.kill()
                     child.end()
                     break
