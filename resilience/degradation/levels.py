@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from resilience.degradation.policy import LevelPolicy
+if TYPE_CHECKING:  # agents need the levels, not what is needed to set the policy of them
+    from resilience.degradation.policy import LevelPolicy
 
 
 class DegradationLevel(Enum):

@@ -76,4 +76,4 @@ def test_the_page_follows_a_heal_without_being_loaded_again(page: Page, winclaw:
     winclaw.core.tell(HealTold(replace(heal, state=HealState.ESCALATED))).result(10)
     expect(page.get_by_role("heading", name="needs you")).to_be_visible()
     page.get_by_role("button", name="Dismiss").click()
-    expect(page.get_by_role("row", name=re.compile("gmail_api"))).to_contain_text("settled")
+    expect(page.get_by_role("row", name=re.compile("gmail_api"))).to_contain_text("dismissed")
