@@ -19,7 +19,7 @@ PACKAGES: Final = ("resilience", "dashboard", "tray")
 ROOMS: Final = {
     "words": (
         "clock context errors events home policies repeating "
-        "config.sections "
+        "config.nearest config.sections "
     ),
     "decisions": (
         "bulkhead executor hedging listeners pipeline redaction refusals timeouts wrapping "
@@ -38,7 +38,7 @@ ROOMS: Final = {
         "sandbox.limits "
     ),
     "adapters": (
-        "forking locked log "
+        "damage forking locked log "
         "agent.circuits agent.fitting agent.link agent.ollama agent.ollama_wire agent.reporting agent.spool agent.texts agent.wire "
         "config.checking config.file config.nodes config.problems config.values "
         "core.decisions core.inputs core.intake core.keeping core.last_word core.publishing core.records core.writing "

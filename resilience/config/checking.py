@@ -10,10 +10,11 @@ import yaml
 from msgspec import UNSET, inspect
 from msgspec.structs import replace
 
+from resilience.config.nearest import nearest
 from resilience.config.problems import ConfigError, ConfigProblem
 from resilience.config.sections import Section
 from resilience.config.settings import Settings
-from resilience.config.values import NotAllowedError, check_name, listed, nearest, read, shown, tag, word
+from resilience.config.values import NotAllowedError, check_name, listed, read, shown, tag, word
 
 _MAX_PROBLEMS: Final = 100
 _MAX_LOOKS: Final = 50_000

@@ -6,14 +6,14 @@ YAML 1.1 reads more into a plain word than people mean (``12:30`` is 750, ``010`
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
-from difflib import get_close_matches
+from collections.abc import Collection
 from enum import Enum
 from typing import Final
 
 import yaml
 from msgspec import inspect
 
+from resilience.config.nearest import nearest
 from resilience.degradation.levels import FEATURES, DegradationLevel
 from resilience.errors import TAXONOMY
 from resilience.redaction import Redactor
@@ -110,13 +110,6 @@ def shown(node: yaml.Node) -> str:
             return word(node)
         case foreign:
             return f"{word(node)} (with the tag {_fit(foreign)})"
-
-
-def nearest(text: str, known: Iterable[str]) -> str:
-    """``; did you mean 'x'?``, if one of ``known`` is near enough; case does not matter."""
-    by_folded = {one.casefold(): one for one in known}
-    near = get_close_matches(text[:100].casefold(), by_folded, n=1)
-    return f"; did you mean {by_folded[near[0]]!r}?" if near else ""
 
 
 def listed(known: Collection[str]) -> str:

@@ -20,12 +20,13 @@ from resilience.core.lives import CRASHES, WITHIN, Lives, begun, is_crash_loop
 from resilience.core.notices import Notice, of_damage
 from resilience.core.services import ServiceCircuit, Services, commanded
 from resilience.core.state import State, with_settings
+from resilience.damage import is_damage
 from resilience.degradation.health import Count
 from resilience.degradation.levels import DegradationLevel, Latch, Standing, at_first, held
 from resilience.healing.heals import Heal
 from resilience.isolation.isolated import Isolated
 from resilience.journal.history import History
-from resilience.journal.journal import Journal, is_damage
+from resilience.journal.journal import Journal
 
 T = TypeVar("T")
 _log = logging.getLogger("winclaw.core")

@@ -18,10 +18,11 @@ from resilience.core.lives import Lives, ended
 from resilience.core.notices import of_damage, without
 from resilience.core.records import Records
 from resilience.core.state import State
+from resilience.damage import is_damage
 from resilience.degradation.levels import Standing
 from resilience.events import Event, EventType
 from resilience.journal.history import History, error_event
-from resilience.journal.journal import Journal, JournalError, is_damage
+from resilience.journal.journal import Journal, JournalError
 from resilience.journal.schema import ErrorRecord, EventRecord, Record
 
 _log = logging.getLogger("winclaw.core")

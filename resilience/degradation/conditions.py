@@ -6,15 +6,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import replace
-from difflib import get_close_matches
 from functools import cache
 from typing import Final, NoReturn
 
 from lark import Lark, Token, Transformer, UnexpectedCharacters, UnexpectedToken, v_args
 from lark.exceptions import VisitError
 
+from resilience.config.nearest import nearest
 from resilience.degradation import condition_parts as parts
 from resilience.degradation.condition_parts import CIRCUIT_STATES, PROPERTIES, Part
 from resilience.degradation.health import BRANCHES, Circumstances
@@ -181,11 +181,11 @@ class _Understood(Transformer[Token, Part]):
         if self._services is not None and _unquoted(token) in self._services:
             _refuse(token, f"say what of it is meant: {token}.unhealthy, for example")
         if not dot:
-            near = _near(str(token), (*CIRCUIT_STATES, *PROPERTIES))
+            near = nearest(str(token), (*CIRCUIT_STATES, *PROPERTIES))
             _refuse(token, f"{str(token)!r} is not understood{near}; a service is asked as NAME.unhealthy")
         if asked not in PROPERTIES:
             offset = len(token) - len(asked)
-            near = _near(asked, PROPERTIES) or f"; there are {', '.join(PROPERTIES)}"
+            near = nearest(asked, PROPERTIES) or f"; there are {', '.join(PROPERTIES)}"
             raise ConditionError(_column(token) + offset, f"{asked!r} cannot be asked{near}")
         service = self._service(token, name)
         if service in BRANCHES and service not in (self._services or ()) and asked != "error_count":
@@ -194,7 +194,7 @@ class _Understood(Transformer[Token, Part]):
 
     def _service(self, token: Token, name: str) -> str:
         if self._services is not None and name not in self._services and name not in BRANCHES:
-            near = _near(name, self._services) or "; add it under services:, if your agents call it"
+            near = nearest(name, self._services) or "; add it under services:, if your agents call it"
             _refuse(token, f"there is no service {name!r}{near}")
         return name
 
@@ -210,11 +210,6 @@ def _split(token: Token) -> tuple[str, str, str]:
 
 def _unquoted(text: str) -> str:
     return text[1:-1] if text[:1] in ("'", '"') and text[-1:] == text[:1] else str(text)
-
-
-def _near(text: str, known: Iterable[str]) -> str:
-    near = get_close_matches(text.casefold(), {one.casefold(): one for one in known}, n=1)
-    return f"; did you mean {next(one for one in known if one.casefold() == near[0])!r}?" if near else ""
 
 
 def _column(token: Token) -> int:

@@ -19,6 +19,7 @@ import msgspec
 from sqlite_utils import Database
 
 from resilience.clock import as_text
+from resilience.damage import DamagedError, check, is_damage, name_aside
 from resilience.journal.schema import MIGRATIONS, ErrorRecord, EventRecord, Record
 
 
@@ -33,9 +34,6 @@ class Written:
 class JournalError(Exception):
     """A group could not be written; nothing of it is stored."""
 
-
-# A file up to this size is checked whole at start (some 0.1 s); damage in a larger one shows when it is touched.
-_CHECKED_WHOLE_BYTES: Final = 50_000_000
 
 _ERROR_COLUMNS: Final = ", ".join(("id", *ErrorRecord._fields))
 _INSERT_ERROR: Final = f"INSERT INTO errors ({_ERROR_COLUMNS}) VALUES (?{', ?' * len(ErrorRecord._fields)})"
@@ -214,12 +212,12 @@ class Journal:
             JournalError: the file cannot be renamed (on Windows, while anybody has it open), or no new one begun. All is as
                 it was, and from now on each ``commit`` says that the journal is damaged, so that this is tried again.
         """
-        self._damage = _Damaged("it is damaged, and has yet to be set aside")
+        self._damage = DamagedError("it is damaged, and has yet to be set aside")
         self._db.conn.close()
         self._begin_anew(now)
 
     def _begin_anew(self, now: datetime) -> None:
-        salvaged, kept_as = _salvage(self.path), _free_name(self.path, now)
+        salvaged, kept_as = _salvage(self.path), name_aside(self.path, now)
         try:
             with contextlib.ExitStack() as undo:
                 for ending in ("", "-wal", "-shm"):
@@ -243,20 +241,6 @@ class Journal:
         self._db.conn.close()
 
 
-class _Damaged(sqlite3.DatabaseError):
-    """SQLite's own check of the file found something."""
-
-    sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-
-
-def is_damage(error: BaseException | None) -> bool:
-    """Whether ``error`` says that the file itself is broken (and not, say, that it is locked or the disk full)."""
-    return isinstance(error, sqlite3.DatabaseError) and getattr(error, "sqlite_errorcode", 0) & 0xFF in (
-        sqlite3.SQLITE_CORRUPT,
-        sqlite3.SQLITE_NOTADB,
-    )
-
-
 def _open(path: Path) -> tuple[Database, int]:
     """The database, checked if it is not too large for that, and the last id that was given out."""
     if not path.exists():
@@ -274,13 +258,10 @@ def _open(path: Path) -> tuple[Database, int]:
             with db.atomic():
                 migrate(db)
                 conn.execute(f"PRAGMA user_version = {number}")
-        if path.stat().st_size < _CHECKED_WHOLE_BYTES:
-            finding = conn.execute("PRAGMA quick_check(1)").fetchone()[0]
-            if finding != "ok":
-                raise _Damaged(finding)
+        check(conn, path)
         last_id = _kept(conn, "last_id") or 0
         if not isinstance(last_id, int):
-            raise _Damaged(f"the last id is {last_id!r}")
+            raise DamagedError(f"the last id is {last_id!r}")
     except BaseException:
         conn.close()
         raise
@@ -292,7 +273,7 @@ def _kept(conn: sqlite3.Connection, name: str) -> Any:
     try:
         return None if row is None else msgspec.json.decode(row[0])
     except (msgspec.DecodeError, UnicodeDecodeError) as error:  # no check of SQLite's sees what is in a text
-        raise _Damaged(f"what is kept as {name} is not JSON: {error}") from error
+        raise DamagedError(f"what is kept as {name} is not JSON: {error}") from error
 
 
 def _salvage(path: Path) -> dict[str, Any] | None:
@@ -306,12 +287,6 @@ def _salvage(path: Path) -> dict[str, Any] | None:
     except sqlite3.Error:
         return found or None
     return found
-
-
-def _free_name(path: Path, now: datetime) -> Path:
-    stem = f"{path.stem}.damaged-{now:%Y%m%d-%H%M%S}"
-    names = (path.with_name(f"{stem}{suffix}{path.suffix}") for suffix in ("", *(f"-{n}" for n in range(2, 1000))))
-    return next(name for name in names if not name.exists())
 
 
 def _rolled_up(errors: Sequence[tuple[int, ErrorRecord]]) -> tuple[list[tuple[Any, ...]], list[tuple[str, str, int]]]:

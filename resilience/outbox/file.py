@@ -15,12 +15,11 @@ from urllib.parse import quote
 
 from resilience import home, locked
 from resilience.clock import Clock
+from resilience.damage import DamagedError, check, is_damage, name_aside
 from resilience.forking import at_fork
 
 _T = TypeVar("_T")
 _BUSY_S: Final = 5.0
-# A file up to this size is checked whole when it is opened (some 0.1 s); damage in a larger one shows when it is touched.
-_CHECKED_WHOLE_BYTES: Final = 50_000_000
 _RESERVED: Final = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
 
 
@@ -69,7 +68,7 @@ class OutboxFile:
                 try:
                     return self._try(work, writes=writes)
                 except sqlite3.Error as error:
-                    if not _is_damage(error):
+                    if not is_damage(error):
                         raise
                     damage = self._set_aside(error)
                 return self._try(work, writes=writes)
@@ -117,11 +116,8 @@ class OutboxFile:
             if version > 1:
                 raise OutboxError(f"{self.path} was written by a newer WinClaw (version {version}); install that one again")
             if version == 0:
-                raise _DamagedError("it has no tables of an outbox")
-            if self.path.stat().st_size < _CHECKED_WHOLE_BYTES:
-                finding = conn.execute("PRAGMA quick_check(1)").fetchone()[0]
-                if finding != "ok":
-                    raise _DamagedError(finding)
+                raise DamagedError("it has no tables of an outbox")
+            check(conn, self.path)
         except BaseException:
             conn.close()
             raise
@@ -163,9 +159,7 @@ class OutboxFile:
         with mending:
             if _identity(self.path) != seen:
                 return None
-            stem = f"{self.path.stem}.damaged-{self._clock.now():%Y%m%d-%H%M%S}"
-            names = (self.path.with_name(f"{stem}{suffix}.db") for suffix in ("", *(f"-{n}" for n in range(2, 1000))))
-            aside = next(name for name in names if not name.exists())
+            aside = name_aside(self.path, self._clock.now())
             for ending in ("-wal", "-shm", ""):
                 part = self.path.with_name(self.path.name + ending)
                 if part.exists():
@@ -182,17 +176,6 @@ class OutboxFile:
 
     def _in_child(self) -> None:
         self._lock = threading.Lock()
-
-
-class _DamagedError(sqlite3.DatabaseError):
-    """SQLite's own check of the file found something."""
-
-    sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-
-
-def _is_damage(error: sqlite3.Error) -> bool:
-    """Whether the file itself is broken (and not, say, locked or the disk full)."""
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -232,7 +232,7 @@ def test_a_journal_too_large_to_be_checked_is_set_aside_when_it_proves_damaged(
     first.stop()
     first.history.close()
     break_root(tmp_path / "journal.db", table)
-    monkeypatch.setattr("resilience.journal.journal._CHECKED_WHOLE_BYTES", 0)
+    monkeypatch.setattr("resilience.damage._CHECKED_WHOLE_BYTES", 0)
     core = start()
     assert [notice.name for notice in core.state.notices] == ["journal_set_aside"]
     assert core.state.standing.level is (DegradationLevel.MINIMAL if knows else SAFE)

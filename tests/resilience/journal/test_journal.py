@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from resilience.clock import as_text
+from resilience.damage import is_damage
 from resilience.journal import journal as journal_module
-from resilience.journal.journal import Journal, JournalError, is_damage
+from resilience.journal.journal import Journal, JournalError
 from resilience.journal.schema import Record
 from tests.resilience.records import NOW, an_error, an_event
 
@@ -164,7 +165,7 @@ def test_damage_that_forgetting_finds_is_told_by_the_next_commit(path: Path, mon
     with path.open("r+b") as file:
         file.seek((int(str(page)) - 1) * 4096)
         file.write(b"\xff" * 4096)
-    monkeypatch.setattr(journal_module, "_CHECKED_WHOLE_BYTES", 0)
+    monkeypatch.setattr("resilience.damage._CHECKED_WHOLE_BYTES", 0)
     journal = Journal(path, NOW)
     with pytest.raises(sqlite3.DatabaseError) as found:
         journal.forget(NOW - timedelta(days=90), max_mb=1000)
@@ -314,13 +315,6 @@ def test_a_migration_that_fails_leaves_the_file_as_it_was(path: Path, monkeypatc
     assert again.set_aside is None
     assert rows(path, "SELECT count(*) FROM sqlite_master WHERE name = 'half'") == [(0,)]
     again.close()
-
-
-@pytest.mark.parametrize(("code", "damage"), [(sqlite3.SQLITE_CORRUPT, True), (sqlite3.SQLITE_NOTADB, True), (sqlite3.SQLITE_BUSY, False), (sqlite3.SQLITE_FULL, False)])
-def test_only_a_broken_file_counts_as_damage(code: int, damage: bool) -> None:
-    error = sqlite3.DatabaseError("?")
-    error.sqlite_errorcode = code
-    assert is_damage(error) is damage
 
 
 def test_of_a_file_that_is_too_large_the_oldest_goes_whatever_it_is(path: Path) -> None:
