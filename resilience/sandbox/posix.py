@@ -54,6 +54,10 @@ class Child:
             )  # fmt: skip
             failed.pop_all()
 
+    def hit(self) -> str | None:
+        """The limit that the kernel says it has enforced, for which nothing needs to be measured."""
+        return self._group.hit() if self._group is not None else None
+
     def strike(self) -> None:
         """Ends everything at once, where the system can; a storm grows faster than its processes can be named."""
         if self._group is not None:
@@ -79,7 +83,7 @@ class Child:
         text = self._report.read(_MOST_TOLD) or b""
         self._report.close()
         told: dict[str, Any] = {}
-        hit = self._leave_group()
+        self._leave_group()
         with suppress(ValueError):
             told = json.JSONDecoder().raw_decode(text.decode())[0]  # what is told first: why it could not start
         if "errno" in told:
@@ -87,18 +91,16 @@ class Child:
         if not told:
             system.end_group(self.process.pid, None)
             end_carriers(self._token)
-            return {"code": None, "cpu_s": 0.0, "peak_kb": 0, "network_cut_off": False, "hit": hit}
+            return {"code": None, "cpu_s": 0.0, "peak_kb": 0, "network_cut_off": False}
         if sys.platform == "darwin":
             told["peak_kb"] /= 1024
-        return {**told, "hit": hit}
+        return told
 
-    def _leave_group(self) -> str | None:
-        """Ends the control group with all that is left in it; the limit that it has enforced."""
-        if self._group is None:
-            return None
-        hit = self._group.hit()
-        self._group.close()
-        return hit
+    def _leave_group(self) -> None:
+        """Ends the control group with all that is left in it."""
+        group, self._group = self._group, None
+        if group is not None:
+            group.close()
 
 
 def _pipe(reader: ExitStack, writer: ExitStack) -> tuple[IO[bytes], IO[bytes]]:

@@ -158,7 +158,7 @@ class ExecutionSandbox:
             while not _has_ended(child.process, pause_s):
                 pause_s = min(2 * pause_s, _LOOK_S)
                 seconds = self._clock.monotonic() - begin_s
-                hit = hit or pipes.hit() or watch.look()
+                hit = hit or pipes.hit() or _whole(child.hit(), limits) or watch.look()
                 if hit is None and seconds > limits.wall_seconds:
                     hit = "wall_seconds", seconds
                 ended_for = next((why for kind in kinds if (why := self._refusal(kind)) is not None), None)
@@ -171,6 +171,7 @@ class ExecutionSandbox:
             child.end()
             raise
         finally:
+            hit = hit or _whole(child.hit(), limits)
             told = child.outcome()
             pipes.close()
         seconds, left_mb = self._clock.monotonic() - begin_s, remove(folder) / _MB
@@ -179,8 +180,6 @@ class ExecutionSandbox:
         code: int | None = told["code"]
         stdout, stderr = bytes(pipes.stdout), bytes(pipes.stderr)
         cpu_s, peak_mb = max(float(told["cpu_s"]), watch.cpu_s), max(float(told["peak_kb"]) / 1024, watch.peak_mb)
-        if hit is None and (name := told.get("hit")) is not None:
-            hit = name, getattr(limits, name)
         hit = hit or pipes.hit() or _hit_at_end(code, cpu_s, peak_mb, left_mb, limits)
         if hit is not None:
             raise ResourceLimitExceeded(hit[0], getattr(limits, hit[0]), hit[1], stdout, stderr)
@@ -233,7 +232,11 @@ def _hit_at_end(
         return "max_memory_mb", peak_mb
     if written_mb >= limits.max_disk_io_mb:
         return "max_disk_io_mb", written_mb
-    name = _SIGNALLED.get(code or 0)
+    return _whole(_SIGNALLED.get(code or 0), limits)
+
+
+def _whole(name: str | None, limits: ResourceLimits) -> tuple[str, float] | None:
+    """A limit that the system has enforced, all of which was used."""
     return None if name is None else (name, getattr(limits, name))
 
 

@@ -40,6 +40,10 @@ class Child:
         )  # fmt: skip
         self._job = system.job_for(self.process, _limited_job(limits))
 
+    def hit(self) -> str | None:
+        """None: a job does not say which limit it has enforced."""
+        return None
+
     def strike(self) -> None:
         """Ends everything in its job at once; a storm grows faster than its processes can be named."""
         system.end_group(self.process.pid, self._job)
