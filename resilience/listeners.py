@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator
-from typing import Any
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any, NoReturn
 
 
-class Done:
-    """What a method gives that is done already: it may be awaited, as in the document, and need not be."""
+class Done(Coroutine[Any, Any, None]):
+    """What a method gives that is done already: it may be awaited or made a task of, as in the document, and need not be."""
 
-    def __await__(self) -> Generator[None, None, None]:
+    def __await__(self) -> Generator[Any, Any, None]:
         yield from ()
+
+    def send(self, _: Any) -> NoReturn:
+        raise StopIteration
+
+    def throw(self, *raised: Any) -> Any:
+        return super().throw(*raised)
+
+    def close(self) -> None:
+        pass
 
 
 _log = logging.getLogger("winclaw.listeners")

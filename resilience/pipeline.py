@@ -334,17 +334,21 @@ class Pipeline:
         if context.because and context.attempt > 1:
             with contextlib.suppress(Exception):
                 final.add_note(f"{context.attempt} tries failed, and there is no further one: {context.because}")
-        self.tell(final, operation, max(context.attempt - 1, 0))
+        known = self.tell(final, operation, max(context.attempt - 1, 0))
+        if known is not None:
+            with contextlib.suppress(Exception):  # not every error takes attributes
+                final.error_context = known  # type: ignore[attr-defined]
         return final
 
-    def tell(self, error: Exception, operation: str, retries: int) -> None:
-        """Has ``error`` reported, unless a policy refused the call; ``error_context`` is what is known of it then."""
+    def tell(self, error: Exception, operation: str, retries: int) -> ErrorContext | None:
+        """Has ``error`` reported, unless a policy refused the call; returns what is known of it then."""
         if isinstance(error, RefusedError):
-            return
+            return None
         try:
-            error.error_context = self._report(error, self.service, operation, retries)  # type: ignore[attr-defined]
-        except Exception:  # an error that takes no attributes, or a report that fails: the caller gets the error
+            return self._report(error, self.service, operation, retries)
+        except Exception:  # the caller gets the error, whatever becomes of the report
             _log.exception("an error of %s could not be reported", self.service)
+            return None
 
 
 class Passage:
@@ -384,7 +388,8 @@ class Passage:
         self._be_admitted()
         pipeline = self._pipeline
         try:
-            await pipeline._in_time(pipeline.bulkhead.aenter, pipeline._left_s(self._deadline_s), "found no room")
+            if not pipeline.bulkhead.try_enter():
+                await pipeline._in_time(pipeline.bulkhead.aenter, pipeline._left_s(self._deadline_s), "found no room")
         except BaseException as error:
             pipeline.breaker.failed(self._permit, error)
             raise

@@ -23,7 +23,7 @@ CHROMIUM_ARGUMENTS: Final = (
 )  # fmt: skip
 
 # The same examples in each run, and no question of how fast the machine is.
-hypothesis.settings.register_profile("winclaw", deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.register_profile("winclaw", deadline=None, derandomize=True, database=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("winclaw")
 
 

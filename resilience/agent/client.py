@@ -145,7 +145,7 @@ class Agent:
                 from resilience.executor import Resilience  # noqa: PLC0415 -- who only reports needs none of it
 
                 self._resilience = Resilience(
-                    self._settings_told(), classifier=self._classifier, gate=self._enforcement.gate,
+                    self._settings_to_begin_with(), classifier=self._classifier, gate=self._enforcement.gate,
                     report=lambda error, service, operation, retries: self.report(error, service, operation, retry_count=retries),
                     on_circuit=self._circuits.join, heals=self._heals, clock=self._clock,
                 )  # fmt: skip
@@ -158,18 +158,28 @@ class Agent:
         No lock is held while they do; whoever listens to a circuit is called from here.
         """
         self._circuits.follow(self._enforcement.state.get("services", ()))
-        if (resilience := self._resilience) is not None:
-            settings = self._settings_told()
-            resilience.look_again() if settings is resilience.settings else resilience.configure(settings)
-        if self._loops is not None:
-            self._loops.configure(self._settings_told().loops)
-        if self._outbox is not None:
-            self._outbox.configure(self._settings_told().outbox)
-            self._outbox.wake()
+        resilience, loops, outbox = self._resilience, self._loops, self._outbox
+        if resilience is None and loops is None and outbox is None:
+            return
+        settings = self._settings_told()
+        if resilience is not None:
+            resilience.look_again() if settings is None or settings is resilience.settings else resilience.configure(settings)
+        if loops is not None:
+            loops.look_again() if settings is None else loops.configure(settings.loops)
+        if outbox is not None:
+            if settings is not None:
+                outbox.configure(settings.outbox)
+            outbox.wake()
 
-    def _settings_told(self) -> Settings:
-        """The settings that the tray told last, as far as they are understood here; the defaults where it has told none."""
-        from resilience.config.settings import Settings, understood  # noqa: PLC0415 -- who only reports needs none of it
+    def _settings_to_begin_with(self) -> Settings:
+        """For a part that is made now: what the tray told last; the defaults where it has told nothing."""
+        from resilience.config.settings import Settings  # noqa: PLC0415 -- who only reports needs none of it
+
+        return self._settings_told() or Settings()
+
+    def _settings_told(self) -> Settings | None:
+        """The settings that the tray told last, as far as they are understood here; None where it has told none."""
+        from resilience.config.settings import understood  # noqa: PLC0415 -- who only reports needs none of it
 
         with self._making:
             told, self._told = self._told, None
@@ -178,7 +188,6 @@ class Agent:
                     self._settings = understood(told)
             except ValueError as error:
                 _log.warning("WinClaw's policies are not understood here, so the old ones stay: %s", error)
-            self._settings = self._settings or Settings()
             return self._settings
 
     def require(self, service: str, *, read_only: bool = False) -> None:
@@ -198,7 +207,7 @@ class Agent:
             if self._loops is None:
                 from resilience.agent.loops import AgentLoops  # noqa: PLC0415 -- who runs no loop needs none of it
 
-                known = self._settings_told().loops
+                known = self._settings_to_begin_with().loops
                 self._loops = AgentLoops(
                     known, self._enforcement, self._clock, self.report, self._news_to_tell, lambda: self._link.wake()
                 )
@@ -277,7 +286,7 @@ class Agent:
 
                 self._outbox = Outbox(
                     home.make_private_folder(self._folder / home.OUTBOX), self.name, self._clock,
-                    limits=self._settings_told().outbox, why_wait=self._enforcement.why_wait,
+                    limits=self._settings_to_begin_with().outbox, why_wait=self._enforcement.why_wait,
                     protect=lambda channel, send: self.resilience.protect(channel, retry="none")(send), report=self.report,
                     classifier=self._classifier,
                 )  # fmt: skip

@@ -113,8 +113,12 @@ class AgentLoops:
         self._beat(inner)
 
     def configure(self, loops: Mapping[str, Loop]) -> None:
-        """Takes over limits and tiers, and has who waits to be allowed look again; the level may be another, too."""
+        """Takes over limits and tiers."""
         self._known = loops
+        self.look_again()
+
+    def look_again(self) -> None:
+        """Has who waits to be allowed look again, for the level is another."""
         with self._changed:
             self._changed.notify_all()
             for loop, event in self._waiters:

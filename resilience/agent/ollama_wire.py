@@ -69,8 +69,14 @@ class Exchange:
             OSError: nobody answers (TimeoutError: not in time). UnfitAnswerError: not in HTTP.
         """
         self.close()
-        kind = http.client.HTTPSConnection if self._url.scheme == "https" else http.client.HTTPConnection
-        self._connection = kind(self._url.hostname or "", self._url.port, timeout=self._connect_timeout_s)
+        host, port, timeout_s = self._url.hostname or "", self._url.port, self._connect_timeout_s
+        if self._url.scheme == "https":
+            import ssl  # noqa: PLC0415 -- the model of this machine is asked without
+
+            context = ssl.create_default_context()  # not what somebody in this process may have made the default
+            self._connection = http.client.HTTPSConnection(host, port, timeout=timeout_s, context=context)
+        else:
+            self._connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
         with _as_unfit():
             self.is_connected = False
             self._connection.connect()

@@ -101,7 +101,7 @@ class Delivery:
             rows.append({
                 "channel": name,
                 "waiting": head.waiting if head else 0,
-                "oldest_at": head.at if head else None,
+                "oldest_at": datetime.fromisoformat(head.at) if head else None,
                 "why": self._why(head) if head else "",
                 "in_doubt": head.doubts if head else 0,
                 "failed": not_sent.get((name, "failed"), 0),
@@ -253,7 +253,8 @@ class Delivery:
 
 def _message(head: Head, payload: str, attempt: int, in_doubt: bool) -> Message:
     return Message(
-        channel=head.channel, key=head.key, payload=json.loads(payload), at=head.at, attempt=attempt, in_doubt=in_doubt
+        channel=head.channel, key=head.key, payload=json.loads(payload), at=datetime.fromisoformat(head.at),
+        attempt=attempt, in_doubt=in_doubt,
     )  # fmt: skip
 
 

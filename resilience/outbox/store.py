@@ -33,14 +33,14 @@ _SCHEMA: Final = (
 
 
 class Head(NamedTuple):
-    """The oldest open message of a channel, and how many are open in it."""
+    """The oldest open message of a channel, as it stands in the file, and how many are open in it."""
 
     channel: str
     waiting: int
     doubts: int
     id: int
     key: str
-    at: datetime
+    at: str
     attempts: int
     in_doubt: bool
     why: str
@@ -97,7 +97,7 @@ class OutboxStore:
             "SELECT channel, count(*), sum(in_doubt), min(id), key, at, attempts, in_doubt, why"
             " FROM messages WHERE settled_at IS NULL GROUP BY channel"
         )
-        return [Head._make(row)._replace(at=datetime.fromisoformat(row[5]), in_doubt=bool(row[7])) for row in rows]
+        return [Head._make(row)._replace(in_doubt=bool(row[7])) for row in rows]
 
     def waiting(self) -> dict[str, int]:
         """How many messages are open, by channel."""

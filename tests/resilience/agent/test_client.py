@@ -11,11 +11,11 @@ import pytest
 
 import resilience
 from resilience.agent.client import Agent, connect
-from resilience.config.settings import Settings, call_policies
+from resilience.config.settings import Bulkheads, Settings, call_policies
 from resilience.degradation.gate import SERVICE_FEATURES, FeatureDisabledError
 from resilience.degradation.levels import DegradationLevel
 from resilience.outbox.message import UnfitMessageError
-from resilience.policies import OutboxLimits
+from resilience.policies import BulkheadLimits, OutboxLimits
 from resilience.refusals import RefusedError
 from resilience.testing import immediate_retries
 from tests.resilience.agent.conftest import FakeTray, wait_for_level
@@ -221,3 +221,24 @@ def test_where_policies_are_not_understood_those_before_stay_for_what_is_made_la
     with pytest.raises(UnfitMessageError, match="1 kB is the limit"):
         agent.outbox.send("mail", "x" * 1000)
     agent.close()
+
+
+def test_what_an_agent_has_set_itself_stays_where_it_is_told_nothing_that_it_understands(tmp_path: Path) -> None:
+    """The defaults took its place."""
+    agent = connect("older", folder=tmp_path)
+    agent.outbox.configure(OutboxLimits(max_payload_kb=1))
+    agent.resilience.configure(Settings(bulkhead=Bulkheads(default=BulkheadLimits(max_concurrent=2))))
+    for policy in ({"gates": {}, "settings": {"of_a_newer_one": 1}}, {"gates": {}}):
+        agent._heard({"state": agent.state, "policy": policy})
+        with pytest.raises(UnfitMessageError, match="1 kB is the limit"):
+            agent.outbox.send("mail", "x" * 1000)
+        assert agent.resilience.settings.bulkhead.default.max_concurrent == 2
+    agent.close()
+
+
+def test_a_block_that_fails_in_a_loop_is_reported_for_both(tray: FakeTray, agent: Agent) -> None:
+    """Rules that count the loop's errors saw none of it."""
+    with pytest.raises(ConnectionResetError), agent.loop("planning"), agent.watch("gmail_api", "send"):
+        raise ConnectionResetError("gone")
+    assert agent.flush(10)
+    assert [(report["component"], report["operation"]) for report in tray.reports] == [("gmail_api", "send"), ("planning", "run")]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import socket
+import ssl
 import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -236,3 +238,17 @@ def test_it_stands_in_for_functions_coroutines_and_streams(server: OllamaStandIn
     assert policies.protect("gpt-5.2", retry="none", fallback=ollama.ask)(fail)("Why?") == "A local answer."
     assert asyncio.run(policies.protect("gpt-5.2", retry="none", fallback=ollama.ask_async)(fail_later)("Why?")) == "A local answer."  # type: ignore[arg-type]
     assert asyncio.run(collect()) == ["A local ", "answer."]
+
+
+def test_certificates_are_checked_whatever_the_process_has_made_its_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    checks: list[ssl.VerifyMode] = []
+
+    def connect(connection: Any) -> None:
+        checks.append(connection._context.verify_mode)
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(ssl, "_create_default_https_context", ssl._create_unverified_context)
+    monkeypatch.setattr(http.client.HTTPSConnection, "connect", connect)
+    with pytest.raises(OllamaUnavailableError):
+        Ollama(url="https://127.0.0.1:1").ask("Why?")
+    assert set(checks) == {ssl.CERT_REQUIRED}

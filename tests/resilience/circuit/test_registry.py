@@ -63,6 +63,19 @@ def test_what_the_document_awaits_may_be_awaited_and_need_not_be(clock: FakeCloc
     assert breaker.state is CLOSED
 
 
+def test_what_the_document_awaits_may_be_made_a_task_of(clock: FakeClock) -> None:
+    breaker = CircuitBreakerRegistry(default=SMALL, clock=clock).get_or_create("x")
+
+    async def scene() -> None:
+        await asyncio.create_task(breaker.manual_reset())
+
+    asyncio.run(scene())
+    asyncio.run(breaker.manual_reset())
+    breaker.manual_reset().close()
+    with pytest.raises(KeyError):
+        breaker.manual_reset().throw(KeyError("cancelled"))
+
+
 def test_threads_get_one_circuit_for_one_name() -> None:
     registry, found = CircuitBreakerRegistry(), []
     start = threading.Barrier(8)

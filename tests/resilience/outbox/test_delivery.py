@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -209,3 +211,15 @@ def test_a_report_that_fails_breaks_nothing(tmp_path: Path) -> None:
     assert outbox.step() == 0
     assert outbox.status()[0]["failed"] == 1
     outbox.close()
+
+
+def test_a_row_that_somebody_has_spoilt_costs_its_own_message_alone(desk: Desk) -> None:
+    for channel in ("mail", "chat"):
+        desk.outbox.send(channel, 1, key=channel)
+    with contextlib.closing(sqlite3.connect(desk.outbox.path)) as conn, conn:
+        conn.execute("UPDATE messages SET at = 'yesterday' WHERE channel = 'mail'")
+    desk.register("mail", "chat")
+    desk.run()
+    assert desk.keys == ["chat"]
+    assert [(row["channel"], row["waiting"], row["failed"]) for row in desk.outbox.status()] == [("chat", 0, 0), ("mail", 0, 1)]
+    assert desk.reported[0][1] == "mail"
