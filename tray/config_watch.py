@@ -105,8 +105,8 @@ class ConfigWatch:
             self._content = content
             raise
         changed = self._take(settings)
+        self._content = content  # it is in force, whatever the disk says to the copy
         remember_good(self._folder, content)
-        self._content = content
         return changed
 
     def _refuse(self, refused: ConfigError) -> None:

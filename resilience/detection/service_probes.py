@@ -44,25 +44,27 @@ class ServiceProbes:
     def stop(self) -> None:
         """Ends; a look that is under way is not waited for."""
         self._unsubscribe()
-        self._watch({})
+        with self._changing:
+            self._watch({})
 
     def _heard(self, _: object, state: Any) -> None:
         if state.settings is not self._settings:
             self._configure(state.settings)
 
     def _configure(self, settings: Settings) -> None:
-        self._settings = settings
-        self._watch({name: (probe, settings.self_healing.health_check_interval) for name, probe in settings.probed.items()})
+        every_s = settings.self_healing.health_check_interval
+        with self._changing:
+            self._settings = settings  # what is watched last
+            self._watch({name: (probe, every_s) for name, probe in settings.probed.items()})
 
     def _watch(self, wanted: dict[str, tuple[Probe, float]]) -> None:
-        with self._changing:
-            for name in self._watched.keys() - wanted.keys():
-                self._prober.forget(_watch_name(name))
-            for name, (probe, every_s) in wanted.items():
-                if self._watched.get(name) != (probe, every_s):
-                    teller = _Teller(name, probe, self._core, self._clock)
-                    self._prober.watch(_watch_name(name), probe, teller, interval_s=every_s)
-            self._watched = wanted
+        for name in self._watched.keys() - wanted.keys():
+            self._prober.forget(_watch_name(name))
+        for name, (probe, every_s) in wanted.items():
+            if self._watched.get(name) != (probe, every_s):
+                teller = _Teller(name, probe, self._core, self._clock)
+                self._prober.watch(_watch_name(name), probe, teller, interval_s=every_s)
+        self._watched = wanted
 
 
 class _Teller:

@@ -49,7 +49,8 @@ class SelfHealingEngine:
         self, core: Core, actions: Actions, measure: Callable[[], Values], clock: Clock, *, look_s: float = _LOOK_S
     ) -> None:
         self._core, self._actions, self._measure, self._clock, self._look_s = core, actions, measure, clock, look_s
-        self._numbers = itertools.count(max(core.state.heals, default=0) + 1)
+        self._first = max(core.state.heals, default=0) + 1
+        self._numbers = itertools.count(self._first)
         self._troubles, self._tries = Troubles(core, measure, clock), Tries()
         self._deciding = threading.Lock()
         self._healing: set[str] = set()
@@ -223,10 +224,11 @@ class SelfHealingEngine:
         return HealState.INTERRUPTED, "WinClaw was quit before it could be seen whether it has helped"
 
     def _escalate(self, case: Case, why: str) -> None:
-        """Leaves it to a person: not while that waits already, and not again within a quiet time."""
+        """Leaves it to a person: not while that waits already, and not again within a quiet time of this WinClaw's."""
         state, now = self._core.state, self._clock.now()
         quiet_s, kind = state.settings.self_healing.quiet_s, HealingActionType.ESCALATE_TO_HUMAN
-        asked = [one.at for one in state.heals.values() if one.target == case.target and one.action is kind]
+        told = [one for number, one in state.heals.items() if number >= self._first and one.action is kind]
+        asked = [one.at for one in told if one.target == case.target]
         if not self._escalated(case.target) and not any(0 <= (now - at).total_seconds() < quiet_s for at in asked):
             heal = self._begun(case, kind, HealState.ESCALATED)
             self._tell(replace(heal, ended=heal.at, verification=f"{why}."))

@@ -272,7 +272,7 @@ class Supervisor:
     def _configure(self, configured: Mapping[str, Process]) -> None:
         if configured is self._configured or self._quitting:
             return
-        before, self._configured = self._configured, configured
+        before = self._configured
         for name, policy in configured.items():
             if name not in self._table:
                 self._add(name, policy, records.load(self._folder / name))
@@ -285,6 +285,7 @@ class Supervisor:
                 self._ask(name)
         for name in before.keys() - configured.keys():
             self._happens(name, Ask("stop", "the configuration"))
+        self._configured = configured  # last, so that what has failed is tried again
 
     def _add(self, name: str, policy: Process, record: ProcessRecord) -> None:
         now_s = self._clock.monotonic()

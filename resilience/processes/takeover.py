@@ -21,10 +21,10 @@ def left_behind(
         folder: with a folder for each process. owner: what the tokens begin with.
     """
     found: dict[str, tuple[ProcessRecord, Running | None]] = {}
-    heads: dict[str, dict[str, Identity]] = {}
-    for token, (oldest, *_) in carriers(f"{owner}:").items():
-        if (head := identity_of(oldest, token)) is not None:
-            heads.setdefault(records.name_in(token), {})[token] = head
+    heads: dict[str, dict[str, Identity | None]] = {}
+    for token, some in carriers(f"{owner}:").items():  # the oldest first; one that ends just now is no head any more
+        head = next((one for process in some if (one := identity_of(process, token)) is not None), None)
+        heads.setdefault(records.name_in(token), {})[token] = head
     known = {path.parent.name for path in folder.glob(f"*/{records.RECORD}")}
     for name in [*configured, *sorted((known | heads.keys()) - set(configured))]:
         record, carrying = records.load(folder / name), heads.get(name, {})
@@ -39,12 +39,12 @@ def left_behind(
     return found
 
 
-def _going_on(recorded: Identity | None, carrying: Mapping[str, Identity]) -> Running | None:
+def _going_on(recorded: Identity | None, carrying: Mapping[str, Identity | None]) -> Running | None:
     """The recorded process, if it lives. Else one that was started, but WinClaw died before it could record it: the oldest
     of those with a token that is not the record's.
     """
     if recorded is not None and (running := take_over(recorded)) is not None:
         return running
-    unrecorded = [one for token, one in carrying.items() if recorded is None or token != recorded.token]
+    unrecorded = [one for token, one in carrying.items() if one is not None and (recorded is None or token != recorded.token)]
     oldest = min(unrecorded, key=lambda one: one.started, default=None)
     return take_over(oldest) if oldest is not None else None

@@ -128,6 +128,20 @@ def test_what_the_disk_refuses_is_in_force_nowhere_and_is_tried_again(world: Wor
     assert (world.folder / LAST_GOOD).read_text() == wanted
 
 
+def test_what_is_in_force_is_not_taken_over_again_though_no_copy_of_it_could_be_kept(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError("full")
+
+    monkeypatch.setattr("tray.config_watch.remember_good", full)
+    with pytest.raises(OSError, match="full"):
+        world.save(KEEPS.replace("agent", "other"))
+    before = len(world.events)
+    world.watch.look()
+    assert (world.processes, len(world.events)) == (["other"], before)
+
+
 def test_an_edited_comment_is_no_change(world: World) -> None:
     before = len(world.events)
     world.save(f"# mine\n{KEEPS}")

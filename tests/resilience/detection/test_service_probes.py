@@ -7,6 +7,7 @@ from concurrent.futures import Future
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from resilience.config.settings import Service, Settings
 from resilience.core.core import CoreBusyError
@@ -59,6 +60,28 @@ def world() -> World:
     one = World()
     ServiceProbes(one, one, CLOCK).start()  # type: ignore[arg-type]
     return one
+
+
+def test_what_was_configured_last_is_watched_whoever_came_first(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The core commits another configuration at the moment when the first one is about to be taken."""
+    probes, watched = ServiceProbes(world, world, CLOCK), dict[str, Probe]()  # type: ignore[arg-type]
+    monkeypatch.setattr(world, "watch", lambda name, probe, tell, interval_s: watched.update({name: probe}))
+    lock, later = probes._changing, Settings(services={"store": Service(probe=Probe(tcp="127.0.0.1:2"))})
+
+    class JustBefore:
+        def __enter__(self) -> None:
+            monkeypatch.setattr(probes, "_changing", lock)
+            world.state = replace(world.state, settings=later)
+            probes._heard((), world.state)
+            lock.acquire()
+
+        def __exit__(self, *_: object) -> None:
+            lock.release()
+
+    monkeypatch.setattr(probes, "_changing", JustBefore())
+    probes.start()
+    probes._heard((), world.state)
+    assert [probe.tcp for name, probe in watched.items() if "store" in name] == ["127.0.0.1:2"]
 
 
 def test_only_a_change_is_told_and_only_what_fails_is_an_error(world: World) -> None:

@@ -145,6 +145,21 @@ def test_a_person_is_asked_once_and_no_more_when_a_later_try_has_helped(hospital
     assert hospital.core.state.needs_you == ()
 
 
+def test_the_next_winclaw_asks_again_what_a_person_has_dismissed(hospital: Hospital) -> None:
+    """It has tried again, and that has not helped either."""
+    asks = rule("restart_service", operations=("probe",))
+    hospital.open(asks, services={"x": Service()}, quiet_s=86_400.0)
+    hospital.unwell("x")
+    hospital.fails(operation="probe")
+    hospital.heal(HealState.ESCALATED, 2)
+    hospital.core.decide_heal(2, "dismiss", actor="me", origin="here").result(10)
+    hospital.close()
+    hospital.open(asks, services={"x": Service()}, quiet_s=86_400.0)
+    hospital.unwell("x")
+    hospital.fails(operation="probe")
+    hospital.heal(HealState.ESCALATED, 4)
+
+
 def test_it_is_never_tried_more_often_than_allowed(hospital: Hospital) -> None:
     hospital.open(rule("restart_service", operations=("probe",), attempts=2), services={"x": Service()})
     hospital.unwell("x")

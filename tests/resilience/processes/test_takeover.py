@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import subprocess
+from pathlib import Path
 
 import psutil
 import pytest
 from msgspec.structs import replace
 
 from resilience.journal.history import ErrorFilter
+from resilience.processes import takeover
 from resilience.processes.identity import TOKEN, Identity
 from resilience.processes.output import OUTPUT
-from resilience.processes.records import RECORD, ProcessRecord, load, write
+from resilience.processes.records import RECORD, ProcessRecord, load, owner_of, write
 from tests.resilience.processes.conftest import SLEEPER, TREE, Houses, is_alive, output, process, until
 
 
@@ -65,6 +67,16 @@ def test_children_that_have_lost_their_head_are_ended_and_no_double_is_started(h
     again = second.becomes("agent", "running")
     assert again.pid != pid
     until(lambda: not left.is_running())
+
+
+def test_children_whose_head_ends_while_it_is_looked_at_are_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[str] = []
+    token = f"{owner_of(tmp_path)}:agent:1"
+    monkeypatch.setattr(takeover, "carriers", lambda _: {token: [psutil.Process()]})
+    monkeypatch.setattr(takeover, "identity_of", lambda process, token: None)
+    monkeypatch.setattr(takeover, "end_carriers", ended.append)
+    found = takeover.left_behind(tmp_path, owner_of(tmp_path), ["agent"])
+    assert (found["agent"][1], ended) == (None, [token])
 
 
 def test_another_process_with_the_same_number_is_not_taken_over(house: Houses) -> None:
