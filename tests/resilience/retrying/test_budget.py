@@ -30,6 +30,18 @@ def test_it_begins_full_and_what_was_taken_is_gone(clock: FakeClock) -> None:
     assert budget.take() is False
 
 
+def test_a_token_that_is_given_back_is_one_and_its_retry_was_never_taken(clock: FakeClock) -> None:
+    made = 0
+    budget = Budget(RetryBudget(burst=3, per_call=1, per_second=0), lambda: made, clock=clock)
+    assert left(budget) == 3
+    budget.give_back()
+    assert left(budget) == 1
+    made += 3  # the retries that were made; they earn nothing
+    assert left(budget) == 0
+    made += 1
+    assert left(budget) == 1
+
+
 def test_time_fills_it_up_to_the_burst(clock: FakeClock) -> None:
     budget = Budget(RetryBudget(burst=4, per_call=0, per_second=0.5), lambda: 0, clock=clock)
     trace = [(0, 4), (1, 0), (1, 1), (4, 2), (1000, 4), (2, 1)]

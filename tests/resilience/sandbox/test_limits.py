@@ -11,6 +11,7 @@ def test_a_limit_that_was_hit_says_which_and_how_far_and_keeps_what_was_written(
     error = ResourceLimitExceeded("max_memory_mb", 512, 600.5, b"out", b"err")
     assert str(error) == "max_memory_mb: 600.5 is more than the 512 that are allowed"
     assert (error.limit, error.allowed, error.used, error.stdout, error.stderr) == ("max_memory_mb", 512, 600.5, b"out", b"err")
+    assert str(ResourceLimitExceeded("max_processes", 8, 8)) == "max_processes: all of the 8 was used"
     bare = ResourceLimitExceeded("max_processes", 1, 2)
     assert (bare.stdout, bare.stderr) == (b"", b"")
 
