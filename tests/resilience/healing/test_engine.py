@@ -147,7 +147,7 @@ def test_a_person_is_asked_once_and_no_more_when_a_later_try_has_helped(hospital
 
 def test_the_next_winclaw_asks_again_what_a_person_has_dismissed(hospital: Hospital) -> None:
     """It has tried again, and that has not helped either."""
-    asks = rule("restart_service", operations=("probe",))
+    asks = rule("restart_service", operations=("probe",), attempts=1)  # so that nothing is under way when it is quit
     hospital.open(asks, services={"x": Service()}, quiet_s=86_400.0)
     hospital.unwell("x")
     hospital.fails(operation="probe")
