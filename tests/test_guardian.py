@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import psutil
 import pytest
 
-from resilience.processes.identity import carriers, end_carriers
+from resilience.processes.identity import carriers, end_all, end_carriers
 from resilience.processes.records import owner_of
 from tests.program import Program
 from tests.test_processes import COUNTER, configure, counted, events, running, until
@@ -26,14 +25,7 @@ def program(tmp_path: Path) -> Iterator[Program]:
         one.start()
         yield one
     finally:
-        while left := [process for process in psutil.process_iter() if belongs_to(one, process)]:
-            for process in left:  # stopped first, for each would start the other again
-                with contextlib.suppress(psutil.Error):
-                    process.suspend()
-            for process in left:
-                with contextlib.suppress(psutil.Error):
-                    process.kill()
-            psutil.wait_procs(left, timeout=5)
+        end_all(lambda: [process for process in psutil.process_iter() if belongs_to(one, process)])
         one.wait()
         for token in carriers(f"{owner_of(one.folder)}:"):
             end_carriers(token)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable
 from typing import Final
 
 import psutil
@@ -13,6 +14,7 @@ from msgspec import Struct
 
 TOKEN: Final = "WINCLAW_PROCESS"  # noqa: S105 -- a variable's name, and no secret
 _SAME_MOMENT_S: Final = 0.05
+_TRIES: Final = 20
 
 
 class Identity(Struct, frozen=True):
@@ -47,11 +49,15 @@ def carriers(beginning: str) -> dict[str, list[psutil.Process]]:
     return {token: sorted(some, key=_started) for token, some in found.items()}
 
 
-def end_carriers(token: str, tries: int = 20) -> None:
-    """Kills whatever has ``token``, again and again until nothing is left, for it may go on starting others."""
-    for _ in range(tries):
-        left = [one for one in carriers(token).get(token, []) if _is_alive(one)]
-        if not left:
+def end_carriers(token: str) -> None:
+    """Kills whatever has ``token``."""
+    end_all(lambda: [one for one in carriers(token).get(token, []) if _is_alive(one)])
+
+
+def end_all(find: Callable[[], list[psutil.Process]]) -> None:
+    """Kills what ``find`` finds, again and again until that is nothing, for it may go on starting others."""
+    for _ in range(_TRIES):
+        if not (left := find()):
             return
         for one in left:
             with contextlib.suppress(psutil.Error):
