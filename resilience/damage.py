@@ -31,8 +31,10 @@ def check(conn: sqlite3.Connection, path: Path) -> None:
     Raises:
         DamagedError: it found something. sqlite3.Error: it could not look.
     """
-    if path.stat().st_size < _CHECKED_WHOLE_BYTES and (finding := conn.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
-        raise DamagedError(finding)
+    if path.stat().st_size < _CHECKED_WHOLE_BYTES:
+        finding = conn.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if finding != "ok":
+            raise DamagedError(finding)
 
 
 def name_aside(path: Path, now: datetime) -> Path:

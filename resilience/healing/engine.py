@@ -227,8 +227,9 @@ class SelfHealingEngine:
         """Leaves it to a person: not while that waits already, and not again within a quiet time of this WinClaw's."""
         state, now = self._core.state, self._clock.now()
         quiet_s, kind = state.settings.self_healing.quiet_s, HealingActionType.ESCALATE_TO_HUMAN
-        told = [one for number, one in state.heals.items() if number >= self._first and one.action is kind]
-        asked = [one.at for one in told if one.target == case.target]
+        asked = [
+            one.at for one in state.heals.values() if one.id >= self._first and one.target == case.target and one.action is kind
+        ]
         if not self._escalated(case.target) and not any(0 <= (now - at).total_seconds() < quiet_s for at in asked):
             heal = self._begun(case, kind, HealState.ESCALATED)
             self._tell(replace(heal, ended=heal.at, verification=f"{why}."))
