@@ -15,6 +15,11 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a windowed program has none
             stream.reconfigure(errors="replace")  # a console of Windows cannot show every name
+    if sys.platform == "win32":
+        from resilience.processes.windows import SEND_BREAK, send_break  # noqa: PLC0415
+
+        if sys.argv[1:2] == [SEND_BREAK]:  # the installed program is its own helper
+            send_break(int(sys.argv[2]))
     cli(prog_name="winclaw")
 
 

@@ -55,13 +55,17 @@ def end_carriers(token: str) -> None:
 
 
 def end_all(find: Callable[[], list[psutil.Process]]) -> None:
-    """Kills what ``find`` finds, again and again until that is nothing, for it may go on starting others."""
+    """Kills what ``find`` finds with all that it has started, again and again until that is nothing, for it may go on so.
+
+    A process that has just begun cannot be looked at yet; so it is known by its parent, which starts no other once it is held.
+    """
     for _ in range(_TRIES):
         if not (left := find()):
             return
         for one in left:
             with contextlib.suppress(psutil.Error):
                 one.suspend()
+                left += [child for child in one.children() if child not in left and child.pid != os.getpid()]
         for one in left:
             with contextlib.suppress(psutil.Error):
                 one.kill()

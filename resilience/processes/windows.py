@@ -27,7 +27,8 @@ import win32con  # noqa: E402
 import win32file  # noqa: E402
 import win32job  # noqa: E402
 
-_SEND_BREAK: Final = "--send-break"
+SEND_BREAK: Final = "--send-break"
+"""What asks this very program to press Ctrl-Break for the process whose number follows."""
 _BREAK_WITHIN_S: Final = 20.0
 _log = logging.getLogger("winclaw.processes")
 
@@ -96,25 +97,27 @@ def end_group(pid: int, job: object) -> None:  # noqa: ARG001 -- POSIX needs it
 
 def ask_to_stop(pid: int, signal_name: str) -> None:  # noqa: ARG001 -- Windows has but one
     """Has Ctrl-Break pressed on a process's console; only who is on the same one can, so a helper goes there."""
-    command = [sys.executable, *([] if hasattr(sys, "frozen") else ["-m", __name__]), _SEND_BREAK, str(pid)]
+    command = [sys.executable, *([] if hasattr(sys, "frozen") else ["-m", __name__]), SEND_BREAK, str(pid)]
     quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     helper = partial(subprocess.run, command, check=False, creationflags=subprocess.DETACHED_PROCESS, **quiet)
     threading.Thread(target=helper, name=f"break-{pid}", daemon=True).start()
 
 
-def _send_break(pid: int) -> bool:
-    """Presses Ctrl-Break on the console of another process, which becomes this process's; True if that was possible."""
+def send_break(pid: int) -> None:
+    """What the helper does: goes to the console of process ``pid``, presses Ctrl-Break, and ends this with 0; 1: it could not."""
     import ctypes  # noqa: PLC0415
 
-    kernel = ctypes.windll.kernel32
-    kernel.FreeConsole()
-    return bool(
-        kernel.AttachConsole(pid) and kernel.SetConsoleCtrlHandler(None, 1) and kernel.GenerateConsoleCtrlEvent(1, pid)
-    )
+    def end(code: int) -> None:  # at once: an orderly end can wait for ever for a console that does not answer, or has gone
+        _winapi.TerminateProcess(_winapi.GetCurrentProcess(), code)
 
-
-if __name__ == "__main__" and sys.argv[1:2] == [_SEND_BREAK]:
-    overdue = threading.Timer(_BREAK_WITHIN_S, os._exit, [1])  # a console that does not answer must keep no helper
+    overdue = threading.Timer(_BREAK_WITHIN_S, end, [1])
     overdue.daemon = True
     overdue.start()
-    sys.exit(not _send_break(int(sys.argv[2])))
+    kernel = ctypes.windll.kernel32
+    kernel.FreeConsole()
+    done = kernel.AttachConsole(pid) and kernel.SetConsoleCtrlHandler(None, 1) and kernel.GenerateConsoleCtrlEvent(1, pid)
+    end(0 if done else 1)
+
+
+if __name__ == "__main__" and sys.argv[1:2] == [SEND_BREAK]:
+    send_break(int(sys.argv[2]))
