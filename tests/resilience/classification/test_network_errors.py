@@ -25,7 +25,10 @@ from resilience.classification.classifier import ErrorClassifier
 from resilience.context import ErrorSeverity, RecoveryStrategy
 from tests.resilience.classification.raised import classified
 
-FAST_S = 0.2
+
+def patience_s(url: str) -> float:
+    """How long a client waits: briefly where no answer will come, and where one will, longer than any machine takes."""
+    return 0.2 if url.endswith("/slow") else 60
 
 
 def refused_port() -> int:
@@ -37,7 +40,7 @@ def refused_port() -> int:
 
 def by_urllib(url: str) -> None:
     try:
-        with urllib.request.urlopen(url, timeout=FAST_S) as answer:
+        with urllib.request.urlopen(url, timeout=patience_s(url)) as answer:
             answer.read()
     except urllib.error.HTTPError as error:
         error.close()  # it is the answer, too, and holds the connection
@@ -45,16 +48,16 @@ def by_urllib(url: str) -> None:
 
 
 def by_requests(url: str) -> None:
-    requests.get(url, timeout=FAST_S).raise_for_status()
+    requests.get(url, timeout=patience_s(url)).raise_for_status()
 
 
 def by_httpx(url: str) -> None:
-    httpx.get(url, timeout=FAST_S).raise_for_status()
+    httpx.get(url, timeout=patience_s(url)).raise_for_status()
 
 
 def by_aiohttp(url: str) -> None:
     async def get() -> None:
-        timeout = aiohttp.ClientTimeout(total=FAST_S)
+        timeout = aiohttp.ClientTimeout(total=patience_s(url))
         async with aiohttp.ClientSession(timeout=timeout, raise_for_status=True) as session:
             await session.get(url)
 
@@ -62,7 +65,7 @@ def by_aiohttp(url: str) -> None:
 
 
 def by_openai(url: str) -> None:
-    with openai.OpenAI(base_url=url, api_key="none", max_retries=0, timeout=FAST_S) as client:
+    with openai.OpenAI(base_url=url, api_key="none", max_retries=0, timeout=patience_s(url)) as client:
         client.models.list()
 
 
