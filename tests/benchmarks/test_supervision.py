@@ -87,10 +87,12 @@ def bare_loop(folder: Path, command: Command) -> Iterator[int]:
 @contextmanager
 def winclaw(folder: Path, command: Command) -> Iterator[int]:
     program = Program(folder, port=free_port())
-    # That a process is killed thirty times in a row is this benchmark's doing, so each time counts as healthy.
+    # That a process is killed thirty times in a row is this benchmark's doing, so each time counts as healthy, and nothing is
+    # to heal it while it is being counted.
     kept = {"command": command, "healthy_after_s": 0.01, "max_restarts": 1000} if SERVES in command[-1] else {"command": command}
     processes = {"it": kept}
-    (folder / "error_handling_config.yaml").write_text(json.dumps({"error_handling": {"processes": processes}}))
+    settings = {"processes": processes, "self_healing": {"enabled": False}}
+    (folder / "error_handling_config.yaml").write_text(json.dumps({"error_handling": settings}))
     program.start()
     yield program.process.pid
     program.stop()
