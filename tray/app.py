@@ -11,13 +11,11 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 from filelock import FileLock, Timeout
 
-from dashboard.access import Access
-from dashboard.app import create_app
 from dashboard.machine import machine_numbers
 from dashboard.server import DashboardServer, bind
 from resilience import __version__, home
@@ -48,12 +46,22 @@ from tray.desktop import why_not
 from tray.signals import on_signals
 from tray.startup import settings_at_start
 
+if TYPE_CHECKING:  # it takes as long to load as all else; see running()
+    from dashboard.access import Access
+
 _ANSWERS_WITHIN_S: Final = 10.0
 _log = logging.getLogger("winclaw.app")
 
 
 class AlreadyRunningError(Exception):
     """Another WinClaw of this user is running on the same WINCLAW_HOME."""
+
+
+class Part(Protocol):
+    """What is started, and stopped in reverse order."""
+
+    def start(self) -> object: ...
+    def stop(self) -> object: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,25 +117,32 @@ def running(folder: Path, *, port: int | None = None, because: str = "") -> Iter
         last_word.write(core.state)
         core.subscribe(lambda _, state: last_word.write(state))
         listener = bind(settings.dashboard.port if port is None else port)
-        access = Access(folder, listener.getsockname()[1], clock, settings.dashboard.session_hours * 3600)
         config = ConfigWatch(folder, startup, core)
         prober = Prober(clock)
         stack.callback(prober.stop)
         supervisor = Supervisor(folder, core, prober, redactor, clock)
+        output = OutputWatch(folder, core)
+
+        def begin(*parts: Part) -> None:
+            for part in parts:
+                part.start()
+                stack.callback(part.stop)
+
+        begin(supervisor, output)  # first, so that what an earlier WinClaw has left is taken over at once
+        from dashboard.access import Access  # noqa: PLC0415 -- these two take as long to load as all else
+        from dashboard.app import create_app  # noqa: PLC0415
+
+        access = Access(folder, listener.getsockname()[1], clock, settings.dashboard.session_hours * 3600)
         machine = partial(machine_numbers, journal.path)
         app, stream = create_app(core, access, supervisor, policy=config.policy, machine=machine)
         spools, outboxes = (home.make_private_folder(folder / name) for name in (home.SPOOL, home.OUTBOX))
-        output = OutputWatch(folder, core)
         unusual = AnomalyWatch(lambda: supervisor.uses, core)
         actions = Actions(folder, core, supervisor, clock, reload=config.reload, roll_back=config.roll_back)
         healing = SelfHealingEngine(core, actions, lambda: unusual.values, clock)
-        parts = (
-            stream, DashboardServer(listener, app), config, Collector(spools, outboxes, core), supervisor, output,
-            Meter(supervisor, core), unusual, healing, ServiceProbes(core, prober, clock),
+        begin(
+            stream, DashboardServer(listener, app), config, Collector(spools, outboxes, core), Meter(supervisor, core), unusual,
+            healing, ServiceProbes(core, prober, clock),
         )  # fmt: skip
-        for part in parts:
-            part.start()
-            stack.callback(part.stop)
         life = SignOfLife(folder / home.ALIVE, clock, partial(core.answers, _ANSWERS_WITHIN_S))
         core.announce(
             EventType.APP_STARTED, "winclaw", version=__version__, pid=os.getpid(), away_s=life.away_s(),

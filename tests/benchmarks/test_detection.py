@@ -12,7 +12,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -101,15 +101,13 @@ def test_what_is_wrong_is_seen_within_five_seconds_and_mended(tmp_path: Path) ->
     print(f"{'an error in its output':32} seen after {said:6.3f} s")
     pid = ask(port)
     program.kill()
-    begin = time.perf_counter()
+    begin = datetime.now(UTC)
     program.start()
     until(lambda: events("process.adopted"))
     [adopted] = events("process.adopted")
-    started = events("app.started")[-1]
-    after_s = (datetime.fromisoformat(adopted["at"]) - datetime.fromisoformat(started["at"])).total_seconds()
+    after_s = (datetime.fromisoformat(adopted["at"]) - begin).total_seconds()
     assert ask(port) == pid
-    since_s = time.perf_counter() - begin
-    print(f"{'WinClaw killed with -9':32} re-adopted {after_s:+6.3f} s from app.started, {since_s:6.3f} s from its start")
+    print(f"{'WinClaw killed with -9':32} re-adopted {after_s:6.3f} s after the command that started another")
     program.stop()
     assert not is_alive(pid)
     assert max(*seen, said) < SEEN_S
