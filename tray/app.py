@@ -57,7 +57,7 @@ class AlreadyRunningError(Exception):
     """Another WinClaw of this user is running on the same WINCLAW_HOME."""
 
 
-class Part(Protocol):
+class _Part(Protocol):
     """What is started, and stopped in reverse order."""
 
     def start(self) -> object: ...
@@ -123,7 +123,7 @@ def running(folder: Path, *, port: int | None = None, because: str = "") -> Iter
         supervisor = Supervisor(folder, core, prober, redactor, clock)
         output = OutputWatch(folder, core)
 
-        def begin(*parts: Part) -> None:
+        def begin(*parts: _Part) -> None:
             for part in parts:
                 part.start()
                 stack.callback(part.stop)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Callable
 from typing import Final
 
@@ -55,9 +56,9 @@ def end_carriers(token: str) -> None:
 
 
 def end_all(find: Callable[[], list[psutil.Process]]) -> None:
-    """Kills what ``find`` finds with all that it has started, again and again until that is nothing, for it may go on so.
+    """Kills what ``find`` finds, again and again until that is nothing, for it may go on starting others.
 
-    A process that has just begun cannot be looked at yet; so it is known by its parent, which starts no other once it is held.
+    On Windows what has just begun cannot be looked at yet; it is known by its parent, which starts no more once it is held.
     """
     for _ in range(_TRIES):
         if not (left := find()):
@@ -65,7 +66,8 @@ def end_all(find: Callable[[], list[psutil.Process]]) -> None:
         for one in left:
             with contextlib.suppress(psutil.Error):
                 one.suspend()
-                left += [child for child in one.children() if child not in left and child.pid != os.getpid()]
+                if sys.platform == "win32":
+                    left += [child for child in one.children() if child not in left and child.pid != os.getpid()]
         for one in left:
             with contextlib.suppress(psutil.Error):
                 one.kill()
