@@ -107,6 +107,19 @@ def json_api(core: Core, access: Access, commands: Commands) -> Blueprint:
         commands.decide(number, decision, wanted.confirm)
         return jsonify(state=core.view())
 
+    @api.get("/alerts")
+    def alerts() -> Response:
+        return jsonify(alerts=[alert.view() for alert in reversed([*core.state.alerts.values()])])
+
+    @api.get("/alerts/<int:number>")
+    def one_alert(number: int) -> Response:
+        return jsonify(commands.alert(number).view())
+
+    @api.post("/alerts/<int:number>/<decision>")
+    def decide_alert(number: int, decision: str) -> Response:
+        commands.decide_alert(number, decision)
+        return jsonify(commands.alert(number).view())
+
     @api.post("/login-links")
     def login_links() -> Response:
         return jsonify(url=access.login_link())

@@ -9,6 +9,7 @@ from flask import g, request
 from dashboard.access import Access
 from dashboard.present.leaving import leaving_preview
 from dashboard.problems import Problem
+from resilience.alerting.alerts import Alert
 from resilience.core.core import Core
 from resilience.core.inputs import ConfirmationNeededError, HowIsolated, TooLateError
 from resilience.degradation.levels import DegradationLevel
@@ -110,6 +111,33 @@ class Commands:
         if heal is None:
             raise Problem(404, "No such heal", f"There is no heal {number}, or it is too old to be kept.", field="id")
         return heal
+
+    def alert(self, number: int) -> Alert:
+        """The alert of that number.
+
+        Raises:
+            Problem: 404, there is none, or it is too old to be kept.
+        """
+        alert = self._core.state.alerts.get(number)
+        if alert is None:
+            raise Problem(404, "No such alert", f"There is no alert {number}, or it is too old to be kept.", field="id")
+        return alert
+
+    def decide_alert(self, number: int, decision: str) -> None:
+        """Acknowledges an alert.
+
+        Raises:
+            Problem: 404, there is no such alert; 409, it is acknowledged already, or resolved; 422, there is no such decision.
+        """
+        match decision:
+            case "ack":
+                done = self._core.decide_alert(self.alert(number).id, "acknowledge", actor=_actor(), origin=_origin())
+            case _:
+                raise Problem(422, "No such decision", "It is ack.", field="decision")
+        try:
+            done.result(_COMMIT_S)
+        except TooLateError as error:
+            raise Problem(409, "Too late", f"{error}.") from error
 
     def decide(self, number: int, decision: str, confirm: str | None) -> None:
         """Approves, rejects or dismisses a heal.

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from dashboard.access import Access
 from dashboard.commands import Commands
+from dashboard.present import alerts as alert_words
 from dashboard.present import errors as error_words
 from dashboard.present import events as event_words
 from dashboard.present import healing as heal_words
@@ -203,6 +204,15 @@ def pages(core: Core, access: Access, commands: Commands, machine: Callable[[], 
     def decide(number: int, decision: str) -> Response:
         confirm = request.form.get("confirm")
         return _done(lambda: commands.decide(number, decision, confirm), "/healing", ask=f"/healing/{number}?again")
+
+    @site.get("/alerts")
+    def alerts() -> str:
+        return render_template("alerts.html", alerts=alert_words.newest_first(core.state.alerts.values()))
+
+    @site.post("/alerts/<int:number>/<decision>")
+    def decide_alert(number: int, decision: str) -> Response:
+        commands.decide_alert(number, decision)
+        return _see("/alerts")
 
     @site.get("/circuits")
     def circuits() -> str:

@@ -139,6 +139,7 @@ class EventType(StrEnum):
     HEAL_STARTED = "heal.started"
     HEAL_ENDED = "heal.ended"
     HEAL_ESCALATED = "heal.escalated"
+    ALERT_UNDELIVERED = "alert.undelivered"
     ANOMALY_BEGAN = "anomaly.began"
     ANOMALY_ENDED = "anomaly.ended"
     APP_STARTED = "app.started"

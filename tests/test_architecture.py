@@ -23,7 +23,7 @@ ROOMS: Final = {
     ),
     "decisions": (
         "bulkhead executor hedging listeners pipeline redaction refusals timeouts wrapping "
-        "alerting.policy "
+        "alerting.alerts alerting.policy alerting.routing "
         "circuit.announcements circuit.blame circuit.breaker circuit.guarding circuit.ledger circuit.registry circuit.states circuit.window "
         "classification.classifier classification.evidence classification.known_errors classification.policy "
         "config.settings "
@@ -39,9 +39,10 @@ ROOMS: Final = {
     ),
     "adapters": (
         "damage forking locked log "
+        "alerting.senders "
         "agent.circuits agent.fitting agent.link agent.ollama agent.ollama_wire agent.reporting agent.spool agent.texts agent.wire "
         "config.checking config.file config.nodes config.problems config.values "
-        "core.decisions core.inputs core.intake core.keeping core.last_word core.publishing core.records core.writing "
+        "core.causes core.decisions core.inputs core.intake core.keeping core.last_word core.publishing core.records core.writing "
         "detection.metrics detection.prober detection.probes "
         "healing.memory "
         "journal.history journal.journal journal.schema "
@@ -51,6 +52,7 @@ ROOMS: Final = {
     ),
     "shell": (
         "testing "
+        "alerting.delivery "
         "agent.client agent.loops agent.orders "
         "core.collector core.core core.sign_of_life "
         "detection.anomaly_watch detection.service_probes "

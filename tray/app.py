@@ -19,6 +19,8 @@ from filelock import FileLock, Timeout
 from dashboard.machine import machine_numbers
 from dashboard.server import DashboardServer, bind
 from resilience import __version__, home
+from resilience.alerting.delivery import AlertDelivery
+from resilience.alerting.senders import senders
 from resilience.classification.classifier import ErrorClassifier
 from resilience.clock import Clock, SystemClock
 from resilience.config.settings import Settings
@@ -141,7 +143,7 @@ def running(folder: Path, *, port: int | None = None, because: str = "") -> Iter
         healing = SelfHealingEngine(core, actions, lambda: unusual.values, clock)
         begin(
             stream, DashboardServer(listener, app), config, Collector(spools, outboxes, core), Meter(supervisor, core), unusual,
-            healing, ServiceProbes(core, prober, clock),
+            healing, ServiceProbes(core, prober, clock), AlertDelivery(core, partial(senders, clock), clock),
         )  # fmt: skip
         life = SignOfLife(folder / home.ALIVE, clock, partial(core.answers, _ANSWERS_WITHIN_S))
         core.announce(

@@ -51,6 +51,8 @@ def toast_for(event: Event) -> Toast | None:
             return Toast(f"A heal of {event.component} waits for you", body["trigger"], f"/healing/{body['heal']}")
         case "heal.escalated":
             return Toast(f"{event.component} could not be healed", body["trigger"], f"/healing/{body['heal']}")
+        case "alert.undelivered":
+            return Toast(f"An alert did not arrive by {event.component}", f"{body['title']}: {body['why']}", "/alerts")
         case "config.refused":
             return Toast("The configuration has errors", "Another one is in force. Open the dashboard to see what is wrong.")
         case "journal.set_aside":

@@ -52,6 +52,8 @@ def _said(event: Mapping[str, Any]) -> tuple[tuple[str, str], str, str]:
             tried = ", ".join(f"{event[what]} {what}" for what in ("refused", "allowed") if event[what])
             said = f"{event['agent']} tried {component}: {tried}"
             return mark("warn" if event["refused"] else "info"), said, f"audit in Safe Mode · {event['operation']}"
+        case "alert.undelivered":
+            return mark("bad"), f"An alert did not arrive by {component}", f"{event['why']} · {event['title']}"
         case "agent.connected":
             return mark("ok"), f"{component} is connected", f"agent, process {event.get('pid') or 'unknown'}"
         case "agent.left":

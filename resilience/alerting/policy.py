@@ -25,6 +25,9 @@ class WebhookChannel(Section, frozen=True, kw_only=True):
 
     enabled: Annotated[bool, means("whether it is used")] = False
     url: Url = None
+    secret: Annotated[
+        str | None, means("what messages are signed with: `env:NAME` or `keyring:NAME`; none: they are not", names="reference")
+    ] = None
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
         yield from _nobody_to_tell(self.enabled, self.url, "url")
@@ -61,6 +64,11 @@ class Channels(Section, frozen=True, kw_only=True):
     sms: Annotated[SmsChannel, means("text messages")] = SmsChannel()
     webhook: Annotated[WebhookChannel, means("another program")] = WebhookChannel()
 
+    def is_on(self, name: str) -> bool:
+        """Whether there is a channel ``name``, and it is used."""
+        channel = getattr(self, name, None)
+        return channel is not None and channel.enabled
+
 
 class Alerting(Section, frozen=True, kw_only=True):
     """Who is told, and how (§8)."""
@@ -70,7 +78,14 @@ class Alerting(Section, frozen=True, kw_only=True):
     max_alerts_per_window: Annotated[
         int, means("alerts of a kind in that time; a summary of the rest follows", ge=1, le=10_000)
     ] = 5
+    resolve_after_s: Annotated[
+        float, means("how long an error must not come again before its alert is resolved", "s", ge=60, le=604_800)
+    ] = 900.0
     channels: Annotated[Channels, means("the ways to tell")] = Channels()
+
+    def tells_by(self, channel: str) -> bool:
+        """Whether anybody is told by ``channel``."""
+        return self.enabled and self.channels.is_on(channel)
 
 
 def _nobody_to_tell(enabled: bool, told: object, key: str) -> Iterator[tuple[str, str]]:

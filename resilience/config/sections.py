@@ -13,7 +13,7 @@ def means(meaning: str, unit: str = "", *, names: str = "", like: str = "", **li
     """What a setting means, its unit and its limits.
 
     Args:
-        names: what its text must name: ``error class``, ``feature flag``, ``system error`` or ``address``.
+        names: what its text must name: ``error class``, ``feature flag``, ``system error``, ``address`` or ``reference``.
         like: the neighbouring setting that new entries of a table start from.
     """
     return Meta(description=meaning, extra={"unit": unit, "names": names, "like": like}, **limits)

@@ -24,6 +24,8 @@ from resilience.clock import Clock
 from resilience.config.settings import Settings
 from resilience.core.decisions import Decisions
 from resilience.core.inputs import (
+    AlertDecision,
+    AlertDecisionName,
     Announcement,
     Choice,
     Errors,
@@ -164,6 +166,15 @@ class Core(Publishing):
         """
         return self._submit(HealDecision(number, decision, actor, origin))
 
+    def decide_alert(self, number: int, decision: AlertDecisionName, *, actor: str, origin: str) -> Future[list[int]]:
+        """Acknowledges an alert for a person.
+
+        Args:
+            actor, origin: as for ``set_level``. The future raises KeyError if there is no such alert, and TooLateError if it is
+                acknowledged already, or resolved.
+        """
+        return self._submit(AlertDecision(number, decision, actor, origin))
+
     def tell(self, an_input: Told) -> Future[list[int]]:
         """Takes in what another part of WinClaw has to say: see ``inputs``."""
         return self._submit(an_input)
@@ -283,6 +294,8 @@ class Core(Publishing):
             records.extend(new)
         state, moved = self._decisions.judge(state)
         records.extend(moved)
+        looked = any(isinstance(an_input, Look) for an_input, _ in group)
+        state = self._decisions.alert(self.state, state, records, looked=looked)
         try:
             done = await self._on_disk(self._writing.commit, state, records)
         except JournalError as error:

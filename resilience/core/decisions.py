@@ -13,10 +13,13 @@ from typing import Final, TypeVar
 
 from msgspec.structs import replace
 
+from resilience.alerting.alerts import AlertState, TellingState, with_alerts
+from resilience.alerting.routing import Routing
 from resilience.classification.classifier import ErrorClassifier
 from resilience.clock import Clock, as_text
-from resilience.core import notices, orders
+from resilience.core import causes, notices, orders
 from resilience.core.inputs import (
+    AlertDecision,
     Announcement,
     Choice,
     Configuration,
@@ -30,7 +33,9 @@ from resilience.core.inputs import (
     OrderGiven,
     ProbeTold,
     ProcessTold,
+    Sending,
     Switch,
+    TellingTold,
     TooLateError,
     Waiting,
 )
@@ -61,6 +66,8 @@ from resilience.journal.schema import ErrorRecord, Record
 from resilience.processes.status import ProcessStatus
 from resilience.redaction import Redactor
 
+_SETTLED_S: Final = 60.0
+"""After so long a WinClaw knows of all that lasts, whatever it was that an earlier one saw."""
 K = TypeVar("K")
 V = TypeVar("V")
 _DECIDED: Final = {
@@ -118,6 +125,10 @@ class Decisions:
                 return self._heal(state, heal)
             case HealDecision():
                 return self._heal_decided(state, an_input)
+            case Sending() | TellingTold():
+                return self._telling(state, an_input)
+            case AlertDecision():
+                return self._alert_decided(state, an_input)
             case OrderGiven(key, order):
                 return replace(state, orders=_put(state.orders, key, order)), []
             case Look():
@@ -126,6 +137,53 @@ class Decisions:
     def judge(self, state: State) -> tuple[State, list[Record]]:
         """The state after a look at the rules for the level (§5.2)."""
         return self._moved(state, self._ruled(state, state.standing))
+
+    def alert(self, before: State, state: State, records: Sequence[Record], *, looked: bool) -> State:
+        """The state after what is new in it, and in what is to be written, was looked at for what is worth an alert (§8).
+
+        Args:
+            looked: that this was a look at the clock, too.
+        """
+        routing = self._routing(state)
+        for cause, times in causes.happened(records):
+            routing.happened(cause, times)
+        if looked or not causes.are_same(before, state):
+            # What an earlier WinClaw saw, this one may have yet to see.
+            all_known = self._clock.monotonic() - self._begun_s >= _SETTLED_S
+            routing.lasting(causes.lasting(state), all_known=all_known)
+        if looked:
+            routing.looked()
+        return state if routing.after is state.alerts else replace(state, alerts=routing.after)
+
+    def _routing(self, state: State) -> Routing:
+        return Routing(state.alerts, state.settings.alerting, self._clock.now(), self._clock.monotonic())
+
+    def _telling(self, state: State, told: Sending | TellingTold) -> tuple[State, list[Record]]:
+        alert = state.alerts[int(told.key.partition("-")[0])]
+        telling = next((one for one in alert.tellings if one.key == told.key), None)
+        if telling is None or not telling.is_open:
+            raise TooLateError(f"{told.key} is not to be sent any more")
+        said: list[Record] = []
+        if isinstance(told, Sending):
+            telling = replace(telling, state=TellingState.SENDING, attempts=telling.attempts + 1)
+        elif told.delivered is None:
+            telling = replace(telling, state=TellingState.WAITING, why=self._redactor.text(told.why))
+        else:
+            becomes = TellingState.DELIVERED if told.delivered else TellingState.FAILED
+            telling = replace(telling, state=becomes, why=self._redactor.text(told.why), ended=self._clock.now())
+            if not told.delivered:
+                said.append(self.records.of_undelivered(alert, telling))
+        return replace(state, alerts=with_alerts(state.alerts, {alert.id: alert.told(telling)})), said
+
+    def _alert_decided(self, state: State, asked: AlertDecision) -> tuple[State, list[Record]]:
+        alert = state.alerts[asked.id]
+        if alert.state is not AlertState.OPEN:
+            raise TooLateError(f"alert {alert.id} is {alert.state.value}; there is nothing to {asked.decision}")
+        word = f"{asked.decision} alert {alert.id}"
+        said = self.records.event(EventType.COMMAND, alert.cause.component, asked=word, actor=asked.actor, origin=asked.origin)
+        routing = self._routing(state)
+        routing.acknowledge(alert.id, asked.actor)
+        return replace(state, alerts=routing.after), [said]
 
     def _switched(self, state: State, asked: Switch) -> tuple[State, list[Record]]:
         service, command, actor = asked.service, asked.command, asked.actor

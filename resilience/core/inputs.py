@@ -15,6 +15,7 @@ from resilience.events import EventType, Heartbeat, Report
 from resilience.healing.heals import Heal
 from resilience.processes.status import ProcessStatus
 
+AlertDecisionName = Literal["acknowledge"]
 HealingDecision = Literal["approve", "reject", "dismiss"]
 
 
@@ -110,6 +111,29 @@ class HealDecision(Struct, frozen=True):
     origin: str
 
 
+class Sending(Struct, frozen=True):
+    """A channel is about to send the telling of that key; refused where somebody else is, or nothing is to be sent any more."""
+
+    key: str
+
+
+class TellingTold(Struct, frozen=True):
+    """What became of a telling: it was delivered, or cannot be (False), or is tried again (None); and who says so, or why."""
+
+    key: str
+    delivered: bool | None
+    why: str
+
+
+class AlertDecision(Struct, frozen=True):
+    """A person sees to an alert."""
+
+    id: int
+    decision: AlertDecisionName
+    actor: str
+    origin: str
+
+
 class OrderGiven(Struct, frozen=True):
     """Agents are asked to do something; None: nobody waits for the answers to ``id`` any more."""
 
@@ -121,6 +145,6 @@ class Look(Struct, frozen=True):
     """A look at the clock."""
 
 
-Told = Configuration | Waiting | ProcessTold | ProbeTold | HealTold | OrderGiven
+Told = Configuration | Waiting | ProcessTold | ProbeTold | HealTold | OrderGiven | Sending | TellingTold
 """What the parts of WinClaw tell the core of their own accord."""
-Input = Told | Errors | Heartbeat | Choice | Switch | HealDecision | Announcement | Look
+Input = Told | Errors | Heartbeat | Choice | Switch | HealDecision | AlertDecision | Announcement | Look

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 import msgspec
 from msgspec.structs import replace
 
+from resilience.alerting.alerts import NO_ALERTS, Alert, Alerts
 from resilience.clock import Clock, as_text
 from resilience.config.settings import Settings
 from resilience.core.lives import CRASHES, WITHIN, Lives, begun, is_crash_loop
@@ -47,14 +48,27 @@ _PARTS: Final[dict[str, tuple[Callable[[State], Any], Callable[[Any], Any]]]] = 
 }  # fmt: skip
 
 
+_ALERT: Final = "alert:"
+"""How the names begin under which alerts are kept, each by itself: in a flood of errors, one of many changes all the time."""
+
+
 def changed(before: State, after: State) -> dict[str, Any]:
-    """Those parts that are others than before, as the journal keeps them."""
-    return {name: write(part(after)) for name, (part, write) in _PARTS.items() if part(after) is not part(before)}
+    """Those parts that are others than before, as the journal keeps them; None: it is no longer kept."""
+    parts = {name: write(part(after)) for name, (part, write) in _PARTS.items() if part(after) is not part(before)}
+    return {**parts, **_alerts(before.alerts, after.alerts)}
 
 
 def everything(state: State, lives: Lives) -> dict[str, Any]:
     """All that is kept."""
-    return {"lives": msgspec.to_builtins(lives), **{name: write(part(state)) for name, (part, write) in _PARTS.items()}}
+    parts = {name: write(part(state)) for name, (part, write) in _PARTS.items()}
+    return {"lives": msgspec.to_builtins(lives), **parts, **_alerts(NO_ALERTS, state.alerts)}
+
+
+def _alerts(before: Alerts, after: Alerts) -> dict[str, Any]:
+    if after is before:
+        return {}
+    gone = {f"{_ALERT}{number}": None for number in before if number not in after}
+    return {**gone, **{f"{_ALERT}{one.id}": msgspec.to_builtins(one) for one in after.values() if one is not before.get(one.id)}}
 
 
 class Start(NamedTuple):
@@ -91,11 +105,13 @@ def _begun(journal: Journal, history: History, clock: Clock, settings: Settings,
     heals = _kept(journal, "heals", list[Heal]) or []
     if journal.set_aside is not None:
         notices = [*notices, of_damage(journal.path.name, journal.set_aside.name)]
+    alerts = _alerts_kept(journal)
     state = State(
         standing=_standing(journal, lives, clock),
         services=_services(journal, isolations, clock),
         isolations=MappingProxyType({one.component: one for one in isolations}),
         heals=MappingProxyType({one.id: one for one in heals}),
+        alerts=MappingProxyType({one.id: one for one in alerts}),
         notices=tuple(notices),
         # It begins at the time of day, so that an agent does not take a restart for what it knows already.
         version=int(clock.now().timestamp() * 1000),
@@ -113,6 +129,13 @@ def _kept(journal: Journal, name: str, kind: type[T]) -> T | None:
         return None if saved is None else msgspec.convert(saved, kind)
     except msgspec.ValidationError:
         return None
+
+
+def _alerts_kept(journal: Journal) -> list[Alert]:
+    """The alerts in the order in which they came; their windows were of another life, with another monotonic clock."""
+    names = {*journal.states(_ALERT), *(name for name in journal.salvaged or () if name.startswith(_ALERT))}
+    kept = [one for name in names if (one := _kept(journal, name, Alert)) is not None]
+    return [replace(one, window_s=None) for one in sorted(kept, key=attrgetter("id"))]
 
 
 def _services(journal: Journal, isolations: Sequence[Isolated], clock: Clock) -> Services:

@@ -24,7 +24,7 @@ MAX_AGENTS = 1000
 
 
 class Presence(Struct, frozen=True, kw_only=True):
-    """One agent: alive while heartbeats come; ``beat_s`` is the monotonic time of the last one.
+    """One agent: alive while heartbeats come; ``beat_s`` is the monotonic time of the last one. ``left``: it said goodbye.
 
     ``healers``: what it can do to heal, as ``action:component``. ``loops``: what it said last of its loops.
     """
@@ -36,8 +36,14 @@ class Presence(Struct, frozen=True, kw_only=True):
     since: datetime
     beat_at: datetime
     beat_s: float
+    left: bool = False
     healers: tuple[str, ...] = ()
     loops: tuple[LoopReport, ...] = ()
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether it is gone without a goodbye."""
+        return not self.alive and not self.left
 
     def view(self) -> dict[str, Any]:
         """The agent as the state shows it."""
@@ -59,7 +65,7 @@ def beaten(agents: Agents, beat: Heartbeat, now: datetime, now_s: float) -> tupl
         return agents, None
     came = not was_here and not beat.leaving
     seen = Presence(
-        name=beat.agent, alive=not beat.leaving, pid=beat.pid, version=beat.version,
+        name=beat.agent, alive=not beat.leaving, left=beat.leaving, pid=beat.pid, version=beat.version,
         since=now if came or beat.leaving or known is None else known.since, beat_at=now, beat_s=now_s,
         healers=beat.healers, loops=() if beat.leaving else beat.loops,
     )  # fmt: skip

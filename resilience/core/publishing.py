@@ -84,4 +84,5 @@ def _shown(state: State) -> tuple[Any, ...]:
     ]
     processes = [(one.name, one.state, one.run, one.ready, one.why) for one in state.processes.values()]
     told = state.waiting, state.services.probes, state.heals, state.orders, state.isolations
-    return state.standing, state.notices, state.settings, circuits, agents, processes, told
+    alerts = [(one.id, one.state, one.messages, one.tellings) for one in state.alerts.values()]
+    return state.standing, state.notices, state.settings, circuits, agents, processes, told, alerts

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
+from resilience.alerting.alerts import Alert, Telling
 from resilience.clock import Clock, as_text
 from resilience.core.services import ServiceCircuit
 from resilience.events import EventType
@@ -53,3 +54,10 @@ class Records:
             said = heal.view()
             told = {name: said[name] for name in _TOLD_OF_HEALS}
             yield self.event(_OF_HEALS[heal.state], heal.target, heal=heal.id, outcome=heal.state.value, **told)
+
+    def of_undelivered(self, alert: Alert, telling: Telling) -> EventRecord:
+        """The record of a message that did not arrive."""
+        return self.event(
+            EventType.ALERT_UNDELIVERED, telling.channel, alert=alert.id, title=alert.cause.title, why=telling.why,
+            attempts=telling.attempts,
+        )  # fmt: skip

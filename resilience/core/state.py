@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from resilience.alerting.alerts import NO_ALERTS, Alerts
 from resilience.config.settings import Settings
 from resilience.core import notices
 from resilience.core.notices import Notice
@@ -44,6 +45,7 @@ class State(Struct, frozen=True, kw_only=True):
     heals: Heals = MappingProxyType({})
     orders: Orders = MappingProxyType({})
     isolations: Isolations = MappingProxyType({})
+    alerts: Alerts = NO_ALERTS
     tally: Tally = Tally()
     notices: tuple[Notice, ...] = ()
     settings: Settings = Settings()

@@ -60,6 +60,7 @@ _UPSERT_GROUP: Final = """
         message = excluded.message, severity = excluded.severity, kind = excluded.kind"""
 _UPSERT_MINUTE: Final = """
     INSERT INTO minutes VALUES (?, ?, ?) ON CONFLICT (minute, fingerprint) DO UPDATE SET count = count + excluded.count"""
+_DELETE_STATE: Final = "DELETE FROM state WHERE name = ?"
 _UPSERT_STATE: Final = "INSERT INTO state VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 
 
@@ -98,8 +99,18 @@ class Journal:
         """
         return _kept(self._db.conn, name)
 
+    def states(self, beginning: str) -> dict[str, Any]:
+        """The values kept under all names that begin so, by name, in the order of these.
+
+        Raises:
+            sqlite3.Error: as ``state``.
+        """
+        names = "SELECT name FROM state WHERE name >= ? AND name < ? ORDER BY name"
+        found = self._db.conn.execute(names, [beginning, f"{beginning}\U0010ffff"]).fetchall()
+        return {name: _kept(self._db.conn, name) for (name,) in found}
+
     def commit(self, records: Sequence[Record], state: Mapping[str, Any] | None = None) -> list[Written]:
-        """Writes ``records`` and ``state`` (name → JSON value) in one durable transaction.
+        """Writes ``records`` and ``state`` (name → JSON value; None: it is no longer kept) in one durable transaction.
 
         Returns one ``Written`` for each record, in order; an error whose key is stored already gets the old id.
 
@@ -153,7 +164,10 @@ class Journal:
             conn.executemany(_UPSERT_GROUP, groups)
             conn.executemany(_UPSERT_MINUTE, minutes)
         kept = {**state, "last_id": next_id - 1}
-        conn.executemany(_UPSERT_STATE, [(name, msgspec.json.encode(value).decode()) for name, value in kept.items()])
+        conn.executemany(_DELETE_STATE, [(name,) for name, value in kept.items() if value is None])
+        conn.executemany(
+            _UPSERT_STATE, [(name, msgspec.json.encode(value).decode()) for name, value in kept.items() if value is not None]
+        )
         conn.commit()
         self._last_id = next_id - 1
         return written

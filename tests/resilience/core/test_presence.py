@@ -48,7 +48,7 @@ def test_what_the_latest_heartbeat_says_is_known_and_since_when_the_agent_is_the
     agents = says(agents, 5, pid=7, version="1.1")
     assert agents == {("a", 7): Presence(name="a", alive=True, pid=7, version="1.1", since=at(1), beat_at=at(5), beat_s=5)}
     agents = says(agents, 9, pid=7, version="1.1", leaving=True)
-    assert agents == {("a", 7): Presence(name="a", alive=False, pid=7, version="1.1", since=at(9), beat_at=at(9), beat_s=9)}
+    assert agents == {("a", 7): Presence(name="a", alive=False, left=True, pid=7, version="1.1", since=at(9), beat_at=at(9), beat_s=9)}
     assert says(agents, 12, pid=7)[("a", 7)].since == at(12)
 
 

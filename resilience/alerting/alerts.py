@@ -1,0 +1,188 @@
+"""An alert (§8.2): what is wrong, who was told of it by which channel, and what became of it. Plain data. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from enum import IntEnum, StrEnum
+from types import MappingProxyType
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from resilience.context import ErrorSeverity
+
+MOST_ALERTS: Final = 200
+"""Alerts that are remembered; open ones always are, up to twice as many."""
+_MOST_TELLINGS: Final = 20
+"""Of each alert, tellings that are remembered after their end."""
+
+
+class AlertChannel(StrEnum):
+    """The ways to tell that WinClaw knows by name (§8.2); the configuration may add others."""
+
+    LOG = "log"
+    DASHBOARD = "dashboard"
+    TOAST = "toast"
+    EMAIL = "email"
+    SMS = "sms"
+    TWILIO_VOICE = "twilio_voice"
+    WEBHOOK = "webhook"
+
+
+class AlertPriority(IntEnum):
+    """How much it presses (§8.2); the lower, the more."""
+
+    P1_CRITICAL = 1
+    P2_HIGH = 2
+    P3_MEDIUM = 3
+    P4_LOW = 4
+    P5_INFO = 5
+
+
+SEVERITY_PRIORITY: Final[Mapping[ErrorSeverity, AlertPriority]] = MappingProxyType({
+    ErrorSeverity.DEBUG: AlertPriority.P5_INFO,
+    ErrorSeverity.INFO: AlertPriority.P5_INFO,
+    ErrorSeverity.WARNING: AlertPriority.P4_LOW,
+    ErrorSeverity.ERROR: AlertPriority.P3_MEDIUM,
+    ErrorSeverity.CRITICAL: AlertPriority.P2_HIGH,
+    ErrorSeverity.FATAL: AlertPriority.P1_CRITICAL,
+})  # fmt: skip
+"""How much an error presses (§8.2)."""
+
+
+class AlertState(StrEnum):
+    """Where an alert stands."""
+
+    OPEN = "open"
+    ACKNOWLEDGED = "acknowledged"
+    RESOLVED = "resolved"
+
+
+class TellingState(StrEnum):
+    """Where it stands that a channel is to tell something."""
+
+    WAITING = "waiting"
+    SENDING = "sending"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+
+
+class Telling(Struct, frozen=True, kw_only=True):
+    """One message of an alert by one channel.
+
+    ``key`` makes it the same wherever it is seen: whoever gets it twice can tell. ``what`` is what it says: ``raised``,
+    ``again``, ``summary`` or ``resolved``. ``why`` says who has accepted it, or why it does not arrive. One that was being
+    sent when WinClaw died may have arrived; it is sent once more.
+    """
+
+    key: str
+    channel: str
+    what: str
+    text: str
+    at: datetime
+    state: TellingState = TellingState.WAITING
+    attempts: int = 0
+    why: str = ""
+    ended: datetime | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is not known to have arrived, nor given up."""
+        return self.state in (TellingState.WAITING, TellingState.SENDING)
+
+
+class Cause(Struct, frozen=True, kw_only=True):
+    """Something that is wrong, or that has happened. ``about`` is the same for the same cause; ``page`` shows more of it."""
+
+    about: str
+    title: str
+    message: str
+    severity: ErrorSeverity
+    component: str
+    page: str = "/"
+
+    @property
+    def priority(self) -> AlertPriority:
+        """How much it presses."""
+        return SEVERITY_PRIORITY[self.severity]
+
+
+class Alert(Struct, frozen=True, kw_only=True):
+    """One alert, for people and programs.
+
+    ``count`` is how often its cause was seen, ``last_at`` when last; ``lasts`` says that it goes on until it is seen to be
+    gone. Of its messages in the present window, which began at ``window_s`` (monotonic seconds), ``sent`` were sent and
+    ``held`` held back; ``messages`` counts all that were ever sent, by whatever channels.
+    """
+
+    id: int
+    cause: Cause
+    at: datetime
+    last_at: datetime
+    count: int = 1
+    lasts: bool = False
+    state: AlertState = AlertState.OPEN
+    actor: str = ""
+    acknowledged_at: datetime | None = None
+    resolved_at: datetime | None = None
+    window_s: float | None = None
+    sent: int = 0
+    held: int = 0
+    messages: int = 0
+    tellings: tuple[Telling, ...] = ()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether its cause is not known to be gone."""
+        return self.state is not AlertState.RESOLVED
+
+    @property
+    def open_tellings(self) -> Iterator[Telling]:
+        """What its channels have yet to tell."""
+        return (one for one in self.tellings if one.is_open)
+
+    def telling(self, what: str, text: str, channels: Iterable[str], at: datetime) -> Alert:
+        """The alert with one more message, which these channels have yet to tell."""
+        number = self.messages + 1
+        new = [
+            Telling(key=f"{self.id}-{number}-{channel}", channel=channel, what=what, text=text, at=at) for channel in channels
+        ]
+        return replace(self, messages=number, tellings=(*self.tellings, *new))
+
+    def told(self, after: Telling) -> Alert:
+        """The alert with ``after`` in the place of the telling of the same key; the oldest that have ended make room."""
+        tellings = [after if one.key == after.key else one for one in self.tellings]
+        ended = [one.key for one in tellings if not one.is_open]
+        old = set(ended[: max(len(ended) - _MOST_TELLINGS, 0)])
+        return replace(self, tellings=tuple(one for one in tellings if one.key not in old))
+
+    def view(self) -> dict[str, Any]:
+        """The alert as the API gives it."""
+        cause = self.cause
+        return {
+            "id": self.id, "about": cause.about, "title": cause.title, "message": cause.message,
+            "severity": cause.severity.name, "priority": cause.priority.name, "component": cause.component, "page": cause.page,
+            "state": self.state.value, "at": self.at.isoformat(), "last_at": self.last_at.isoformat(), "count": self.count,
+            "held_back": self.held, "actor": self.actor,
+            "acknowledged_at": self.acknowledged_at.isoformat() if self.acknowledged_at else None,
+            "resolved_at": self.resolved_at.isoformat() if self.resolved_at else None,
+            "tellings": [msgspec.to_builtins(one) for one in self.tellings],
+        }  # fmt: skip
+
+
+Alerts = Mapping[int, Alert]
+NO_ALERTS: Final[Alerts] = MappingProxyType({})
+
+
+def with_alerts(alerts: Alerts, changed: Mapping[int, Alert]) -> Alerts:
+    """The alerts with those that have changed as they are now; the oldest that are resolved make room."""
+    after = {**alerts, **changed}
+    ended = [one.id for one in after.values() if not one.is_open and not any(one.open_tellings)]
+    for old in ended[: max(len(after) - MOST_ALERTS, 0)]:
+        del after[old]
+    while len(after) > 2 * MOST_ALERTS:
+        del after[next(iter(after))]
+    return MappingProxyType(after)

@@ -1,0 +1,236 @@
+"""Which messages an alert makes, for which channels: pure, with a clock that the tests move."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from resilience.alerting.alerts import NO_ALERTS, Alert, AlertChannel, Alerts, AlertState, Cause, TellingState
+from resilience.alerting.policy import Alerting, BuiltInChannel, Channels, EmailChannel, SmsChannel, WebhookChannel
+from resilience.alerting.routing import Routing
+from resilience.context import ErrorSeverity
+
+EVERY = Channels(
+    email=EmailChannel(enabled=True, url="env:MAIL"), sms=SmsChannel(enabled=True, url="env:SMS"),
+    webhook=WebhookChannel(enabled=True, url="https://example.com/hook"),
+)  # fmt: skip
+WINDOW_S = 300.0
+
+
+class Desk:
+    """The alerts of a WinClaw, turn by turn; ``pass_s`` lets time pass."""
+
+    def __init__(self, **policy: Any) -> None:
+        self.policy = Alerting(**{"channels": EVERY, **policy})
+        self.alerts: Alerts = NO_ALERTS
+        self.at, self.s = datetime(2026, 1, 1, tzinfo=UTC), 1000.0
+
+    def turn(self) -> Routing:
+        return Routing(self.alerts, self.policy, self.at, self.s)
+
+    def happens(self, times: int = 1, **cause: Any) -> Alert:
+        turn = self.turn()
+        turn.happened(caused(**cause), times)
+        self.alerts = turn.after
+        return self.last
+
+    def lasts(self, *causes: Cause) -> None:
+        turn = self.turn()
+        turn.lasting({one.about: one for one in causes})
+        self.alerts = turn.after
+
+    def pass_s(self, seconds: float) -> None:
+        self.at, self.s = self.at + timedelta(seconds=seconds), self.s + seconds
+        turn = self.turn()
+        turn.looked()
+        self.alerts = turn.after
+
+    @property
+    def last(self) -> Alert:
+        return self.alerts[max(self.alerts)]
+
+    def told(self, channel: str = "email") -> list[str]:
+        return [one.what for alert in self.alerts.values() for one in alert.tellings if one.channel == channel]
+
+
+def caused(severity: str = "ERROR", about: str = "error:1", **more: Any) -> Cause:
+    return Cause(**{
+        "about": about, "title": "It burns", "message": "in the kitchen", "severity": ErrorSeverity[severity], "component": "kitchen",
+        **more,
+    })  # fmt: skip
+
+
+@pytest.mark.parametrize(("severity", "channels"), [
+    ("DEBUG", {"log"}), ("INFO", {"log"}), ("WARNING", {"log", "dashboard"}), ("ERROR", {"log", "dashboard", "email"}),
+    ("CRITICAL", {"log", "dashboard", "email", "sms"}), ("FATAL", {"log", "dashboard", "email", "sms", "webhook"}),
+])  # fmt: skip
+def test_the_severity_decides_who_is_told(severity: str, channels: set[str]) -> None:
+    alert = Desk().happens(severity=severity)
+    assert {one.channel for one in alert.tellings} == channels
+    assert {(one.what, one.text, one.state) for one in alert.tellings} == {("raised", "in the kitchen", TellingState.WAITING)}
+    assert len({one.key for one in alert.tellings}) == len(channels)
+
+
+def test_a_channel_that_is_off_tells_nothing_nor_does_any_when_alerting_is_off() -> None:
+    quiet = Channels(log=BuiltInChannel(enabled=False))
+    assert {one.channel for one in Desk(channels=quiet).happens(severity="FATAL").tellings} == {"dashboard"}
+    alert = Desk(enabled=False).happens(severity="FATAL")
+    assert (alert.tellings, alert.messages, alert.count) == ((), 0, 1)
+
+
+@pytest.mark.parametrize("most", [1, 5])
+def test_ten_thousand_equal_errors_are_so_many_messages_and_one_summary(most: int) -> None:
+    desk = Desk(max_alerts_per_window=most)
+    for _ in range(20):
+        desk.happens(times=500)
+    assert (desk.last.count, desk.last.held) == (10_000, 10_000 - most)
+    assert desk.told() == ["raised", *["again"] * (most - 1)]
+    desk.pass_s(WINDOW_S - 1)
+    assert len(desk.told()) == most
+    desk.pass_s(1)
+    assert desk.told() == ["raised", *["again"] * (most - 1), "summary"]
+    assert [one.text for one in desk.last.tellings][-1] == f"{10_000 - most} more of it; 10000 since it began."
+    for _ in range(10):
+        desk.pass_s(WINDOW_S)
+    assert desk.told().count("summary") == 1
+    assert len(desk.alerts) == 1
+
+
+def test_a_flood_of_fatal_ones_is_never_hidden_in_silence() -> None:
+    desk = Desk(max_alerts_per_window=1)
+    for _ in range(3):
+        desk.happens(times=100, severity="FATAL")
+        desk.pass_s(WINDOW_S)
+    assert desk.told("sms") == ["raised", "summary", "again", "summary", "again", "summary"]
+
+
+@pytest.mark.parametrize("jump", [timedelta(hours=1), timedelta(hours=-1)])
+def test_a_clock_that_jumps_makes_neither_storm_nor_silence(jump: timedelta) -> None:
+    desk = Desk(max_alerts_per_window=2)
+    desk.happens(times=10)
+    desk.at += jump
+    desk.happens(times=10)
+    desk.pass_s(1)
+    assert desk.told() == ["raised", "again"]
+    desk.pass_s(WINDOW_S)
+    assert desk.told() == ["raised", "again", "summary"]
+    desk.happens()
+    assert desk.told() == ["raised", "again", "summary", "again"]
+
+
+def test_another_life_begins_another_window_and_says_what_was_held_back() -> None:
+    desk = Desk(max_alerts_per_window=1)
+    desk.happens(times=3)
+    kept = msgspec.convert(msgspec.to_builtins(desk.last), Alert)
+    desk.alerts, desk.s = {kept.id: msgspec.structs.replace(kept, window_s=None)}, 5.0
+    desk.pass_s(1)
+    desk.happens(times=2)
+    assert desk.told() == ["raised", "summary", "again"]
+
+
+def test_different_causes_are_different_alerts_with_windows_of_their_own() -> None:
+    desk = Desk(max_alerts_per_window=1)
+    for about in ("error:1", "error:2", "error:1"):
+        desk.happens(about=about)
+    assert [(one.id, one.count, one.held) for one in desk.alerts.values()] == [(1, 2, 1), (2, 1, 0)]
+    assert desk.told() == ["raised", "raised"]
+
+
+def test_what_lasts_is_told_once_and_once_that_it_is_over() -> None:
+    desk = Desk()
+    cause = caused("CRITICAL", about="process:gateway")
+    for _ in range(5):
+        desk.lasts(cause)
+        desk.pass_s(WINDOW_S)
+    assert desk.told() == ["raised"]
+    desk.lasts()
+    assert (desk.told(), desk.told("sms")) == (["raised", "resolved"], ["raised", "resolved"])
+    assert (desk.last.state, desk.last.resolved_at) == (AlertState.RESOLVED, desk.at)
+    desk.lasts()
+    assert desk.told() == ["raised", "resolved"]
+
+
+def test_only_who_was_told_hears_that_it_is_over() -> None:
+    desk = Desk()
+    desk.lasts(caused("WARNING"))
+    desk.lasts()
+    assert (desk.told("dashboard"), desk.told("email")) == (["raised", "resolved"], [])
+
+
+def test_what_becomes_worse_is_told_again_to_more_and_what_becomes_better_is_not() -> None:
+    desk = Desk()
+    for severity in ("ERROR", "FATAL", "ERROR"):
+        desk.lasts(caused(severity))
+    assert (desk.told("email"), desk.told("webhook")) == (["raised", "again"], ["again"])
+    assert desk.last.cause.severity is ErrorSeverity.ERROR
+
+
+def test_what_comes_and_goes_does_not_tell_each_time() -> None:
+    desk = Desk(max_alerts_per_window=2)
+    for _ in range(10):
+        desk.lasts(caused())
+        desk.lasts()
+    assert desk.told().count("raised") == 2
+    assert len(desk.alerts) == 10
+    desk.pass_s(WINDOW_S)
+    assert desk.told().count("summary") == 1
+
+
+def test_an_acknowledged_alert_counts_on_and_tells_nothing_more_but_its_end() -> None:
+    desk = Desk()
+    desk.lasts(caused())
+    turn = desk.turn()
+    turn.acknowledge(1, "ada")
+    desk.alerts = turn.after
+    desk.lasts(caused("FATAL"))
+    assert (desk.told(), desk.last.actor, desk.last.acknowledged_at, desk.last.count) == (["raised"], "ada", desk.at, 2)
+    desk.lasts()
+    assert desk.told() == ["raised", "resolved"]
+    with pytest.raises(KeyError):
+        desk.turn().acknowledge(99, "ada")
+
+
+def test_an_error_that_does_not_come_again_is_resolved_without_a_word() -> None:
+    desk = Desk()
+    desk.happens()
+    desk.pass_s(899)
+    assert desk.last.is_open
+    desk.pass_s(1)
+    assert (desk.last.state, desk.told()) == (AlertState.RESOLVED, ["raised"])
+
+
+def test_what_lasts_is_not_resolved_by_time() -> None:
+    desk = Desk()
+    desk.lasts(caused())
+    desk.pass_s(100_000)
+    assert desk.last.is_open
+
+
+def test_alerts_and_tellings_are_bounded_and_what_waits_is_kept() -> None:
+    desk = Desk()
+    for number in range(1000):
+        desk.happens(about=f"error:{number}")
+    assert len(desk.alerts) == 400
+    desk = Desk()
+    for _ in range(50):
+        alert = desk.happens(times=5)
+        desk.pass_s(WINDOW_S)
+    for one in alert.tellings[:-1]:
+        alert = alert.told(msgspec.structs.replace(one, state=TellingState.DELIVERED, ended=desk.at))
+    assert (len(alert.tellings), len([*alert.open_tellings]), alert.tellings[-1].state) == (21, 1, TellingState.WAITING)
+
+
+def test_an_unchanged_turn_gives_the_very_same_alerts() -> None:
+    desk = Desk()
+    desk.lasts(caused())
+    before = desk.alerts
+    desk.lasts(caused())
+    desk.pass_s(1)
+    assert desk.alerts is before
+
+
+def test_the_channels_of_the_document_are_all_there() -> None:
+    assert {"log", "email", "sms", "webhook", "dashboard", "twilio_voice"} <= {*AlertChannel}
