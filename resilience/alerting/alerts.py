@@ -74,8 +74,9 @@ class Telling(Struct, frozen=True, kw_only=True):
     """One message of an alert by one channel.
 
     ``key`` makes it the same wherever it is seen: whoever gets it twice can tell. ``what`` is what it says: ``raised``,
-    ``again``, ``summary`` or ``resolved``. ``why`` says who has accepted it, or why it does not arrive. One that was being
-    sent when WinClaw died may have arrived; it is sent once more.
+    ``again``, ``summary``, ``escalated``, ``resolved`` or ``test``. ``why`` says who has accepted it, or why it does not arrive.
+    One that was being sent when WinClaw died may have arrived; it is sent once more. ``digest`` is the key of the one message
+    in which it goes out together with others.
     """
 
     key: str
@@ -87,6 +88,7 @@ class Telling(Struct, frozen=True, kw_only=True):
     attempts: int = 0
     why: str = ""
     ended: datetime | None = None
+    digest: str = ""
 
     @property
     def is_open(self) -> bool:
@@ -95,7 +97,10 @@ class Telling(Struct, frozen=True, kw_only=True):
 
 
 class Cause(Struct, frozen=True, kw_only=True):
-    """Something that is wrong, or that has happened. ``about`` is the same for the same cause; ``page`` shows more of it."""
+    """Something that is wrong, or that has happened. ``about`` is the same for the same cause; ``page`` shows more of it.
+
+    ``needs`` names what the component cannot work without: where that is down, this is no news.
+    """
 
     about: str
     title: str
@@ -103,11 +108,7 @@ class Cause(Struct, frozen=True, kw_only=True):
     severity: ErrorSeverity
     component: str
     page: str = "/"
-
-    @property
-    def priority(self) -> AlertPriority:
-        """How much it presses."""
-        return SEVERITY_PRIORITY[self.severity]
+    needs: tuple[str, ...] = ()
 
 
 class Alert(Struct, frozen=True, kw_only=True):
@@ -116,22 +117,34 @@ class Alert(Struct, frozen=True, kw_only=True):
     ``count`` is how often its cause was seen, ``last_at`` when last; ``lasts`` says that it goes on until it is seen to be
     gone. Of its messages in the present window, which began at ``window_s`` (monotonic seconds), ``sent`` were sent and
     ``held`` held back; ``messages`` counts all that were ever sent, by whatever channels.
+
+    ``silent`` says why nobody has been told of what is new in it, which is done as soon as that is over, at ``due_s`` at the
+    latest where it is a time; ``snoozed_until`` is one such reason, another that what it needs is down: it is ``behind`` that. ``escalated`` is how many were told because nobody had
+    acknowledged, the last at ``escalated_s``.
     """
 
     id: int
     cause: Cause
+    priority: AlertPriority = AlertPriority.P3_MEDIUM
     at: datetime
     last_at: datetime
     count: int = 1
     lasts: bool = False
     state: AlertState = AlertState.OPEN
     actor: str = ""
+    origin: str = ""
     acknowledged_at: datetime | None = None
     resolved_at: datetime | None = None
     window_s: float | None = None
     sent: int = 0
     held: int = 0
     messages: int = 0
+    silent: str = ""
+    behind: str = ""
+    due_s: float | None = None
+    snoozed_until: datetime | None = None
+    escalated: int = 0
+    escalated_s: float | None = None
     tellings: tuple[Telling, ...] = ()
 
     @property
@@ -164,10 +177,11 @@ class Alert(Struct, frozen=True, kw_only=True):
         cause = self.cause
         return {
             "id": self.id, "about": cause.about, "title": cause.title, "message": cause.message,
-            "severity": cause.severity.name, "priority": cause.priority.name, "component": cause.component, "page": cause.page,
+            "severity": cause.severity.name, "priority": self.priority.name, "component": cause.component, "page": cause.page,
             "state": self.state.value, "at": self.at.isoformat(), "last_at": self.last_at.isoformat(), "count": self.count,
-            "held_back": self.held, "actor": self.actor,
+            "held_back": self.held, "actor": self.actor, "origin": self.origin,
             "acknowledged_at": self.acknowledged_at.isoformat() if self.acknowledged_at else None,
+            "snoozed_until": self.snoozed_until.isoformat() if self.snoozed_until else None, "silent": self.silent,
             "resolved_at": self.resolved_at.isoformat() if self.resolved_at else None,
             "tellings": [msgspec.to_builtins(one) for one in self.tellings],
         }  # fmt: skip

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from resilience.alerting.alerts import Alert, Telling
-from resilience.alerting.policy import Channels
+from resilience.alerting.batches import Batch, Pace, next_batch
+from resilience.alerting.channels import Channels
 from resilience.alerting.senders import Sender, UndeliverableError
 from resilience.circuit.breaker import CircuitBreaker
 from resilience.clock import Clock
@@ -94,7 +94,9 @@ class Channel:
     ) -> None:  # fmt: skip
         self._name, self._send, self._core, self._clock, self._dice = name, send, core, clock, dice
         self._circuit = CircuitBreaker(f"alerts by {name}", _CIRCUIT, clock=clock)
+        self._pace = Pace()
         self._failures = 0
+        self._rests_until_s = 0.0
         self._news, self._ending = threading.Event(), threading.Event()
         self._after = after
         self.thread = threading.Thread(target=self._main, name=f"alerts-{name}", daemon=True)
@@ -106,39 +108,42 @@ class Channel:
         self._news.set()
 
     def step(self) -> float | None:
-        """Sends one message; returns how many seconds to rest then, None: until there is news.
+        """Sends one message; returns how many seconds to rest, until there is news at most; None: until there is news.
 
         Raises:
             CoreBusyError, JournalError, TimeoutError: the core takes nothing just now; nothing is lost.
         """
-        found = self._next()
-        if found is None:
-            return None
-        alert, telling = found
-        if self._clock.now() - telling.at > MAX_AGE:
-            return self._told(telling, False, f"it did not arrive in {MAX_AGE.days * 24} hours; {telling.why}")
+        now_s = self._clock.monotonic()
+        if now_s < self._rests_until_s:
+            return self._rests_until_s - now_s
+        state = self._core.state
+        found = next_batch(state.alerts, self._name, state.settings.alerting, self._pace, self._clock.now(), now_s)
+        if not isinstance(found, Batch):
+            return found
+        if self._clock.now() - found.telling.at > MAX_AGE:
+            return self._told(found, False, f"it did not arrive in {MAX_AGE.days * 24} hours; {found.telling.why}")
         try:
-            self._core.tell(Sending(telling.key)).result(_COMMIT_S)
+            self._core.tell(Sending(found.keys, found.digest)).result(_COMMIT_S)
         except (KeyError, TooLateError):  # it has just made room for others
             return 0.0
         try:
-            accepted = self._circuit.call(self._send, alert, telling)
+            accepted = self._circuit.call(self._send, found.alert, found.telling)
         except UndeliverableError as error:
-            return self._told(telling, False, message_of(error))
+            return self._told(found, False, message_of(error))
         except Exception as error:
             self._failures += 1
-            self._told(telling, None, message_of(error))
-            return pause_s(self._failures, self._dice(), error.retry_after_s if isinstance(error, RefusedError) else None)
+            self._told(found, None, message_of(error))
+            asked_s = error.retry_after_s if isinstance(error, RefusedError) else None
+            rest_s = pause_s(self._failures, self._dice(), asked_s)
+            self._rests_until_s = self._clock.monotonic() + rest_s
+            return rest_s
         self._failures = 0
-        return self._told(telling, True, accepted)
+        self._pace = self._pace.sent(self._clock.monotonic())
+        return self._told(found, True, accepted)
 
-    def _next(self) -> tuple[Alert, Telling] | None:
-        open_ones = ((alert, one) for alert in self._core.state.alerts.values() for one in alert.open_tellings)
-        return next(((alert, one) for alert, one in open_ones if one.channel == self._name), None)
-
-    def _told(self, telling: Telling, delivered: bool | None, why: str) -> float:
+    def _told(self, batch: Batch, delivered: bool | None, why: str) -> float:
         with contextlib.suppress(KeyError, TooLateError):
-            self._core.tell(TellingTold(telling.key, delivered, why)).result(_COMMIT_S)
+            self._core.tell(TellingTold(batch.keys, delivered, why)).result(_COMMIT_S)
         return 0.0
 
     def _main(self) -> None:
@@ -148,11 +153,9 @@ class Channel:
         while not self._ending.is_set():
             self._news.clear()
             try:
-                pause_s = self.step()
+                rest_s = self.step()
             except Exception:  # a busy core, a full disk, or a defect of ours
                 _log.exception("alerts by %s have to wait", self._name)
-                pause_s = _AGAIN_S
-            if pause_s is None:
-                self._news.wait()
-            else:
-                self._ending.wait(pause_s)
+                rest_s = _AGAIN_S
+            if rest_s is None or rest_s > 0:
+                self._news.wait(rest_s)

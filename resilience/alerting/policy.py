@@ -1,73 +1,95 @@
-"""What can be set of alerts (§8): whom to tell, by which channel."""
+"""What can be set of alerts (§8): what presses how much, who is told of it, how often, when not, and what if nobody reacts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Annotated
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Annotated, Final, Literal
 
-from msgspec import Meta
-
+from resilience.alerting.alerts import AlertChannel, AlertPriority
+from resilience.alerting.channels import Channels, PriorityName, Span, Url, quiet_for
 from resilience.config.sections import Section, means
+from resilience.context import ErrorSeverity
+from resilience.events import Name, Text
 
-Email = Annotated[str, Meta(extra={"names": "email address"})]
-Phone = Annotated[str, Meta(extra={"names": "phone number"})]
-Url = Annotated[str | None, means("where to: an address without secrets, `env:NAME`, `keyring:NAME`", names="address")]
+ALL: Final = "all"
+"""In a route: every channel that is on."""
+_DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+ChannelNames = tuple[str, ...]
+_EVERYWHERE: Final = (AlertChannel.LOG.value, AlertChannel.DASHBOARD.value)
 
 
-class BuiltInChannel(Section, frozen=True, kw_only=True):
-    """A way to tell that needs no address."""
+class Priorities(Section, frozen=True, kw_only=True):
+    """How much what is so severe presses (§8.2)."""
 
-    enabled: Annotated[bool, means("whether it is used")] = True
+    DEBUG: Annotated[PriorityName, means("what DEBUG is")] = "P5_INFO"
+    INFO: Annotated[PriorityName, means("what INFO is")] = "P5_INFO"
+    WARNING: Annotated[PriorityName, means("what WARNING is")] = "P4_LOW"
+    ERROR: Annotated[PriorityName, means("what ERROR is")] = "P3_MEDIUM"
+    CRITICAL: Annotated[PriorityName, means("what CRITICAL is")] = "P2_HIGH"
+    FATAL: Annotated[PriorityName, means("what FATAL is")] = "P1_CRITICAL"
 
 
-class WebhookChannel(Section, frozen=True, kw_only=True):
-    """Telling another program."""
+class Routes(Section, frozen=True, kw_only=True):
+    """Which channels tell of what presses so (§8.1, §8.2); ``all``: every one that is on."""
 
-    enabled: Annotated[bool, means("whether it is used")] = False
-    url: Url = None
-    secret: Annotated[
-        str | None, means("what messages are signed with: `env:NAME` or `keyring:NAME`; none: they are not", names="reference")
-    ] = None
+    P1_CRITICAL: Annotated[ChannelNames, means("who tells of P1")] = (ALL,)
+    P2_HIGH: Annotated[ChannelNames, means("who tells of P2")] = (*_EVERYWHERE, "toast", "email", "sms", "webhook")
+    P3_MEDIUM: Annotated[ChannelNames, means("who tells of P3")] = (*_EVERYWHERE, "email", "webhook")
+    P4_LOW: Annotated[ChannelNames, means("who tells of P4")] = _EVERYWHERE
+    P5_INFO: Annotated[ChannelNames, means("who tells of P5")] = ("log",)
+
+
+class Escalation(Section, frozen=True, kw_only=True):
+    """What happens where nobody acknowledges (§8.1)."""
+
+    after_s: Annotated[float, means("how long each is waited for", "s", ge=30, le=86_400)] = 900.0
+    from_priority: Annotated[PriorityName, means("what presses so much, or more, is told on")] = "P2_HIGH"
+    channels: Annotated[
+        ChannelNames, means("who is told then, one after the other: those that are on and have not told of it yet; at last the last")
+    ] = ("sms", "webhook", "twilio_voice")
+
+
+class Maintenance(Section, frozen=True, kw_only=True):
+    """A time in which nobody is told of some components; what is FATAL is told all the same, and at the end what still lasts."""
+
+    name: Annotated[Text, means("what it is, for people")] = "maintenance"
+    components: Annotated[tuple[Name, ...], means("of which; none: of all")] = ()
+    days: Annotated[tuple[Day, ...], means("on which days of the week it begins; none: on every day")] = ()
+    hours: Annotated[Span | None, means("at which time of day, e.g. `02:00-04:00`")] = None
+    starts: Annotated[Text | None, means("or once: from when, e.g. `2026-12-24T18:00`")] = None
+    ends: Annotated[Text | None, means("till when")] = None
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
-        yield from _nobody_to_tell(self.enabled, self.url, "url")
+        if self.hours is None and (self.starts is None or self.ends is None):
+            yield "", "it would never end; give it hours, or starts and ends"
+        for key in ("starts", "ends"):
+            if (text := getattr(self, key)) is not None and _moment(text) is None:
+                yield key, f"{text!r} is no time; write it as 2026-12-24T18:00, by this machine's clock"
+
+    def covers(self, component: str, now: datetime) -> bool:
+        """Whether it is on for ``component`` at ``now``, in the time zone of this machine."""
+        if self.components and component not in self.components:
+            return False
+        if self.starts is not None and self.ends is not None:
+            starts, ends = _moment(self.starts), _moment(self.ends)
+            if starts is None or ends is None or not starts <= now.replace(tzinfo=None) < ends:
+                return False
+        if self.hours is None:
+            return True
+        if quiet_for(self.hours, now) is None:
+            return False
+        begins = self.hours.partition("-")[0]
+        began = now if f"{now:%H:%M}" >= begins else now - timedelta(days=1)
+        return not self.days or _DAYS[began.weekday()] in self.days
 
 
-class EmailChannel(Section, frozen=True, kw_only=True):
-    """Telling by email."""
+class Ping(Section, frozen=True, kw_only=True):
+    """A sign of life to somebody outside, who notices when it stays away."""
 
-    enabled: Annotated[bool, means("whether it is used")] = False
-    recipients: Annotated[tuple[Email, ...], means("who gets it")] = ()
     url: Url = None
-
-    def contradictions(self) -> Iterator[tuple[str, str]]:
-        yield from _nobody_to_tell(self.enabled, self.url or self.recipients, "recipients")
-
-
-class SmsChannel(Section, frozen=True, kw_only=True):
-    """Telling by text message."""
-
-    enabled: Annotated[bool, means("whether it is used")] = False
-    phone_numbers: Annotated[tuple[Phone, ...], means("who gets it")] = ()
-    url: Url = None
-
-    def contradictions(self) -> Iterator[tuple[str, str]]:
-        yield from _nobody_to_tell(self.enabled, self.url or self.phone_numbers, "phone_numbers")
-
-
-class Channels(Section, frozen=True, kw_only=True):
-    """The ways to tell (§8.1)."""
-
-    log: Annotated[BuiltInChannel, means("the log file")] = BuiltInChannel()
-    dashboard: Annotated[BuiltInChannel, means("the dashboard")] = BuiltInChannel()
-    email: Annotated[EmailChannel, means("email")] = EmailChannel()
-    sms: Annotated[SmsChannel, means("text messages")] = SmsChannel()
-    webhook: Annotated[WebhookChannel, means("another program")] = WebhookChannel()
-
-    def is_on(self, name: str) -> bool:
-        """Whether there is a channel ``name``, and it is used."""
-        channel = getattr(self, name, None)
-        return channel is not None and channel.enabled
+    every_s: Annotated[float, means("how often", "s", ge=10, le=86_400)] = 60.0
 
 
 class Alerting(Section, frozen=True, kw_only=True):
@@ -78,16 +100,61 @@ class Alerting(Section, frozen=True, kw_only=True):
     max_alerts_per_window: Annotated[
         int, means("alerts of a kind in that time; a summary of the rest follows", ge=1, le=10_000)
     ] = 5
+    max_messages_per_window: Annotated[
+        int, means("messages of a channel in that time, of all kinds; a digest of the rest follows", ge=1, le=10_000)
+    ] = 20
     resolve_after_s: Annotated[
         float, means("how long an error must not come again before its alert is resolved", "s", ge=60, le=604_800)
     ] = 900.0
+    wait_for_parent_s: Annotated[
+        float, means("how long is waited whether what something depends on is down, too", "s", ge=0, le=20)
+    ] = 10.0
+    priorities: Priorities = Priorities()
+    routes: Routes = Routes()
+    escalation: Escalation = Escalation()
+    maintenance: Annotated[tuple[Maintenance, ...], means("times in which nobody is told")] = ()
+    ping: Ping = Ping()
     channels: Annotated[Channels, means("the ways to tell")] = Channels()
+
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        known = self.channels.by_name
+        named = [(f"routes.{one.name}", getattr(self.routes, one.name)) for one in AlertPriority]
+        for key, names in (*named, ("escalation.channels", self.escalation.channels)):
+            for name in names:
+                if name not in known and not (name == ALL and key.startswith("routes")):
+                    yield key, f"there is no channel {name!r}; there are {', '.join(known)}"
+
+    def priority_of(self, severity: ErrorSeverity) -> AlertPriority:
+        """How much something so severe presses."""
+        return AlertPriority[getattr(self.priorities, severity.name)]
 
     def tells_by(self, channel: str) -> bool:
         """Whether anybody is told by ``channel``."""
-        return self.enabled and self.channels.is_on(channel)
+        found = self.channels.by_name.get(channel)
+        return self.enabled and found is not None and found.enabled
+
+    def told_of(self, priority: AlertPriority) -> Sequence[str]:
+        """The channels that tell of what presses so."""
+        route = getattr(self.routes, priority.name)
+        return [
+            name for name, one in self.channels.by_name.items()
+            if self.tells_by(name) and (heard if (heard := one.hears(priority)) is not None else ALL in route or name in route)
+        ]  # fmt: skip
+
+    def is_worth(self, severity: ErrorSeverity) -> bool:
+        """Whether an error so severe is worth an alert: where it is told beyond log and page, and always from ERROR on."""
+        from_error_on = severity.value >= ErrorSeverity.ERROR.value
+        return from_error_on or not set(self.told_of(self.priority_of(severity))) <= set(_EVERYWHERE)
+
+    def maintained(self, component: str, now: datetime) -> Maintenance | None:
+        """The maintenance that is on for ``component`` at ``now``, in the time zone of this machine; None: there is none."""
+        return next((one for one in self.maintenance if one.covers(component, now)), None)
 
 
-def _nobody_to_tell(enabled: bool, told: object, key: str) -> Iterator[tuple[str, str]]:
-    if enabled and not told:
-        yield "enabled", f"it is on, but there is nobody to tell; give it {key}, or turn it off"
+def _moment(text: str) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment.astimezone().replace(tzinfo=None) if moment.tzinfo is not None else moment
+

@@ -1,45 +1,53 @@
-"""Who is told of what, and by which channel (§8): the one table that §8.1's diagram and §8.2's tables make together. Pure.
+"""Who is told of what, when, and by which channel (§8). Pure.
 
-Where they differ, the diagram counts: CRITICAL goes out as a text message too, and FATAL by all channels.
+``policy`` has the one table that §8.1's diagram and §8.2's tables make together; where they differ, the diagram counts. What
+comes in becomes alerts; an alert tells at most so often, not while something keeps it silent, on to others where nobody
+acknowledges, and at last that it is over.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
-from types import MappingProxyType
-from typing import Final
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
 from resilience.alerting.alerts import Alert, AlertChannel, AlertPriority, Alerts, AlertState, Cause, TellingState, with_alerts
 from resilience.alerting.policy import Alerting
+from resilience.context import ErrorSeverity
 
-PRIORITY_CHANNELS: Final[Mapping[AlertPriority, Sequence[str]]] = MappingProxyType({
-    AlertPriority.P1_CRITICAL: tuple(AlertChannel),
-    AlertPriority.P2_HIGH: (
-        AlertChannel.LOG, AlertChannel.DASHBOARD, AlertChannel.TOAST, AlertChannel.EMAIL, AlertChannel.SMS
-    ),
-    AlertPriority.P3_MEDIUM: (AlertChannel.LOG, AlertChannel.DASHBOARD, AlertChannel.EMAIL),
-    AlertPriority.P4_LOW: (AlertChannel.LOG, AlertChannel.DASHBOARD),
-    AlertPriority.P5_INFO: (AlertChannel.LOG,),
-})  # fmt: skip
-"""Who is told of what (§8.1, §8.2)."""
+NETWORK: Final = "network"
+"""What everything needs that talks to other machines."""
+_NETWORK_OF: Final = 3
+"""So many components without a connection are one trouble."""
+_AT_ONCE: Final = timedelta(seconds=60)
+"""How far apart they may be; and how long a notification waits for a desktop."""
+
+
+class Scene(NamedTuple):
+    """What holds while alerts are looked at.
+
+    ``now_s`` is ``at`` in monotonic seconds, which nobody who sets a clock can move. ``down`` are the components that are known
+    to be down, ``offered`` the channels that only some WinClaws have and this one has, and until ``snoozed_until`` nobody is told.
+    """
+
+    at: datetime
+    now_s: float
+    down: frozenset[str] = frozenset()
+    offered: frozenset[str] = frozenset()
+    snoozed_until: datetime | None = None
 
 
 class Routing:
-    """The alerts in one turn of the core: what happens goes in, and ``after`` is what they are then.
+    """The alerts in one turn of the core: what happens goes in, and ``after`` is what they are then."""
 
-    Args:
-        at: now, as people read it. now_s: the same in monotonic seconds, which nobody who sets a clock can move.
-    """
-
-    def __init__(self, alerts: Alerts, policy: Alerting, at: datetime, now_s: float) -> None:
-        self._alerts, self._policy, self._at, self._now_s = alerts, policy, at, now_s
+    def __init__(self, alerts: Alerts, policy: Alerting, scene: Scene) -> None:
+        self._alerts, self._policy, self._scene = alerts, policy, scene
+        self._at, self._now_s = scene.at, scene.now_s
         self._latest = {one.cause.about: one for one in alerts.values()}
         self._changed: dict[int, Alert] = {}
 
-    @property
     def after(self) -> Alerts:
         """The alerts after all that came in."""
         return with_alerts(self._alerts, self._changed) if self._changed else self._alerts
@@ -47,69 +55,189 @@ class Routing:
     def happened(self, cause: Cause, times: int = 1) -> None:
         """Something has happened, so many times; it may happen again, and is over when it does not for long enough."""
         self._seen(cause, times, lasts=False)
+        if NETWORK in cause.needs:
+            self._look_at_network()
 
     def lasting(self, causes: Mapping[str, Cause], *, all_known: bool = True) -> None:
         """These causes, by what they are about, are there now, and if ``all_known`` no others that last."""
         for about, alert in [*self._latest.items()] if all_known else ():
             if alert.is_open and alert.lasts and about not in causes:
-                self._resolve(alert)
+                self._put(self._resolved(alert))
         for about, cause in causes.items():
             known = self._latest.get(about)
             if known is None or not known.is_open or cause.severity.value > known.cause.severity.value:
                 self._seen(cause, 1, lasts=True)
             elif known.cause != cause:
-                self._put(replace(known, cause=cause))
+                self._put(replace(known, cause=cause, priority=self._policy.priority_of(cause.severity)))
 
     def looked(self) -> None:
-        """Time has passed: windows end, what has not happened again for long is over, and who is no longer told, is not."""
-        for alert in self._alerts.values():
-            for one in alert.open_tellings:
-                if not self._policy.tells_by(one.channel):
-                    off = replace(one, state=TellingState.FAILED, why="this channel was turned off", ended=self._at)
-                    alert = alert.told(off)
-                    self._put(alert)
+        """Time has passed: silences and windows end, what nobody sees to goes on to others, what has not come again is over."""
         for alert in [*self._latest.values()]:
-            after = alert
-            if self._is_over(after):
-                after = self._begun(after)
-                if alert.held:
-                    after = self._telling(after, "summary", f"{alert.held} more of it; {alert.count} since it began.")
-            quiet_s = (self._at - after.last_at).total_seconds()
-            if after.is_open and not after.lasts and not after.held and quiet_s >= self._policy.resolve_after_s:
-                after = replace(after, state=AlertState.RESOLVED, resolved_at=self._at)
-            if after != alert:
+            after = self._summed_up(self._given_up(alert))
+            if after.is_open:
+                after = self._ended(self._escalated(self._spoken(after)))
+            if after is not alert:
                 self._put(after)
 
-    def acknowledge(self, number: int, actor: str) -> None:
-        """Somebody sees to an alert.
+    def acknowledge(self, number: int, actor: str, origin: str) -> None:
+        """Somebody sees to an alert: who, and from where.
 
         Raises:
-            KeyError: there is no such alert.
+            KeyError: there is no such alert; so with all that name one.
         """
-        self._put(replace(self._alerts[number], state=AlertState.ACKNOWLEDGED, actor=actor, acknowledged_at=self._at))
+        seen = replace(self._alerts[number], state=AlertState.ACKNOWLEDGED, actor=actor, origin=origin, acknowledged_at=self._at)
+        self._put(replace(seen, silent="", behind="", snoozed_until=None, held=0))
+
+    def snooze(self, number: int, until: datetime) -> None:
+        """Nobody is told of an alert until then; what is new in it by then, and that it still lasts, is told at that time."""
+        alert = replace(self._alerts[number], snoozed_until=until)
+        self._put(replace(alert, silent=self._silence(alert)))
+
+    def test(self, channel: str) -> Alert:
+        """Has one channel say that this is a test; the alert that does."""
+        cause = Cause(
+            about=f"test:{channel}", title="A test", severity=ErrorSeverity.INFO, component="winclaw", page="/alerts",
+            message="This is how alerts reach you. Nothing is wrong, and there is nothing to do.",
+        )  # fmt: skip
+        alert = replace(self._new(cause, 1, lasts=False), state=AlertState.RESOLVED, resolved_at=self._at)
+        alert = alert.telling("test", cause.message, [channel], self._at)
+        self._put(alert)
+        return alert
 
     def _seen(self, cause: Cause, times: int, *, lasts: bool) -> None:
         known = self._latest.get(cause.about)
         if known is not None and known.is_open:
-            alert = replace(known, cause=cause, count=known.count + times, last_at=self._at, lasts=lasts)
+            priority = self._policy.priority_of(cause.severity)
+            alert = replace(known, cause=cause, priority=priority, count=known.count + times, last_at=self._at, lasts=lasts)
         else:
-            number = max((*self._alerts, *self._changed), default=0) + 1
-            alert = Alert(id=number, cause=cause, at=self._at, last_at=self._at, count=times, lasts=lasts)
+            alert = self._new(cause, times, lasts=lasts)
             if known is not None:  # what comes and goes has one window, or it would tell each time
                 alert = replace(alert, window_s=known.window_s, sent=known.sent, held=known.held)
         if alert.state is not AlertState.ACKNOWLEDGED:
-            if self._is_over(alert):
-                alert = replace(self._begun(alert), held=alert.held)
-            left = max(min(times, self._policy.max_alerts_per_window - alert.sent), 0)
-            alert = replace(alert, sent=alert.sent + left, held=alert.held + times - left)
-            for _ in range(left):
-                alert = self._telling(alert, "again" if alert.messages else "raised", cause.message)
+            if silence := self._silence(alert):
+                alert = replace(alert, silent=silence, behind=self._missing(cause), held=alert.held + times)
+            else:
+                alert = self._told(alert, times)
         self._put(alert)
 
-    def _resolve(self, alert: Alert) -> None:
-        after = replace(alert, state=AlertState.RESOLVED, resolved_at=self._at)
+    def _new(self, cause: Cause, times: int, *, lasts: bool) -> Alert:
+        number = max((*self._alerts, *self._changed), default=0) + 1
+        return Alert(
+            id=number, cause=cause, priority=self._policy.priority_of(cause.severity), at=self._at, last_at=self._at,
+            count=times, lasts=lasts, due_s=self._now_s + self._policy.wait_for_parent_s if cause.needs else None,
+        )  # fmt: skip
+
+    def _look_at_network(self) -> None:
+        """Many components without a connection are one trouble, and theirs is behind it."""
+        cut_off = sorted({
+            one.cause.component for one in self._latest.values()
+            if one.is_open and NETWORK in one.cause.needs and not one.lasts and abs(self._at - one.last_at) < _AT_ONCE
+        })  # fmt: skip
+        if len(cut_off) < _NETWORK_OF:
+            return
+        cause = Cause(
+            about=NETWORK, title="Several services cannot be reached", severity=ErrorSeverity.CRITICAL, component=NETWORK,
+            message=f"No connection to {', '.join(cut_off[:10])}{' and others' if len(cut_off) > 10 else ''}: is the network down?",
+            page="/errors?kind=transient.network",
+        )  # fmt: skip
+        known = self._latest.get(NETWORK)
+        if known is None or not known.is_open:
+            self._seen(cause, 1, lasts=False)
+        else:  # told once
+            self._put(replace(known, cause=cause, count=known.count + 1, last_at=self._at))
+
+    def _silence(self, alert: Alert) -> str:
+        """Why nobody is to be told of it now; empty: somebody is. What is FATAL is told, unless a person has snoozed just that."""
+        if alert.snoozed_until is not None and self._at < alert.snoozed_until:
+            return f"snoozed until {_time(alert.snoozed_until)}"
+        if alert.cause.severity is ErrorSeverity.FATAL:
+            return ""
+        snoozed = self._scene.snoozed_until
+        if snoozed is not None and self._at < snoozed:
+            return f"all alerts are snoozed until {_time(snoozed)}"
+        if (maintained := self._policy.maintained(alert.cause.component, self._at.astimezone())) is not None:
+            return f"maintenance: {maintained.name}"
+        if missing := self._missing(alert.cause):
+            return f"{missing} is down, and it needs that"
+        if alert.due_s is not None and self._now_s < alert.due_s:
+            return f"it waits whether {alert.cause.needs[0]} is down, too"
+        return ""
+
+    def _missing(self, cause: Cause) -> str:
+        """What it needs and is down; empty: nothing."""
+        network = self._latest.get(NETWORK)
+        down = self._scene.down | ({NETWORK} if network is not None and network.is_open else set())
+        return next((one for one in cause.needs if one in down and one != cause.component), "")
+
+    def _told(self, alert: Alert, times: int) -> Alert:
+        if self._is_over(alert):
+            alert = replace(self._begun(alert), held=alert.held)
+        left = max(min(times, self._policy.max_alerts_per_window - alert.sent), 0)
+        alert = replace(alert, sent=alert.sent + left, held=alert.held + times - left, silent="", behind="", due_s=None)
+        for _ in range(left):
+            alert = self._telling(alert, "again" if alert.messages else "raised", alert.cause.message)
+        return alert
+
+    def _given_up(self, alert: Alert) -> Alert:
+        """Without the messages of channels that are off."""
+        for one in alert.open_tellings:
+            why = "" if self._policy.tells_by(one.channel) else "this channel was turned off"
+            if one.channel == AlertChannel.TOAST not in self._scene.offered and abs(self._at - one.at) > _AT_ONCE:
+                why = "there was no desktop"
+            if why:
+                alert = alert.told(replace(one, state=TellingState.FAILED, why=why, ended=self._at))
+        return alert
+
+    def _summed_up(self, alert: Alert) -> Alert:
+        """With the summary of what was held back, if its window is over."""
+        if not alert.held or alert.silent or not self._is_over(alert):
+            return alert
+        return self._telling(self._begun(alert), "summary", f"{alert.held} more of it; {alert.count} since it began.")
+
+    def _spoken(self, alert: Alert) -> Alert:
+        """With what is told because nothing keeps it silent any more."""
+        if not alert.silent:
+            return alert
+        if silence := self._silence(alert):
+            return alert if silence == alert.silent else replace(alert, silent=silence, behind=self._missing(alert.cause))
+        if alert.behind and alert.lasts:  # what it needs is back; it may follow
+            due_s = self._now_s + self._policy.wait_for_parent_s
+            alert = replace(alert, behind="", due_s=due_s)
+            return replace(alert, silent=self._silence(alert))
+        is_old = bool(alert.behind) or not (alert.lasts or alert.held)
+        alert = replace(alert, silent="", behind="", due_s=None, held=0, snoozed_until=None)
+        return alert if is_old else self._told(alert, 1)
+
+    def _escalated(self, alert: Alert) -> Alert:
+        """Told on, where nobody has acknowledged it for too long."""
+        policy, pressing = self._policy.escalation, alert.priority <= AlertPriority[self._policy.escalation.from_priority]
+        if alert.state is not AlertState.OPEN or not pressing or not alert.messages or alert.silent:
+            return alert
+        if alert.escalated_s is None:
+            return replace(alert, escalated_s=self._now_s)
+        if alert.escalated >= len(policy.channels) or self._now_s - alert.escalated_s < policy.after_s:
+            return alert
+        told = {one.channel for one in alert.tellings}
+        steps = [(at, one) for at, one in enumerate(policy.channels) if at >= alert.escalated and self._tells_by(one)]
+        at, channel = next((step for step in steps if step[1] not in told), steps[-1] if steps else (len(policy.channels), ""))
+        alert = replace(alert, escalated=at + 1, escalated_s=self._now_s)
+        minutes = round((self._at - alert.at).total_seconds() / 60)
+        text = f"Nobody has acknowledged it for {minutes} minutes. {alert.cause.message}"
+        return self._telling(alert, "escalated", text, [channel]) if channel else alert
+
+    def _ended(self, alert: Alert) -> Alert:
+        """Resolved, if it has not happened again for long enough."""
+        quiet_s = (self._at - alert.last_at).total_seconds()
+        if alert.lasts or alert.held or quiet_s < self._policy.resolve_after_s:
+            return alert
+        if alert.priority > AlertPriority.P2_HIGH:  # one error and its end are two messages too many
+            return replace(alert, state=AlertState.RESOLVED, resolved_at=self._at)
+        return self._resolved(alert, f"It has not come again for {round(quiet_s / 60)} minutes.")
+
+    def _resolved(self, alert: Alert, text: str = "It is over.") -> Alert:
+        after = replace(alert, state=AlertState.RESOLVED, resolved_at=self._at, silent="", behind="", due_s=None)
         told = dict.fromkeys(one.channel for one in alert.tellings)
-        self._put(self._telling(after, "resolved", "It is over.", told))
+        return self._telling(after, "resolved", text, told) if told else after
 
     def _is_over(self, alert: Alert) -> bool:
         """Whether its window has ended; that of an earlier life has."""
@@ -119,10 +247,19 @@ class Routing:
         return replace(alert, window_s=self._now_s, sent=0, held=0)
 
     def _telling(self, alert: Alert, what: str, text: str, channels: Iterable[str] | None = None) -> Alert:
-        if channels is None:
-            channels = PRIORITY_CHANNELS[alert.cause.priority]
-        heard = [one for one in channels if self._policy.tells_by(one)]
+        told = self._policy.told_of(alert.priority) if channels is None else channels
+        heard = [*self._that_tell(told)]
         return alert.telling(what, text, heard, self._at) if heard else alert
+
+    def _that_tell(self, channels: Iterable[str]) -> Iterator[str]:
+        return (one for one in channels if self._tells_by(one))
+
+    def _tells_by(self, channel: str) -> bool:
+        return self._policy.tells_by(channel) and (channel != AlertChannel.TOAST or channel in self._scene.offered)
 
     def _put(self, alert: Alert) -> None:
         self._latest[alert.cause.about] = self._changed[alert.id] = alert
+
+
+def _time(moment: datetime) -> str:
+    return f"{moment.astimezone():%Y-%m-%d %H:%M}"

@@ -17,7 +17,7 @@ from urllib.parse import quote
 import msgspec
 
 from resilience.alerting.alerts import Alert, AlertChannel, AlertPriority, Telling
-from resilience.alerting.policy import Channels, WebhookChannel
+from resilience.alerting.channels import Channels, WebhookChannel
 from resilience.clock import Clock
 
 Sender = Callable[[Alert, Telling], str]
@@ -47,13 +47,19 @@ def senders(clock: Clock, channels: Channels) -> Iterator[tuple[str, Sender]]:
         yield AlertChannel.EMAIL, ByApprise("email", channels.email.url, mail_address, channels.email.recipients)
     if channels.sms.enabled:
         yield AlertChannel.SMS, ByApprise("sms", channels.sms.url, phone_address, channels.sms.phone_numbers)
+    if channels.twilio_voice.enabled:
+        voice = channels.twilio_voice
+        yield AlertChannel.TWILIO_VOICE, ByApprise("twilio_voice", voice.url, call_address, voice.phone_numbers)
     if channels.webhook.enabled:
         yield AlertChannel.WEBHOOK, Webhook(channels.webhook, clock)
+    for name, other in channels.others.items():
+        if other.enabled:
+            yield name, ByApprise(f"others.{name}", other.url, lambda url, _whom: url, ())
 
 
 def to_log(alert: Alert, telling: Telling) -> str:
     """Writes a line into the log."""
-    priority = alert.cause.priority
+    priority = alert.priority
     _log.log(_LEVELS[priority], "%s, %s: %s: %s", priority.name, telling.what, alert.cause.title, telling.text)
     return "in the log"
 
@@ -135,6 +141,12 @@ def phone_address(url: str, whom: Sequence[str]) -> str:
     return "/".join([address.rstrip("/"), *map(quote, whom)]) + mark + query
 
 
+def call_address(url: str, whom: Sequence[str]) -> str:
+    """``twilio://…`` with the numbers that are called."""
+    address = phone_address(url, whom)
+    return f"{address}{'&' if '?' in address else '?'}method=call"
+
+
 def words(alert: Alert, telling: Telling) -> tuple[str, str]:
     """Title and text for people: in one line the one, in a few the other, without what a terminal or a mail would obey."""
     cause = alert.cause
@@ -168,7 +180,7 @@ def message(alert: Alert, telling: Telling) -> Mapping[str, Any]:
     cause = alert.cause
     return {
         "key": telling.key, "what": telling.what, "text": telling.text, "at": telling.at.isoformat(), "alert": alert.id,
-        "title": cause.title, "message": cause.message, "severity": cause.severity.name, "priority": cause.priority.name,
+        "title": cause.title, "message": cause.message, "severity": cause.severity.name, "priority": alert.priority.name,
         "component": cause.component, "count": alert.count, "since": alert.at.isoformat(),
     }  # fmt: skip
 

@@ -26,6 +26,9 @@ _LOOKS: Final = {
     "system error": (re.compile(r"E[A-Z0-9]+"), "the name of a system error, e.g. ECONNREFUSED"),
     "email address": (re.compile(r"[^@\s,;<>]+@[^@\s,;<>]+"), "an email address, e.g. you@example.com"),
     "phone number": (re.compile(r"\+[1-9][0-9]{6,14}"), 'a phone number with its country, e.g. "+1234567890"'),
+    "span of hours": (
+        re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]-(?:[01][0-9]|2[0-3]):[0-5][0-9]"), "two times of day, e.g. 22:00-07:00"
+    ),
     "reference": (re.compile(r"(?:env|keyring):[A-Za-z_][\w.-]*"), "env:NAME or keyring:NAME"),
     "address": (
         re.compile(r"(?:env|keyring):[A-Za-z_][\w.-]*|(?!env:|keyring:)[A-Za-z][A-Za-z0-9+.-]*://\S+"),

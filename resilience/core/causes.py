@@ -4,21 +4,29 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
 from typing import Final
 
+import msgspec
+
 from resilience.alerting.alerts import Cause
+from resilience.alerting.routing import NETWORK
+from resilience.config.settings import Settings
 from resilience.context import ErrorSeverity
 from resilience.core.notices import Notice
 from resilience.core.state import State
 from resilience.degradation.levels import DegradationLevel
-from resilience.journal.schema import ErrorRecord, Record
+from resilience.events import EventType
+from resilience.journal.schema import ErrorRecord, EventRecord, Record
 
 _OF_LEVELS: Final = {
     DegradationLevel.DEGRADED_LLM: ErrorSeverity.ERROR, DegradationLevel.LIMITED_EXTERNAL: ErrorSeverity.ERROR,
     DegradationLevel.MINIMAL: ErrorSeverity.CRITICAL, DegradationLevel.SAFE_MODE: ErrorSeverity.FATAL,
 }  # fmt: skip
 _AGENT: Final = "agent:"
-_OF_NOTICES: Final = {"journal": ErrorSeverity.FATAL, "journal_set_aside": ErrorSeverity.CRITICAL, "config": ErrorSeverity.ERROR}
+_OF_NETWORK: Final = frozenset({"transient.network", "transient.network.dns", "transient.network.timeout"})
+"""The kinds of errors that are only there because there is no connection."""
+_OF_NOTICES: Final = {"journal": ErrorSeverity.FATAL}
 """How bad what waits for the user is, by the beginning of its name; everything else is CRITICAL, for WinClaw cannot help it."""
 
 
@@ -27,23 +35,37 @@ def are_same(before: State, after: State) -> bool:
     return (
         before.standing is after.standing and before.notices is after.notices and before.processes is after.processes
         and before.services is after.services and before.isolations is after.isolations and before.heals is after.heals
-        and before.agents is after.agents and before.settings is after.settings
+        and before.agents is after.agents and before.settings is after.settings and before.undelivered is after.undelivered
     )  # fmt: skip
 
 
 def lasting(state: State) -> dict[str, Cause]:
     """What is wrong now and lasts until it is seen to be over, by what it is about."""
-    return {one.about: one for one in (*_of_level(state), *_of_agents(state), *map(_of_notice, state.needs_you))}
+    notices = (_of_notice(one, state.settings) for one in state.unsettled)
+    return {one.about: one for one in (*_of_level(state), *_of_agents(state), *notices)}
 
 
-def happened(records: Iterable[Record]) -> Iterator[tuple[Cause, int]]:
+def down(state: State) -> frozenset[str]:
+    """The components that are known to be down: what needs them cannot work either."""
+    lasting = (one.cause.component for one in state.alerts.values() if one.is_open and one.lasts)
+    circuits = (one.name for one in state.services.circuits.values() if one.state in ("OPEN", "ISOLATED"))
+    return frozenset((*lasting, *circuits))
+
+
+def happened(records: Iterable[Record], settings: Settings) -> Iterator[tuple[Cause, int]]:
     """Of what has happened, each cause that is worth an alert, and how many times it came."""
-    errors = [one for one in records if isinstance(one, ErrorRecord) and one.severity >= ErrorSeverity.ERROR.value]
+    for one in records:
+        if isinstance(one, EventRecord) and one.type == EventType.APP_STARTED and (cause := _of_start(one)) is not None:
+            yield cause, 1
+    errors = [one for one in records if isinstance(one, ErrorRecord)]
+    worth = {severity for severity in {one.severity for one in errors} if settings.alerting.is_worth(ErrorSeverity(severity))}
+    errors = [one for one in errors if one.severity in worth]
     times = Counter(one.fingerprint for one in errors)
     for fingerprint, one in {one.fingerprint: one for one in errors}.items():
         cause = Cause(
             about=f"error:{fingerprint}", title=f"{one.type} at {one.component}", message=one.message,
             severity=ErrorSeverity(one.severity), component=one.component, page=f"/errors?fingerprint={fingerprint}",
+            needs=(*_needed(one.component, settings), *((NETWORK,) if one.kind in _OF_NETWORK else ())),
         )  # fmt: skip
         yield cause, times[fingerprint]
 
@@ -54,7 +76,7 @@ def _of_level(state: State) -> Iterator[Cause]:
     if standing.level in _OF_LEVELS and not standing.pinned:
         yield Cause(
             about="level", title=f"{standing.level.title}: level {standing.level.value} of 5", message=standing.cause,
-            severity=_OF_LEVELS[standing.level], component="level",
+            severity=_OF_LEVELS[standing.level], component="level", needs=(NETWORK,),
         )  # fmt: skip
 
 
@@ -73,9 +95,41 @@ def _of_agents(state: State) -> Iterator[Cause]:
             yield alert.cause
 
 
-def _of_notice(notice: Notice) -> Cause:
+def _of_start(started: EventRecord) -> Cause | None:
+    """That WinClaw was down, and it was nobody's will."""
+    said = msgspec.json.decode(started.body)
+    if not said.get("crashed"):
+        return None
+    back = datetime.fromisoformat(started.at)
+    away_s = said.get("away_s")
+    since = f"from {back - timedelta(seconds=away_s):%Y-%m-%d %H:%M:%S} to {back:%H:%M:%S} UTC" if away_s else f"till {back:%H:%M:%S} UTC"
+    because = said.get("because") or "it ended without a goodbye: a crash, a power cut, or somebody ended it"
+    return Cause(
+        about="winclaw:down", title="WinClaw was down", severity=ErrorSeverity.CRITICAL, component="winclaw", page="/",
+        message=f"I was down {since}, because {because[:1].lower()}{because[1:].rstrip('.')}.",
+    )  # fmt: skip
+
+
+def _needed(component: str, settings: Settings) -> tuple[str, ...]:
+    """What a service or a process cannot work without, the nearest first."""
+    found: dict[str, None] = {}
+    asked = [component]
+    for name in asked:
+        service, process = settings.services.get(name), settings.processes.get(name)
+        nearest = [
+            *(service.depends_on if service is not None else ()), *([service.process] if service and service.process else []),
+            *(process.depends_on if process is not None else ()),
+        ]  # fmt: skip
+        asked += [one for one in nearest if one not in found and one != component]
+        found.update(dict.fromkeys(nearest))
+    found.pop(component, None)
+    return tuple(found)
+
+
+def _of_notice(notice: Notice, settings: Settings) -> Cause:
     kind, _, component = notice.name.partition(":")
     return Cause(
         about=notice.name, title=notice.what.rstrip("."), message=f"{notice.cause} {notice.action}", component=component or kind,
         severity=_OF_NOTICES.get(kind, ErrorSeverity.CRITICAL), page=notice.page or "/",
+        needs=_needed(component, settings) if component else (),
     )  # fmt: skip

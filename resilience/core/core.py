@@ -34,7 +34,9 @@ from resilience.core.inputs import (
     HowIsolated,
     Input,
     Look,
+    Snooze,
     Switch,
+    TestMessage,
     Told,
 )
 from resilience.core.keeping import at_start
@@ -166,14 +168,27 @@ class Core(Publishing):
         """
         return self._submit(HealDecision(number, decision, actor, origin))
 
-    def decide_alert(self, number: int, decision: AlertDecisionName, *, actor: str, origin: str) -> Future[list[int]]:
-        """Acknowledges an alert for a person.
+    def decide_alert(
+        self, number: int, decision: AlertDecisionName, *, actor: str, origin: str, for_s: float = 0.0
+    ) -> Future[list[int]]:
+        """Acknowledges an alert for a person, or has it silent for ``for_s`` seconds.
 
         Args:
             actor, origin: as for ``set_level``. The future raises KeyError if there is no such alert, and TooLateError if it is
                 acknowledged already, or resolved.
         """
-        return self._submit(AlertDecision(number, decision, actor, origin))
+        return self._submit(AlertDecision(number, decision, actor, origin, for_s))
+
+    def snooze_alerts(self, for_s: float, *, actor: str, origin: str) -> Future[list[int]]:
+        """Has nobody told of anything but what is FATAL, for so many seconds; 0: tells again."""
+        return self._submit(Snooze(for_s, actor, origin))
+
+    def test_channel(self, channel: str, *, actor: str, origin: str) -> Future[list[int]]:
+        """Has a channel tell that this is a test: as an alert, whose telling says what came of it.
+
+        The future raises ValueError where that channel is not on.
+        """
+        return self._submit(TestMessage(channel, actor, origin))
 
     def tell(self, an_input: Told) -> Future[list[int]]:
         """Takes in what another part of WinClaw has to say: see ``inputs``."""

@@ -13,8 +13,8 @@ from typing import Final, TypeVar
 
 from msgspec.structs import replace
 
-from resilience.alerting.alerts import AlertState, TellingState, with_alerts
-from resilience.alerting.routing import Routing
+from resilience.alerting.alerts import Alert, AlertChannel, AlertState, Telling, TellingState, with_alerts
+from resilience.alerting.routing import Routing, Scene
 from resilience.classification.classifier import ErrorClassifier
 from resilience.clock import Clock, as_text
 from resilience.core import causes, notices, orders
@@ -30,12 +30,15 @@ from resilience.core.inputs import (
     HowIsolated,
     Input,
     Look,
+    Offered,
     OrderGiven,
     ProbeTold,
     ProcessTold,
     Sending,
+    Snooze,
     Switch,
     TellingTold,
+    TestMessage,
     TooLateError,
     Waiting,
 )
@@ -93,7 +96,7 @@ class Decisions:
 
         Raises:
             ConfirmationNeededError: Safe Mode would be left without one. KeyError: there is no such circuit, or heal.
-            TooLateError: that heal does not wait for such a decision.
+            TooLateError: that heal does not wait for such a decision. ValueError: that channel is not on.
         """
         now = self._clock.now()
         match an_input:
@@ -129,6 +132,12 @@ class Decisions:
                 return self._telling(state, an_input)
             case AlertDecision():
                 return self._alert_decided(state, an_input)
+            case Snooze():
+                return self._snoozed(state, an_input)
+            case TestMessage():
+                return self._tested(state, an_input)
+            case Offered(channel, offered):
+                return replace(state, offered=state.offered | {channel} if offered else state.offered - {channel}), []
             case OrderGiven(key, order):
                 return replace(state, orders=_put(state.orders, key, order)), []
             case Look():
@@ -145,7 +154,7 @@ class Decisions:
             looked: that this was a look at the clock, too.
         """
         routing = self._routing(state)
-        for cause, times in causes.happened(records):
+        for cause, times in causes.happened(records, state.settings):
             routing.happened(cause, times)
         if looked or not causes.are_same(before, state):
             # What an earlier WinClaw saw, this one may have yet to see.
@@ -153,37 +162,79 @@ class Decisions:
             routing.lasting(causes.lasting(state), all_known=all_known)
         if looked:
             routing.looked()
-        return state if routing.after is state.alerts else replace(state, alerts=routing.after)
+        if looked and state.snoozed_until is not None and state.snoozed_until <= self._clock.now():
+            state = replace(state, snoozed_until=None)
+        after = routing.after()
+        return state if after is state.alerts else replace(state, alerts=after)
 
     def _routing(self, state: State) -> Routing:
-        return Routing(state.alerts, state.settings.alerting, self._clock.now(), self._clock.monotonic())
+        scene = Scene(self._clock.now(), self._clock.monotonic(), causes.down(state), state.offered, state.snoozed_until)
+        return Routing(state.alerts, state.settings.alerting, scene)
 
     def _telling(self, state: State, told: Sending | TellingTold) -> tuple[State, list[Record]]:
-        alert = state.alerts[int(told.key.partition("-")[0])]
-        telling = next((one for one in alert.tellings if one.key == told.key), None)
-        if telling is None or not telling.is_open:
-            raise TooLateError(f"{told.key} is not to be sent any more")
+        """Where messages stand. Those that are none any more, because others needed their room, are passed over."""
         said: list[Record] = []
-        if isinstance(told, Sending):
-            telling = replace(telling, state=TellingState.SENDING, attempts=telling.attempts + 1)
-        elif told.delivered is None:
-            telling = replace(telling, state=TellingState.WAITING, why=self._redactor.text(told.why))
-        else:
-            becomes = TellingState.DELIVERED if told.delivered else TellingState.FAILED
-            telling = replace(telling, state=becomes, why=self._redactor.text(told.why), ended=self._clock.now())
-            if not told.delivered:
+        found = [(key, state.alerts.get(int(key.partition("-")[0]))) for key in told.keys]
+        changed: dict[int, Alert] = {}
+        channel, missing = "", 0
+        for key, alert in found:
+            alert = changed.get(alert.id, alert) if alert is not None else None
+            telling = next((one for one in alert.tellings if one.key == key and one.is_open), None) if alert is not None else None
+            if alert is None or telling is None:
+                missing += 1
+                continue
+            telling, channel = self._now_stands(telling, told), telling.channel
+            changed[alert.id] = alert.told(telling)
+            if telling.state is TellingState.FAILED and not said:
                 said.append(self.records.of_undelivered(alert, telling))
-        return replace(state, alerts=with_alerts(state.alerts, {alert.id: alert.told(telling)})), said
+        if not changed or (isinstance(told, Sending) and missing):
+            raise TooLateError(f"{', '.join(told.keys)}: not to be sent any more")
+        if isinstance(told, TellingTold) and told.delivered is not None:
+            why = None if told.delivered else self._redactor.text(told.why)
+            if state.undelivered.get(channel) != why:
+                state = replace(state, undelivered=_put(state.undelivered, channel, why))
+        return replace(state, alerts=with_alerts(state.alerts, changed)), said
+
+    def _now_stands(self, telling: Telling, told: Sending | TellingTold) -> Telling:
+        if isinstance(told, Sending):
+            return replace(telling, state=TellingState.SENDING, attempts=telling.attempts + 1, digest=told.digest)
+        why = self._redactor.text(told.why)
+        if told.delivered is None:
+            return replace(telling, state=TellingState.WAITING, why=why)
+        becomes = TellingState.DELIVERED if told.delivered else TellingState.FAILED
+        return replace(telling, state=becomes, why=why, ended=self._clock.now())
+
+    def _snoozed(self, state: State, asked: Snooze) -> tuple[State, list[Record]]:
+        until = self._clock.now() + timedelta(seconds=asked.for_s) if asked.for_s > 0 else None
+        word = f"snooze all alerts for {asked.for_s:g} s" if until else "hear alerts again"
+        said = self.records.event(EventType.COMMAND, "alerts", asked=word, actor=asked.actor, origin=asked.origin)
+        return replace(state, snoozed_until=until), [said]
+
+    def _tested(self, state: State, asked: TestMessage) -> tuple[State, list[Record]]:
+        channel, channels = asked.channel, state.settings.alerting.channels.by_name
+        if channel not in channels:
+            raise ValueError(f"there is no channel {channel!r}; there are {', '.join(channels)}")
+        if not state.settings.alerting.tells_by(channel):
+            raise ValueError(f"{channel} is off; set alerting.channels.{channel}.enabled to true")
+        if channel == AlertChannel.TOAST and channel not in state.offered:
+            raise ValueError("there is no desktop here that could show it, or tray.toasts is off")
+        said = self.records.event(EventType.COMMAND, "alerts", asked=f"test {channel}", actor=asked.actor, origin=asked.origin)
+        routing = self._routing(state)
+        routing.test(channel)
+        return replace(state, alerts=routing.after()), [said]
 
     def _alert_decided(self, state: State, asked: AlertDecision) -> tuple[State, list[Record]]:
         alert = state.alerts[asked.id]
-        if alert.state is not AlertState.OPEN:
+        if not alert.is_open or (asked.decision == "acknowledge" and alert.state is not AlertState.OPEN):
             raise TooLateError(f"alert {alert.id} is {alert.state.value}; there is nothing to {asked.decision}")
         word = f"{asked.decision} alert {alert.id}"
         said = self.records.event(EventType.COMMAND, alert.cause.component, asked=word, actor=asked.actor, origin=asked.origin)
         routing = self._routing(state)
-        routing.acknowledge(alert.id, asked.actor)
-        return replace(state, alerts=routing.after), [said]
+        if asked.decision == "acknowledge":
+            routing.acknowledge(alert.id, asked.actor, asked.origin)
+        else:
+            routing.snooze(alert.id, self._clock.now() + timedelta(seconds=asked.for_s))
+        return replace(state, alerts=routing.after()), [said]
 
     def _switched(self, state: State, asked: Switch) -> tuple[State, list[Record]]:
         service, command, actor = asked.service, asked.command, asked.actor

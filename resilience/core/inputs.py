@@ -15,7 +15,7 @@ from resilience.events import EventType, Heartbeat, Report
 from resilience.healing.heals import Heal
 from resilience.processes.status import ProcessStatus
 
-AlertDecisionName = Literal["acknowledge"]
+AlertDecisionName = Literal["acknowledge", "snooze"]
 HealingDecision = Literal["approve", "reject", "dismiss"]
 
 
@@ -112,26 +112,52 @@ class HealDecision(Struct, frozen=True):
 
 
 class Sending(Struct, frozen=True):
-    """A channel is about to send the telling of that key; refused where somebody else is, or nothing is to be sent any more."""
+    """A channel is about to send the tellings of those keys, several as the one message ``digest``; refused where one of them
+    is not to be sent any more."""
 
-    key: str
+    keys: tuple[str, ...]
+    digest: str = ""
 
 
 class TellingTold(Struct, frozen=True):
-    """What became of a telling: it was delivered, or cannot be (False), or is tried again (None); and who says so, or why."""
+    """What became of tellings: they were delivered, or cannot be (False), or are tried again (None); and who says so, or why."""
 
-    key: str
+    keys: tuple[str, ...]
     delivered: bool | None
     why: str
 
 
 class AlertDecision(Struct, frozen=True):
-    """A person sees to an alert."""
+    """A person sees to an alert, or wants to hear nothing of it, for so many seconds."""
 
     id: int
     decision: AlertDecisionName
     actor: str
     origin: str
+    for_s: float = 0.0
+
+
+class Snooze(Struct, frozen=True):
+    """A person wants to hear of nothing that is not FATAL, for so many seconds; 0: wants to hear again."""
+
+    for_s: float
+    actor: str
+    origin: str
+
+
+class TestMessage(Struct, frozen=True):
+    """A person wants to see whether a channel works."""
+
+    channel: str
+    actor: str
+    origin: str
+
+
+class Offered(Struct, frozen=True):
+    """Whether this WinClaw has a channel that not every one has."""
+
+    channel: str
+    offered: bool
 
 
 class OrderGiven(Struct, frozen=True):
@@ -145,6 +171,6 @@ class Look(Struct, frozen=True):
     """A look at the clock."""
 
 
-Told = Configuration | Waiting | ProcessTold | ProbeTold | HealTold | OrderGiven | Sending | TellingTold
+Told = Configuration | Waiting | ProcessTold | ProbeTold | HealTold | OrderGiven | Sending | TellingTold | Offered
 """What the parts of WinClaw tell the core of their own accord."""
-Input = Told | Errors | Heartbeat | Choice | Switch | HealDecision | AlertDecision | Announcement | Look
+Input = Told | Errors | Heartbeat | Choice | Switch | HealDecision | AlertDecision | Snooze | TestMessage | Announcement | Look

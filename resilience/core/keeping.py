@@ -6,7 +6,7 @@ import dataclasses
 import logging
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from operator import attrgetter
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeVar
@@ -45,6 +45,7 @@ def _values(parts: Mapping[Any, Any]) -> Any:
 _PARTS: Final[dict[str, tuple[Callable[[State], Any], Callable[[Any], Any]]]] = {
     "standing": (attrgetter("standing"), msgspec.to_builtins), "circuits": (attrgetter("services.circuits"), _unwell),
     "isolations": (attrgetter("isolations"), _values), "heals": (attrgetter("heals"), _values),
+    "snoozed": (attrgetter("snoozed_until"), msgspec.to_builtins), "undelivered": (attrgetter("undelivered"), dict),
 }  # fmt: skip
 
 
@@ -112,6 +113,8 @@ def _begun(journal: Journal, history: History, clock: Clock, settings: Settings,
         isolations=MappingProxyType({one.component: one for one in isolations}),
         heals=MappingProxyType({one.id: one for one in heals}),
         alerts=MappingProxyType({one.id: one for one in alerts}),
+        snoozed_until=_kept(journal, "snoozed", datetime),
+        undelivered=MappingProxyType(_kept(journal, "undelivered", dict[str, str]) or {}),
         notices=tuple(notices),
         # It begins at the time of day, so that an agent does not take a restart for what it knows already.
         version=int(clock.now().timestamp() * 1000),
@@ -135,7 +138,7 @@ def _alerts_kept(journal: Journal) -> list[Alert]:
     """The alerts in the order in which they came; their windows were of another life, with another monotonic clock."""
     names = {*journal.states(_ALERT), *(name for name in journal.salvaged or () if name.startswith(_ALERT))}
     kept = [one for name in names if (one := _kept(journal, name, Alert)) is not None]
-    return [replace(one, window_s=None) for one in sorted(kept, key=attrgetter("id"))]
+    return [replace(one, window_s=None, due_s=None, escalated_s=None) for one in sorted(kept, key=attrgetter("id"))]
 
 
 def _services(journal: Journal, isolations: Sequence[Isolated], clock: Clock) -> Services:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from resilience.alerting.alerts import Alert
 from resilience.core.services import Probed
 from resilience.healing.heals import Heal, HealState
 from resilience.isolation.isolated import Isolated
@@ -55,6 +56,23 @@ def of_probe(name: str, probe: Probed) -> Notice:
     """What is said of a probe that fails and belongs to no service."""
     cause = f"{probe.what[:1].upper()}{probe.what[1:]}."
     return Notice(name=f"probe:{name}", what=f"{name} is not well.", cause=cause, action="Mend the cause; this goes by itself.")
+
+
+def of_channel(name: str, why: str) -> Notice:
+    """What is said of a channel whose last alert did not arrive."""
+    return Notice(
+        name=f"channel:{name}", what=f"Alerts by {name} do not arrive.", cause=f"{why.rstrip('.')}.", page="/alerts",
+        action="Mend it in the configuration, then test it on the page Alerts.",
+    )  # fmt: skip
+
+
+def of_alert(alert: Alert) -> Notice:
+    """What is said of an alert that nobody has acknowledged."""
+    cause = alert.cause
+    return Notice(
+        name=cause.about, what=f"{cause.title}.", cause=cause.message, action="Acknowledge it on the page Alerts.",
+        page=f"/alerts#alert-{alert.id}",
+    )  # fmt: skip
 
 
 def of_refusal(cause: str, *, loses_safe_mode: bool) -> Notice:

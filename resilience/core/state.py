@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from resilience.alerting.alerts import NO_ALERTS, Alerts
+from resilience.alerting.alerts import NO_ALERTS, AlertPriority, Alerts, AlertState
 from resilience.config.settings import Settings
 from resilience.core import notices
 from resilience.core.notices import Notice
@@ -34,7 +34,9 @@ class State(Struct, frozen=True, kw_only=True):
     """What the core knows, whole; a new one replaces it, nothing changes inside.
 
     ``version`` grows when something changes that is worth telling, which not every heartbeat does. ``tally`` has the numbers
-    that some rule asks for. ``waiting`` is how many messages wait in outboxes, by channel.
+    that some rule asks for. ``waiting`` is how many messages wait in outboxes, by channel. Until ``snoozed_until`` nobody wants to hear of
+    alerts. ``undelivered`` has the channels whose last message did not arrive, with the reason; ``offered`` those that
+    this WinClaw has and not every one.
     """
 
     standing: Standing
@@ -46,6 +48,9 @@ class State(Struct, frozen=True, kw_only=True):
     orders: Orders = MappingProxyType({})
     isolations: Isolations = MappingProxyType({})
     alerts: Alerts = NO_ALERTS
+    snoozed_until: datetime | None = None
+    undelivered: Mapping[str, str] = MappingProxyType({})
+    offered: frozenset[str] = frozenset()
     tally: Tally = Tally()
     notices: tuple[Notice, ...] = ()
     settings: Settings = Settings()
@@ -78,12 +83,24 @@ class State(Struct, frozen=True, kw_only=True):
             "processes": [process.view() for process in self.processes.values()],
             "notices": [msgspec.to_builtins(notice) for notice in self.needs_you],
             "needs_you": len(self.needs_you),
+            "snoozed_until": self.snoozed_until.isoformat() if self.snoozed_until else None,
             "version": self.version,
         }
 
     @property
     def needs_you(self) -> tuple[Notice, ...]:
-        """Everything that waits for the user: what is wrong with WinClaw, and what it could not mend itself."""
+        """Everything that waits for the user: what could not be mended, and the worst of what nobody has acknowledged."""
+        unsettled = self.unsettled
+        known = {one.name for one in unsettled}
+        alerts = [
+            notices.of_alert(one) for one in self.alerts.values()
+            if one.state is AlertState.OPEN and one.priority <= AlertPriority.P2_HIGH and one.cause.about not in known
+        ]  # fmt: skip
+        return (*unsettled, *alerts)
+
+    @property
+    def unsettled(self) -> tuple[Notice, ...]:
+        """What is wrong with WinClaw, and what it could not mend itself."""
         processes = [notices.of_process(one) for one in self.processes.values() if one.needs_you]
         probes = [
             notices.of_probe(name, probe)
@@ -92,7 +109,8 @@ class State(Struct, frozen=True, kw_only=True):
         ]
         isolated = [notices.of_isolation(one) for one in self.isolations.values() if one.actor == BY_ITSELF]
         heals = [notices.of_heal(heal) for heal in self.heals.values() if heal.state in (HealState.WAITING, HealState.ESCALATED)]
-        return (*self.notices, *processes, *probes, *isolated, *heals)
+        deaf = [notices.of_channel(name, why) for name, why in self.undelivered.items()]
+        return (*self.notices, *processes, *probes, *isolated, *heals, *deaf)
 
     def _rules_want(self) -> dict[str, Any]:
         wanted = self.standing.wanted

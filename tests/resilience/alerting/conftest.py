@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from resilience.alerting.policy import Alerting, Channels, WebhookChannel
+from resilience.alerting.channels import Channels, WebhookChannel
+from resilience.alerting.policy import Alerting
 from resilience.classification.classifier import ErrorClassifier
 from resilience.config.settings import Settings
 from resilience.core.core import Core

@@ -9,13 +9,14 @@ import msgspec
 import pytest
 
 from resilience.alerting.alerts import NO_ALERTS, Alert, AlertChannel, Alerts, AlertState, Cause, TellingState
-from resilience.alerting.policy import Alerting, BuiltInChannel, Channels, EmailChannel, SmsChannel, WebhookChannel
-from resilience.alerting.routing import Routing
+from resilience.alerting.channels import Channel, Channels, EmailChannel, PhoneChannel, WebhookChannel
+from resilience.alerting.policy import Alerting
+from resilience.alerting.routing import Routing, Scene
 from resilience.context import ErrorSeverity
 
 EVERY = Channels(
-    email=EmailChannel(enabled=True, url="env:MAIL"), sms=SmsChannel(enabled=True, url="env:SMS"),
-    webhook=WebhookChannel(enabled=True, url="https://example.com/hook"),
+    email=EmailChannel(enabled=True, url="env:MAIL"), sms=PhoneChannel(enabled=True, url="env:SMS"),
+    webhook=WebhookChannel(enabled=True, url="https://example.com/hook"), twilio_voice=PhoneChannel(enabled=True, url="env:SMS"),
 )  # fmt: skip
 WINDOW_S = 300.0
 
@@ -27,26 +28,29 @@ class Desk:
         self.policy = Alerting(**{"channels": EVERY, **policy})
         self.alerts: Alerts = NO_ALERTS
         self.at, self.s = datetime(2026, 1, 1, tzinfo=UTC), 1000.0
+        self.down: frozenset[str] = frozenset()
+        self.offered: frozenset[str] = frozenset({"toast"})
+        self.snoozed_until: datetime | None = None
 
     def turn(self) -> Routing:
-        return Routing(self.alerts, self.policy, self.at, self.s)
+        return Routing(self.alerts, self.policy, Scene(self.at, self.s, self.down, self.offered, self.snoozed_until))
 
     def happens(self, times: int = 1, **cause: Any) -> Alert:
         turn = self.turn()
         turn.happened(caused(**cause), times)
-        self.alerts = turn.after
+        self.alerts = turn.after()
         return self.last
 
     def lasts(self, *causes: Cause) -> None:
         turn = self.turn()
         turn.lasting({one.about: one for one in causes})
-        self.alerts = turn.after
+        self.alerts = turn.after()
 
     def pass_s(self, seconds: float) -> None:
         self.at, self.s = self.at + timedelta(seconds=seconds), self.s + seconds
         turn = self.turn()
         turn.looked()
-        self.alerts = turn.after
+        self.alerts = turn.after()
 
     @property
     def last(self) -> Alert:
@@ -64,8 +68,10 @@ def caused(severity: str = "ERROR", about: str = "error:1", **more: Any) -> Caus
 
 
 @pytest.mark.parametrize(("severity", "channels"), [
-    ("DEBUG", {"log"}), ("INFO", {"log"}), ("WARNING", {"log", "dashboard"}), ("ERROR", {"log", "dashboard", "email"}),
-    ("CRITICAL", {"log", "dashboard", "email", "sms"}), ("FATAL", {"log", "dashboard", "email", "sms", "webhook"}),
+    ("DEBUG", {"log"}), ("INFO", {"log"}), ("WARNING", {"log", "dashboard"}),
+    ("ERROR", {"log", "dashboard", "email", "webhook"}),
+    ("CRITICAL", {"log", "dashboard", "toast", "email", "sms", "webhook"}),
+    ("FATAL", {"log", "dashboard", "toast", "email", "sms", "webhook", "twilio_voice"}),
 ])  # fmt: skip
 def test_the_severity_decides_who_is_told(severity: str, channels: set[str]) -> None:
     alert = Desk().happens(severity=severity)
@@ -75,8 +81,8 @@ def test_the_severity_decides_who_is_told(severity: str, channels: set[str]) -> 
 
 
 def test_a_channel_that_is_off_tells_nothing_nor_does_any_when_alerting_is_off() -> None:
-    quiet = Channels(log=BuiltInChannel(enabled=False))
-    assert {one.channel for one in Desk(channels=quiet).happens(severity="FATAL").tellings} == {"dashboard"}
+    quiet = Channels(log=Channel(enabled=False))
+    assert {one.channel for one in Desk(channels=quiet).happens(severity="FATAL").tellings} == {"dashboard", "toast"}
     alert = Desk(enabled=False).happens(severity="FATAL")
     assert (alert.tellings, alert.messages, alert.count) == ((), 0, 1)
 
@@ -164,7 +170,7 @@ def test_what_becomes_worse_is_told_again_to_more_and_what_becomes_better_is_not
     desk = Desk()
     for severity in ("ERROR", "FATAL", "ERROR"):
         desk.lasts(caused(severity))
-    assert (desk.told("email"), desk.told("webhook")) == (["raised", "again"], ["again"])
+    assert (desk.told("email"), desk.told("sms")) == (["raised", "again"], ["again"])
     assert desk.last.cause.severity is ErrorSeverity.ERROR
 
 
@@ -183,14 +189,14 @@ def test_an_acknowledged_alert_counts_on_and_tells_nothing_more_but_its_end() ->
     desk = Desk()
     desk.lasts(caused())
     turn = desk.turn()
-    turn.acknowledge(1, "ada")
-    desk.alerts = turn.after
+    turn.acknowledge(1, "ada", "here")
+    desk.alerts = turn.after()
     desk.lasts(caused("FATAL"))
     assert (desk.told(), desk.last.actor, desk.last.acknowledged_at, desk.last.count) == (["raised"], "ada", desk.at, 2)
     desk.lasts()
     assert desk.told() == ["raised", "resolved"]
     with pytest.raises(KeyError):
-        desk.turn().acknowledge(99, "ada")
+        desk.turn().acknowledge(99, "ada", "here")
 
 
 def test_an_error_that_does_not_come_again_is_resolved_without_a_word() -> None:

@@ -24,8 +24,8 @@ import pytest
 import trustme
 from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
 
-from resilience.alerting.alerts import Alert, Telling
-from resilience.alerting.policy import BuiltInChannel, Channels, EmailChannel, SmsChannel, WebhookChannel
+from resilience.alerting.alerts import Alert, AlertPriority, Telling
+from resilience.alerting.channels import Channel, Channels, EmailChannel, PhoneChannel, WebhookChannel
 from resilience.alerting.senders import SIGNATURE, UndeliverableError, senders
 from resilience.clock import SystemClock
 from tests.resilience.alerting.test_routing import caused
@@ -68,7 +68,7 @@ def web() -> Iterator[Web]:
 
 
 def alert(**cause: Any) -> tuple[Alert, Telling]:
-    one = Alert(id=7, cause=caused("CRITICAL", **cause), at=AT, last_at=AT, count=3)
+    one = Alert(id=7, cause=caused("CRITICAL", **cause), priority=AlertPriority.P2_HIGH, at=AT, last_at=AT, count=3)
     one = one.telling("raised", one.cause.message, ["webhook"], AT)
     return one, one.tellings[0]
 
@@ -83,7 +83,7 @@ def webhook(url: str, secret: str | None = None) -> Channels:
 
 def test_only_channels_that_are_on_send() -> None:
     assert {name for name, _ in senders(SystemClock(), Channels())} == {"log", "dashboard"}
-    assert {name for name, _ in senders(SystemClock(), Channels(log=BuiltInChannel(enabled=False)))} == {"dashboard"}
+    assert {name for name, _ in senders(SystemClock(), Channels(log=Channel(enabled=False)))} == {"dashboard"}
 
 
 def test_a_webhook_gets_signed_json_with_a_key(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,7 +229,7 @@ def twilio(web: Web, monkeypatch: pytest.MonkeyPatch) -> Channels:
         apprise.plugins.twilio.NotifyTwilio, "notify_sms_url", f"{web.url}/2010-04-01/Accounts/{{sid}}/Messages.json"
     )
     monkeypatch.setenv("SMS", f"twilio://AC{'1' * 32}:{'2' * 32}@15550001111")
-    return Channels(sms=SmsChannel(enabled=True, phone_numbers=("+15550002222", "+15550003333"), url="env:SMS"))
+    return Channels(sms=PhoneChannel(enabled=True, phone_numbers=("+15550002222", "+15550003333"), url="env:SMS"))
 
 
 def test_a_text_message_goes_through_twilio_to_each_number(web: Web, twilio: Channels) -> None:

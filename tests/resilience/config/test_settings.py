@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from msgspec import inspect
 
-from resilience.alerting.policy import EmailChannel
+from resilience.alerting.channels import EmailChannel
 from resilience.classification.policy import Classification
 from resilience.config.sections import Section
 from resilience.config.settings import Agents, Service, Settings
