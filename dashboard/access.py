@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
+from urllib.parse import quote
 
 from flask import g, request
 from itsdangerous import BadData, TimestampSigner, URLSafeSerializer, URLSafeTimedSerializer
@@ -102,7 +103,7 @@ class Access:
         with self._links_lock:
             fresh = {one: made for one, made in self._links.items() if now_s - made <= _LINK_LIVES_S}
             self._links = dict([*fresh.items(), (_digest(ticket), now_s)][-_MAX_LINKS:])
-        return f"{self.url}/login?ticket={ticket}" + (f"&to={path}" if path != "/" else "")
+        return f"{self.url}/login?ticket={ticket}" + (f"&to={quote(path, safe='/')}" if path != "/" else "")
 
     def redeem(self, ticket: str) -> str | None:
         """The session cookie's value for a link's ``ticket``; None if it is unknown, used or too old."""

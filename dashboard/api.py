@@ -12,6 +12,8 @@ from dashboard.access import Access
 from dashboard.commands import Commands
 from dashboard.problems import decoded_json
 from dashboard.query import error_filter, whole_number
+from resilience.alerting.digest import digest
+from resilience.alerting.incidents import incidents, timeline
 from resilience.core.core import Core
 from resilience.core.inputs import HowIsolated
 from resilience.events import Text
@@ -26,9 +28,24 @@ class _LevelWanted(_Confirmed, frozen=True, forbid_unknown_fields=True):
     level: str
 
 
+class _ChannelWanted(Struct, frozen=True, forbid_unknown_fields=True):
+    channel: str
+    wait_s: Annotated[float, Meta(ge=0, le=25)] = 0.0
+
+
+class _Snooze(Struct, frozen=True, forbid_unknown_fields=True):
+    for_s: float
+
+
 class _Isolation(HowIsolated, frozen=True, forbid_unknown_fields=True):
     reason: Text = ""
     for_s: Annotated[float, Meta(gt=0, le=31_536_000)] | None = None
+
+
+def _for_s(otherwise: float) -> float:
+    """For how long the current request's sender wants it."""
+    content = request.get_data(cache=False)
+    return decoded_json(msgspec.json.Decoder(_Snooze).decode, content).for_s if content not in (b"", b"{}") else otherwise
 
 
 def json_api(core: Core, access: Access, commands: Commands) -> Blueprint:
@@ -115,10 +132,31 @@ def json_api(core: Core, access: Access, commands: Commands) -> Blueprint:
     def one_alert(number: int) -> Response:
         return jsonify(commands.alert(number).view())
 
+    @api.get("/incidents")
+    def all_incidents() -> Response:
+        now, alerts = core.clock.now(), core.state.alerts.values()
+        return jsonify(incidents=[{**one.view(), "digest": digest(one, (), now)} for one in incidents(alerts)])
+
+    @api.get("/incidents/<int:number>")
+    def one_incident(number: int) -> Response:
+        found, events = commands.incident(number)
+        told = [event.view() for event in timeline(found, events)]
+        return jsonify({**found.view(), "digest": digest(found, events, core.clock.now()), "events": told})
+
     @api.post("/alerts/<int:number>/<decision>")
     def decide_alert(number: int, decision: str) -> Response:
-        commands.decide_alert(number, decision)
+        commands.decide_alert(number, decision, _for_s(3600.0))
         return jsonify(commands.alert(number).view())
+
+    @api.post("/alerts/snooze")
+    def snooze_alerts() -> Response:
+        commands.snooze_alerts(_for_s(3600.0))
+        return jsonify(state=core.view())
+
+    @api.post("/alerts/test")
+    def test_channel() -> Response:
+        wanted = decoded_json(msgspec.json.Decoder(_ChannelWanted).decode, request.get_data(cache=False))
+        return jsonify(commands.test_channel(wanted.channel, wanted.wait_s).view())
 
     @api.post("/login-links")
     def login_links() -> Response:

@@ -21,7 +21,7 @@ from resilience.core.core import Core
 from resilience.processes.supervisor import Supervisor
 
 # What a caller may reach without being anybody, and what an agent may; all else is for the operator and sessions.
-_OWN_PATH: Final = re.compile(r"/(?![/\\])[\w./?=&%-]*", re.ASCII)
+_OWN_PATH: Final = re.compile(r"/(?![/\\])[\w./?=&%#-]*", re.ASCII)
 """Where a login link may lead: to a page of ours, whatever browsers make of odd characters."""
 _OPEN: Final = frozenset({"static", "login", "healthz"})
 _AGENTS_MAY: Final = frozenset(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from concurrent.futures import Future
+from typing import Final, TypeVar
 
 from flask import g, request
 
@@ -10,6 +12,8 @@ from dashboard.access import Access
 from dashboard.present.leaving import leaving_preview
 from dashboard.problems import Problem
 from resilience.alerting.alerts import Alert
+from resilience.alerting.incidents import BEFORE, Incident, of_alert
+from resilience.clock import as_text
 from resilience.core.core import Core
 from resilience.core.inputs import ConfirmationNeededError, HowIsolated, TooLateError
 from resilience.degradation.levels import DegradationLevel
@@ -18,6 +22,8 @@ from resilience.healing.heals import Heal, HealState
 from resilience.processes.supervisor import Supervisor
 
 _COMMIT_S: Final = 10.0
+_LONGEST_SNOOZE_S: Final = 7 * 86_400
+T = TypeVar("T")
 
 
 class Commands:
@@ -107,10 +113,7 @@ class Commands:
         Raises:
             Problem: 404, there is none, or it is too old to be kept.
         """
-        heal = self._core.state.heals.get(number)
-        if heal is None:
-            raise Problem(404, "No such heal", f"There is no heal {number}, or it is too old to be kept.", field="id")
-        return heal
+        return _found(self._core.state.heals, number, "heal")
 
     def alert(self, number: int) -> Alert:
         """The alert of that number.
@@ -118,26 +121,68 @@ class Commands:
         Raises:
             Problem: 404, there is none, or it is too old to be kept.
         """
-        alert = self._core.state.alerts.get(number)
-        if alert is None:
-            raise Problem(404, "No such alert", f"There is no alert {number}, or it is too old to be kept.", field="id")
-        return alert
+        return _found(self._core.state.alerts, number, "alert")
 
-    def decide_alert(self, number: int, decision: str) -> None:
-        """Acknowledges an alert.
+    def incident(self, number: int) -> tuple[Incident, list[Event]]:
+        """The incident that the alert of that number belongs to, and what the journal has of that time.
+
+        Raises:
+            Problem: 404, there is none, or it is too old to be kept.
+        """
+        try:
+            found = of_alert(self._core.state.alerts.values(), number)
+        except KeyError:
+            raise Problem(
+                404, "No such incident", f"There is no incident {number}, or it is too old to be kept.", field="id"
+            ) from None
+        since, until = as_text(found.began - BEFORE), as_text(found.ended or self._core.clock.now())
+        return found, self._core.history.between(since, until, found.touched)
+
+    def decide_alert(self, number: int, decision: str, for_s: float) -> None:
+        """Acknowledges an alert, or has it silent for ``for_s`` seconds.
 
         Raises:
             Problem: 404, there is no such alert; 409, it is acknowledged already, or resolved; 422, there is no such decision.
         """
+        alert = self.alert(number)
         match decision:
             case "ack":
-                done = self._core.decide_alert(self.alert(number).id, "acknowledge", actor=_actor(), origin=_origin())
+                done = self._core.decide_alert(alert.id, "acknowledge", actor=_actor(), origin=_origin())
+            case "snooze":
+                done = self._core.decide_alert(alert.id, "snooze", actor=_actor(), origin=_origin(), for_s=_snooze_s(for_s))
             case _:
-                raise Problem(422, "No such decision", "It is ack.", field="decision")
+                raise Problem(422, "No such decision", "It is ack or snooze.", field="decision")
+        _in_time(done)
+
+    def snooze_alerts(self, for_s: float) -> None:
+        """Has nobody told of anything but what is FATAL, for so many seconds; 0: tells again.
+
+        Raises:
+            Problem: 422, it is too long, or no time.
+        """
+        self._core.snooze_alerts(_snooze_s(for_s) if for_s else 0.0, actor=_actor(), origin=_origin()).result(_COMMIT_S)
+
+    def test_channel(self, channel: str, wait_s: float = 0.0) -> Alert:
+        """Has a channel say that this is a test; the alert whose telling says what comes of it.
+
+        Args:
+            wait_s: how long to wait for that.
+
+        Raises:
+            Problem: 422, there is no such channel, or it is off.
+        """
         try:
-            done.result(_COMMIT_S)
-        except TooLateError as error:
-            raise Problem(409, "Too late", f"{error}.") from error
+            self._core.test_channel(channel, actor=_actor(), origin=_origin()).result(_COMMIT_S)
+        except ValueError as error:
+            raise Problem(422, "It cannot be tested", f"{error}.", field="channel") from error
+        about, end_s = f"test:{channel}", self._core.clock.monotonic() + wait_s
+        state = self._core.state
+        while True:
+            alert = next(one for one in reversed([*state.alerts.values()]) if one.cause.about == about)
+            left_s = end_s - self._core.clock.monotonic()
+            if left_s <= 0 or all(one.why for one in alert.tellings):
+                return alert
+            state = self._core.wait_for_change(state.version, left_s)
 
     def decide(self, number: int, decision: str, confirm: str | None) -> None:
         """Approves, rejects or dismisses a heal.
@@ -157,10 +202,27 @@ class Commands:
                 done = self._core.decide_heal(number, decision, actor=_actor(), origin=_origin())
             case _:
                 raise Problem(422, "No such decision", "It is approve, reject or dismiss.", field="decision")
-        try:
-            done.result(_COMMIT_S)
-        except TooLateError as error:
-            raise Problem(409, "Too late", f"{error}.", field="id") from error
+        _in_time(done)
+
+
+def _found(parts: Mapping[int, T], number: int, kind: str) -> T:
+    if number not in parts:
+        raise Problem(404, f"No such {kind}", f"There is no {kind} {number}, or it is too old to be kept.", field="id")
+    return parts[number]
+
+
+def _in_time(done: Future[list[int]]) -> None:
+    """Waits until a decision is on disk, if it did not come too late."""
+    try:
+        done.result(_COMMIT_S)
+    except TooLateError as error:
+        raise Problem(409, "Too late", f"{error}.", field="id") from error
+
+
+def _snooze_s(for_s: float) -> float:
+    if not 60 <= for_s <= _LONGEST_SNOOZE_S:
+        raise Problem(422, "No such time", f"It is 60 to {_LONGEST_SNOOZE_S} seconds.", field="for_s")
+    return for_s
 
 
 def _actor() -> str:

@@ -19,6 +19,7 @@ from dashboard.present import alerts as alert_words
 from dashboard.present import errors as error_words
 from dashboard.present import events as event_words
 from dashboard.present import healing as heal_words
+from dashboard.present import incidents as incident_words
 from dashboard.present import now as now_words
 from dashboard.present import words
 from dashboard.present.leaving import leaving_preview
@@ -207,12 +208,33 @@ def pages(core: Core, access: Access, commands: Commands, machine: Callable[[], 
 
     @site.get("/alerts")
     def alerts() -> str:
-        return render_template("alerts.html", alerts=alert_words.newest_first(core.state.alerts.values()))
+        now = core.state
+        return render_template(
+            "alerts.html",
+            alerts=alert_words.newest_first(now.alerts.values()),
+            channels=alert_words.channels(now.settings.alerting, now.offered, now.undelivered),
+            snoozed_until=now.snoozed_until.isoformat() if now.snoozed_until else None,
+        )
+
+    @site.get("/incidents/<int:number>")
+    def incident(number: int) -> str:
+        found, events = commands.incident(number)
+        return render_template("incident.html", incident=incident_words.incident(found, events, core.clock.now()))
 
     @site.post("/alerts/<int:number>/<decision>")
     def decide_alert(number: int, decision: str) -> Response:
-        commands.decide_alert(number, decision)
+        commands.decide_alert(number, decision, _seconds("for_s"))
         return _see("/alerts")
+
+    @site.post("/alerts/snooze")
+    def snooze_alerts() -> Response:
+        commands.snooze_alerts(_seconds("for_s"))
+        return _see("/alerts")
+
+    @site.post("/alerts/test")
+    def test_channel() -> Response:
+        alert = commands.test_channel(request.form.get("channel", ""))
+        return _see(f"/alerts#alert-{alert.id}")
 
     @site.get("/circuits")
     def circuits() -> str:
@@ -240,6 +262,12 @@ def _done(command: Callable[[], None], then: str, *, ask: str) -> Response:
             raise
         return _see(ask)
     return _see(then)
+
+
+def _seconds(name: str) -> float:
+    """The seconds in the current request's form; 0: none."""
+    text = request.form.get(name, "0")
+    return float(text) if text.isascii() and text.isdigit() else 0.0
 
 
 def _see(path: str) -> Response:

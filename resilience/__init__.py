@@ -17,6 +17,8 @@ from resilience.refusals import RefusedError
 if TYPE_CHECKING:
     from resilience.agent.client import connect
     from resilience.agent.ollama import Ollama, OllamaUnavailableError
+    from resilience.alerting.alerts import Alert, AlertChannel, AlertPriority
+    from resilience.alerting.manager import AlertManager
     from resilience.bulkhead import Bulkhead, BulkheadFullError, BulkheadRegistry, BulkheadTimeoutError
     from resilience.circuit.breaker import (
         CircuitBreaker,
@@ -47,6 +49,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 # What is fetched when it is first asked for: whoever only reports errors pays for none of it.
 _LATER = {
+    "alerting.alerts": "Alert AlertChannel AlertPriority",
+    "alerting.manager": "AlertManager",
     "bulkhead": "Bulkhead BulkheadFullError BulkheadRegistry BulkheadTimeoutError",
     "circuit.breaker": (
         "CircuitBreaker CircuitBreakerConfig CircuitBreakerOpenError CircuitMetrics CircuitState"
@@ -76,6 +80,10 @@ _WHERE = {name: module for module, names in _LATER.items() for name in names.spl
 __all__ = [  # noqa: PLE0604 -- _taxonomy is a list of names
     "CIRCUIT_CONFIGS",
     "RETRY_STRATEGIES",
+    "Alert",
+    "AlertChannel",
+    "AlertManager",
+    "AlertPriority",
     "Bulkhead",
     "BulkheadFullError",
     "BulkheadRegistry",

@@ -1,6 +1,7 @@
-// A page that is one section, live: fetched anew when the state changes, and every so many ms for what the state does not tell.
+// A page of sections that are live: fetched anew when the state changes, and every so many ms for what the state does not tell.
 import { onState, refresh } from "/static/live.js";
 
-const { id, dataset } = document.querySelector("[data-every]");
-onState(() => refresh(id));
-setInterval(() => { if (!document.hidden) refresh(id); }, Number(dataset.every));
+const sections = [...document.querySelectorAll("[data-every]")];
+const all = () => refresh(...sections.map((one) => one.id));
+onState(all);
+setInterval(() => { if (!document.hidden) all(); }, Math.min(...sections.map((one) => Number(one.dataset.every))));

@@ -23,7 +23,7 @@ ROOMS: Final = {
     ),
     "decisions": (
         "bulkhead executor hedging listeners pipeline redaction refusals timeouts wrapping "
-        "alerting.alerts alerting.policy alerting.routing "
+        "alerting.alerts alerting.batches alerting.channels alerting.digest alerting.incidents alerting.manager alerting.policy alerting.routing alerting.words "
         "circuit.announcements circuit.blame circuit.breaker circuit.guarding circuit.ledger circuit.registry circuit.states circuit.window "
         "classification.classifier classification.evidence classification.known_errors classification.policy "
         "config.settings "
@@ -39,10 +39,10 @@ ROOMS: Final = {
     ),
     "adapters": (
         "damage forking locked log "
-        "alerting.senders "
+        "alerting.by_apprise alerting.senders alerting.sending "
         "agent.circuits agent.fitting agent.link agent.ollama agent.ollama_wire agent.reporting agent.spool agent.texts agent.wire "
         "config.checking config.file config.nodes config.problems config.values "
-        "core.causes core.decisions core.inputs core.intake core.keeping core.last_word core.publishing core.records core.writing "
+        "core.alerting core.causes core.decisions core.inputs core.intake core.keeping core.last_word core.publishing core.records core.writing "
         "detection.metrics detection.prober detection.probes "
         "healing.memory "
         "journal.history journal.journal journal.schema "
@@ -52,7 +52,7 @@ ROOMS: Final = {
     ),
     "shell": (
         "testing "
-        "alerting.delivery "
+        "alerting.delivery alerting.ping "
         "agent.client agent.loops agent.orders "
         "core.collector core.core core.sign_of_life "
         "detection.anomaly_watch detection.service_probes "
@@ -64,12 +64,12 @@ ROOMS: Final = {
 # Decisions whose mutants nobody makes, by the reason; all others stand in pyproject.toml under only_mutate.
 NOT_MUTATED: Final = {
     "locks, threads and waiting: a mutant that hangs says nothing": (
-        "bulkhead executor hedging pipeline timeouts circuit.announcements circuit.breaker circuit.registry "
+        "bulkhead executor hedging pipeline timeouts alerting.manager circuit.announcements circuit.breaker circuit.registry "
         "degradation.enforcement degradation.manager healing.waiting isolation.isolator retrying.executor"
     ),
     "what is wrapped is tested with what it wraps": "listeners refusals wrapping circuit.guarding",
     "settings and shapes: types, limits and defaults, which stand outside of functions": (
-        "alerting.policy classification.policy config.settings degradation.policy processes.status"
+        "classification.policy config.settings degradation.policy processes.status"
     ),
 }
 ROOM_OF: Final = {name: number for number, names in enumerate(ROOMS.values()) for name in names.split()}

@@ -132,4 +132,4 @@ def test_a_probe_of_the_disk_that_fails_is_an_error_and_needs_somebody(tmp_path:
         assert "data_disk" not in state.services.circuits
         wait(winclaw, lambda _: "transient.resource.disk_space" in winclaw.core.history.kinds())
         (tmp_path / "home" / "error_handling_config.yaml").write_text("error_handling: {}")
-        wait(winclaw, lambda state: not state.needs_you)
+        wait(winclaw, lambda state: not state.unsettled)

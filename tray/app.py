@@ -19,21 +19,25 @@ from filelock import FileLock, Timeout
 from dashboard.machine import machine_numbers
 from dashboard.server import DashboardServer, bind
 from resilience import __version__, home
+from resilience.alerting.alerts import AlertChannel
 from resilience.alerting.delivery import AlertDelivery
+from resilience.alerting.ping import DeadMansSwitch
 from resilience.alerting.senders import senders
+from resilience.alerting.sending import Sender
 from resilience.classification.classifier import ErrorClassifier
 from resilience.clock import Clock, SystemClock
 from resilience.config.settings import Settings
 from resilience.context import ErrorSeverity
 from resilience.core.collector import Collector
 from resilience.core.core import Core
+from resilience.core.inputs import Offered
 from resilience.core.last_word import LastWord
 from resilience.core.sign_of_life import SignOfLife
 from resilience.degradation.levels import DegradationLevel
 from resilience.detection.anomaly_watch import AnomalyWatch
 from resilience.detection.prober import Prober
 from resilience.detection.service_probes import ServiceProbes
-from resilience.events import Event, EventType
+from resilience.events import EventType
 from resilience.healing.actions import Actions
 from resilience.healing.engine import SelfHealingEngine
 from resilience.journal.history import History
@@ -74,17 +78,22 @@ class Running:
     access: Access
     settings: Settings
     url: str
+    offer: Callable[[str, Sender], Callable[[], None]]
+    """Adds a channel of alerts that only this WinClaw has; what comes back takes it away."""
     end_at_once: Callable[[], None]
     """Says goodbye and has all on disk, where the system leaves no time for more."""
 
 
 @contextmanager
-def running(folder: Path, *, port: int | None = None, because: str = "") -> Iterator[Running]:
+def running(
+    folder: Path, *, port: int | None = None, because: str = "", desktop: bool = False
+) -> Iterator[Running]:
     """WinClaw without a tray: the core and the dashboard, from start to stop.
 
     Args:
         folder: WINCLAW_HOME, made if need be. port: instead of the configured one.
         because: why the WinClaw before this one ended, if that is known.
+        desktop: whether toasts will be offered, so that those of the start wait for that.
 
     Raises:
         AlreadyRunningError: there is one on this folder. OSError: the folder or no port can be had.
@@ -141,10 +150,13 @@ def running(folder: Path, *, port: int | None = None, because: str = "") -> Iter
         unusual = AnomalyWatch(lambda: supervisor.uses, core)
         actions = Actions(folder, core, supervisor, clock, reload=config.reload, roll_back=config.roll_back)
         healing = SelfHealingEngine(core, actions, lambda: unusual.values, clock)
+        delivery = AlertDelivery(core, partial(senders, clock), clock)
         begin(
             stream, DashboardServer(listener, app), config, Collector(spools, outboxes, core), Meter(supervisor, core), unusual,
-            healing, ServiceProbes(core, prober, clock), AlertDelivery(core, partial(senders, clock), clock),
+            healing, ServiceProbes(core, prober, clock), delivery, DeadMansSwitch(core, clock),
         )  # fmt: skip
+        if desktop and settings.tray.toasts:
+            core.tell(Offered(AlertChannel.TOAST, True))
         life = SignOfLife(folder / home.ALIVE, clock, partial(core.answers, _ANSWERS_WITHIN_S))
         core.announce(
             EventType.APP_STARTED, "winclaw", version=__version__, pid=os.getpid(), away_s=life.away_s(),
@@ -164,7 +176,7 @@ def running(folder: Path, *, port: int | None = None, because: str = "") -> Iter
             withdraw()
             core.stop()
 
-        yield Running(core, access, settings, access.url, end_at_once)
+        yield Running(core, access, settings, access.url, delivery.offer, end_at_once)
         healing.stop()  # before what it would take for trouble
         supervisor.stop()  # early, so that its last words come before ours
         output.stop()
@@ -193,13 +205,13 @@ def run(
     """
     stopping = threading.Event()
     on_signals(stopping.set)
-    with running(folder, port=port, because=because) as winclaw, guarded():
+    reason = "it was asked for" if headless else why_not()
+    with running(folder, port=port, because=because, desktop=reason is None) as winclaw, guarded():
         say(f"WinClaw {__version__} watches over your agents. Dashboard: {winclaw.url}")
         for notice in winclaw.core.state.needs_you:
             say(f"! {notice.what} {notice.cause} {notice.action}")
         if browser:
             webbrowser.open(winclaw.access.login_link())
-        reason = "it was asked for" if headless else why_not()
         if reason is not None:
             say(f"No tray icon ({reason}); the way in is: winclaw open. Stop with Ctrl-C.")
             while not stopping.wait(1.0):  # in steps, so that Windows delivers Ctrl-C
@@ -212,7 +224,8 @@ def run(
 def _with_tray(winclaw: Running, stopping: threading.Event) -> None:
     """Shows the icon, until the user quits from its menu or ``stopping`` is set; the message loop is this thread's."""
     from tray.icon import TrayIcon  # noqa: PLC0415 -- fails to import where there is no desktop
-    from tray.toasts import Toasts, toast_for  # noqa: PLC0415
+    from tray.presenters import presenters  # noqa: PLC0415
+    from tray.toasts import Toasts  # noqa: PLC0415
 
     core = winclaw.core
 
@@ -225,18 +238,12 @@ def _with_tray(winclaw: Running, stopping: threading.Event) -> None:
     icon = TrayIcon(
         state=lambda: core.state, choose=choose, open_dashboard=open_dashboard, on_session_end=winclaw.end_at_once
     )
-    toasts = Toasts(open_dashboard, fallback=icon.notify)
-
-    def tell(events: tuple[Event, ...], _: object) -> None:
-        icon.changed()
-        for event in events if winclaw.settings.tray.toasts else ():
-            if (toast := toast_for(event)) is not None:
-                toasts.show(toast)
-
+    toasts = Toasts(presenters(icon.notify), open_dashboard)
     with ExitStack() as stack:
-        toasts.start()
-        stack.callback(toasts.stop)
-        stack.callback(core.subscribe(tell))
+        stack.callback(core.subscribe(lambda *_: icon.changed()))
+        if winclaw.settings.tray.toasts:
+            stack.callback(winclaw.offer(AlertChannel.TOAST, toasts.show))
+            stack.callback(toasts.stop)
         on_signals(icon.stop)
         if not stopping.is_set():  # by a signal, before there was an icon to stop
             icon.run()

@@ -21,6 +21,7 @@ from tray.guardian import CANNOT_START, Guardian, guarded, own_command
 from tray.signals import on_signals
 
 _NOT_RUNNING = 3
+_TEST_S = 20
 _LEVELS = ("auto", *(level.word for level in DegradationLevel))
 
 
@@ -154,6 +155,28 @@ def process(command: str, name: str) -> None:
     """Start, stop or restart a process. Starting it clears a failure."""
     _ask("POST", f"/api/v1/processes/{quote(name, safe='')}/{command}")
     _say(f"{name}: {command} was asked for; see winclaw status.")
+
+
+@cli.group()
+def alerts() -> None:
+    """Try the ways in which alerts are told."""
+
+
+@alerts.command()
+@click.argument("channel")
+def test(channel: str) -> None:
+    """Send a test message by CHANNEL, e.g. email; exit status 1 if it does not arrive."""
+    [telling] = _ask("POST", "/api/v1/alerts/test", {"channel": channel, "wait_s": _TEST_S})["tellings"]
+    why = telling["why"].rstrip(".")
+    match telling["state"]:
+        case "delivered":
+            _say(f"{channel}: delivered, {why}.")
+        case "failed":
+            _fail(f"{channel}: it did not arrive, {why}.")
+        case _ if why:
+            _fail(f"{channel}: it has not arrived yet, {why}. It is tried again.")
+        case _:
+            _fail(f"{channel}: it has not arrived in {_TEST_S} seconds. The page Alerts shows what becomes of it.")
 
 
 @cli.group()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
-from dashboard.present.words import SEVERITIES
-from resilience.alerting.alerts import Alert, AlertState, TellingState
+from dashboard.present.words import SEVERITIES, SHAPES
+from resilience.alerting.alerts import Alert, AlertChannel, AlertPriority, AlertState, TellingState
+from resilience.alerting.channels import Channel, LoudChannel
+from resilience.alerting.policy import Alerting
 
 _STATES: Final = {
     AlertState.OPEN: ("bad", "open"), AlertState.ACKNOWLEDGED: ("info", "acknowledged"), AlertState.RESOLVED: ("off", "resolved"),
@@ -25,6 +27,22 @@ def newest_first(alerts: Iterable[Alert]) -> list[dict[str, Any]]:
     """The alerts for the page: the open ones first, and of each what every channel told last."""
     rows = [_row(one) for one in alerts]
     return sorted(rows, key=lambda row: (row["state"] != AlertState.OPEN.value, -row["id"]))
+
+
+def channels(policy: Alerting, offered: Collection[str], undelivered: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The channels for the page: whether each is used, what it tells of, when it waits, and whether its last message arrived."""
+    return [_channel(name, one, policy, offered, undelivered.get(name, "")) for name, one in policy.channels.by_name.items()]
+
+
+def _channel(name: str, one: Channel, policy: Alerting, offered: Collection[str], why: str) -> dict[str, Any]:
+    is_on = policy.tells_by(name) and (name != AlertChannel.TOAST or name in offered)
+    quiet = one.quiet_hours if isinstance(one, LoudChannel) else None
+    told = [priority.name[:2] for priority in AlertPriority if name in policy.told_of(priority)]
+    tone, word = ("off", "off") if not is_on else ("bad", "does not deliver") if why else ("ok", "on")
+    return {
+        "name": name, "title": _CHANNELS.get(name, name), "on": is_on, "tone": tone, "shape": SHAPES[tone], "word": word,
+        "why": why, "tells_of": f"{told[0]} to {told[-1]}" if len(told) > 1 else "".join(told), "quiet": quiet,
+    }  # fmt: skip
 
 
 def _row(alert: Alert) -> dict[str, Any]:

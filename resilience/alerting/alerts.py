@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from resilience.context import ErrorSeverity
+from resilience.context import ErrorContext, ErrorSeverity
 
 MOST_ALERTS: Final = 200
 """Alerts that are remembered; open ones always are, up to twice as many."""
@@ -114,13 +114,13 @@ class Cause(Struct, frozen=True, kw_only=True):
 class Alert(Struct, frozen=True, kw_only=True):
     """One alert, for people and programs.
 
-    ``count`` is how often its cause was seen, ``last_at`` when last; ``lasts`` says that it goes on until it is seen to be
-    gone. Of its messages in the present window, which began at ``window_s`` (monotonic seconds), ``sent`` were sent and
-    ``held`` held back; ``messages`` counts all that were ever sent, by whatever channels.
+    ``count`` is how often its cause was seen, ``last_at`` (``seen_s``) when last; ``lasts`` says that it goes on until it is
+    seen to be gone. Of its messages in the present window, which began at ``window_s``, ``sent`` were sent and ``held`` held
+    back; ``messages`` counts all that were ever sent, by whatever channels.
 
-    ``silent`` says why nobody has been told of what is new in it, which is done as soon as that is over, at ``due_s`` at the
-    latest where it is a time; ``snoozed_until`` is one such reason, another that what it needs is down: it is ``behind`` that. ``escalated`` is how many were told because nobody had
-    acknowledged, the last at ``escalated_s``.
+    ``silent`` says why nobody is told of what is new in it, until that is over: it is snoozed (``snoozed_until``), what it
+    needs is down (it is ``behind`` that), or may turn out to be (``due_s``). ``escalated`` is how many were asked because
+    nobody had acknowledged it, the last at ``escalated_s``. Times in ``_s`` are monotonic.
     """
 
     id: int
@@ -135,6 +135,7 @@ class Alert(Struct, frozen=True, kw_only=True):
     origin: str = ""
     acknowledged_at: datetime | None = None
     resolved_at: datetime | None = None
+    seen_s: float | None = None
     window_s: float | None = None
     sent: int = 0
     held: int = 0
@@ -185,6 +186,50 @@ class Alert(Struct, frozen=True, kw_only=True):
             "resolved_at": self.resolved_at.isoformat() if self.resolved_at else None,
             "tellings": [msgspec.to_builtins(one) for one in self.tellings],
         }  # fmt: skip
+
+    # The document's names (§8.2).
+
+    @property
+    def title(self) -> str:
+        """What is wrong, in a few words."""
+        return self.cause.title
+
+    @property
+    def message(self) -> str:
+        """What is wrong."""
+        return self.cause.message
+
+    @property
+    def timestamp(self) -> datetime:
+        """When its cause was first seen."""
+        return self.at
+
+    @property
+    def channels(self) -> list[str]:
+        """Who has been told, or is to be."""
+        return list(dict.fromkeys(one.channel for one in self.tellings))
+
+    @property
+    def acknowledged(self) -> bool:
+        """Whether somebody has said that they see to it."""
+        return self.acknowledged_at is not None
+
+    @property
+    def acknowledged_by(self) -> str | None:
+        """Who that is."""
+        return self.actor if self.acknowledged else None
+
+    @property
+    def error_context(self) -> ErrorContext | None:
+        """The error that it is about, in the program where it happened; WinClaw itself has only what was reported."""
+        context: ErrorContext | None = getattr(self.cause, "error_context", None)
+        return context
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """What else the program that sent it has said."""
+        metadata: Mapping[str, Any] = getattr(self.cause, "metadata", {})
+        return metadata
 
 
 Alerts = Mapping[int, Alert]

@@ -8,7 +8,6 @@ from typing import Final, NamedTuple
 from msgspec.structs import replace
 
 from resilience.alerting.alerts import Alert, AlertChannel, Alerts, Cause, Telling
-from resilience.alerting.channels import quiet_for
 from resilience.alerting.policy import Alerting
 from resilience.context import ErrorSeverity
 
@@ -74,7 +73,7 @@ def next_batch(
     together = len({alert.id for alert, _ in chosen}) > MOST_ALONE
     if not urgent:
         configured = policy.channels.by_name.get(channel)
-        quiet = quiet_for(configured.quiet_hours, now.astimezone()) if configured is not None else None
+        quiet = configured.quiet_for(now.astimezone()) if configured is not None else None
         rest_s = max(quiet.total_seconds() if quiet is not None else 0.0, pace.rest_s(policy, now_s))
         if rest_s > 0:
             return rest_s

@@ -25,17 +25,32 @@ class Channel(Section, frozen=True, kw_only=True):
     """A way to tell."""
 
     enabled: Enabled = True
+
+    def hears(self, _priority: AlertPriority) -> bool | None:
+        """Whether it tells of what presses so; None: the routes say it."""
+        return None
+
+    def quiet_for(self, _now: datetime) -> timedelta | None:
+        """For how long it still waits at ``now``, in the time zone of this machine; None: it does not."""
+        return None
+
+
+class LoudChannel(Channel, frozen=True, kw_only=True):
+    """A way to tell that disturbs people."""
+
     min_priority: Annotated[
         PriorityName | None, means("it tells of what presses so much, or more; none: as `routes` says")
     ] = None
     quiet_hours: Annotated[Span | None, means("when it waits, e.g. `22:00-07:00`; what is FATAL does not wait")] = None
 
     def hears(self, priority: AlertPriority) -> bool | None:
-        """Whether it tells of what presses so; None: the routes say it."""
         return None if self.min_priority is None else priority <= AlertPriority[self.min_priority]
 
+    def quiet_for(self, now: datetime) -> timedelta | None:
+        return quiet_for(self.quiet_hours, now)
 
-class WebhookChannel(Channel, frozen=True, kw_only=True):
+
+class WebhookChannel(LoudChannel, frozen=True, kw_only=True):
     """Telling another program."""
 
     enabled: Enabled = False
@@ -48,7 +63,7 @@ class WebhookChannel(Channel, frozen=True, kw_only=True):
         yield from _nobody_to_tell(self.enabled, self.url, "url")
 
 
-class EmailChannel(Channel, frozen=True, kw_only=True):
+class EmailChannel(LoudChannel, frozen=True, kw_only=True):
     """Telling by email."""
 
     enabled: Enabled = False
@@ -59,7 +74,7 @@ class EmailChannel(Channel, frozen=True, kw_only=True):
         yield from _nobody_to_tell(self.enabled, self.url or self.recipients, "recipients")
 
 
-class PhoneChannel(Channel, frozen=True, kw_only=True):
+class PhoneChannel(LoudChannel, frozen=True, kw_only=True):
     """Telling by text message, or by a call."""
 
     enabled: Enabled = False
@@ -70,7 +85,7 @@ class PhoneChannel(Channel, frozen=True, kw_only=True):
         yield from _nobody_to_tell(self.enabled, self.url or self.phone_numbers, "phone_numbers")
 
 
-class OtherChannel(Channel, frozen=True, kw_only=True):
+class OtherChannel(LoudChannel, frozen=True, kw_only=True):
     """Telling by any other service that apprise knows."""
 
     min_priority: Annotated[PriorityName | None, means("it tells of what presses so much, or more")] = "P3_MEDIUM"
@@ -85,7 +100,7 @@ class Channels(Section, frozen=True, kw_only=True):
 
     log: Annotated[Channel, means("the log file")] = Channel()
     dashboard: Annotated[Channel, means("the dashboard")] = Channel()
-    toast: Annotated[Channel, means("notifications on this desktop, if `tray.toasts` is on")] = Channel()
+    toast: Annotated[LoudChannel, means("notifications on this desktop, if `tray.toasts` is on")] = LoudChannel()
     email: Annotated[EmailChannel, means("email")] = EmailChannel()
     sms: Annotated[PhoneChannel, means("text messages")] = PhoneChannel()
     twilio_voice: Annotated[PhoneChannel, means("calls")] = PhoneChannel()

@@ -11,17 +11,17 @@ import contextlib
 import logging
 import random
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from resilience.alerting.batches import Batch, Pace, next_batch
 from resilience.alerting.channels import Channels
-from resilience.alerting.senders import Sender, UndeliverableError
+from resilience.alerting.sending import Sender, UndeliverableError
 from resilience.circuit.breaker import CircuitBreaker
 from resilience.clock import Clock
 from resilience.context import message_of
-from resilience.core.inputs import Sending, TellingTold, TooLateError
+from resilience.core.inputs import Offered, Sending, TellingTold, TooLateError
 from resilience.outbox.message import pause_s
 from resilience.policies import CircuitBreakerConfig
 from resilience.refusals import RefusedError
@@ -48,7 +48,8 @@ class AlertDelivery:
 
     def __init__(self, core: Core, senders: Callable[[Channels], Iterable[tuple[str, Sender]]], clock: Clock) -> None:
         self._core, self._senders, self._clock = core, senders, clock
-        self._configured: Channels | None = None
+        self._offered: Mapping[str, Sender] = {}
+        self._made_of: tuple[Channels, Mapping[str, Sender]] | None = None
         self._channels: dict[str, Channel] = {}
         self._unsubscribe: Callable[[], None] = lambda: None
 
@@ -65,15 +66,35 @@ class AlertDelivery:
         for channel in self._channels.values():
             channel.thread.join(_END_S)
 
+    def offer(self, name: str, send: Sender) -> Callable[[], None]:
+        """Adds a channel that not every WinClaw has; what is returned takes it away.
+
+        Raises:
+            CoreBusyError: the core takes nothing.
+        """
+        self._offered = {**self._offered, name: send}
+        self._core.tell(Offered(name, True))
+
+        def withdraw() -> None:
+            from resilience.core.core import CoreBusyError  # noqa: PLC0415 -- only an app has a core
+
+            self._offered = {other: one for other, one in self._offered.items() if other != name}
+            with contextlib.suppress(CoreBusyError):  # it has ended before us
+                self._core.tell(Offered(name, False))
+
+        return withdraw
+
     def _heard(self, _events: object, state: State) -> None:
         """Has the channels look for what is new; after a change of the configuration they are others."""
-        if state.settings.alerting.channels != self._configured:
-            self._configured, before = state.settings.alerting.channels, self._channels
+        channels = state.settings.alerting.channels
+        wanted = channels, {name: send for name, send in self._offered.items() if channels.by_name[name].enabled}
+        if wanted != self._made_of:
+            self._made_of, before = wanted, self._channels
             for channel in before.values():
                 channel.end()
             self._channels = {
                 name: Channel(name, send, self._core, self._clock, after=before[name].thread if name in before else None)
-                for name, send in self._senders(self._configured)
+                for name, send in (*self._senders(channels), *wanted[1].items())
             }
             for channel in self._channels.values():
                 channel.thread.start()

@@ -47,7 +47,7 @@ class Escalation(Section, frozen=True, kw_only=True):
     after_s: Annotated[float, means("how long each is waited for", "s", ge=30, le=86_400)] = 900.0
     from_priority: Annotated[PriorityName, means("what presses so much, or more, is told on")] = "P2_HIGH"
     channels: Annotated[
-        ChannelNames, means("who is told then, one after the other: those that are on and have not told of it yet; at last the last")
+        ChannelNames, means("who is told then, one after the other: those that are on and have not told of it; then the last")
     ] = ("sms", "webhook", "twilio_voice")
 
 

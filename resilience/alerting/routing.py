@@ -21,15 +21,17 @@ NETWORK: Final = "network"
 """What everything needs that talks to other machines."""
 _NETWORK_OF: Final = 3
 """So many components without a connection are one trouble."""
-_AT_ONCE: Final = timedelta(seconds=60)
-"""How far apart they may be; and how long a notification waits for a desktop."""
+_AT_ONCE_S: Final = 60.0
+"""How far apart they may be."""
+_NO_DESKTOP: Final = timedelta(seconds=60)
+"""How long a notification waits for a desktop."""
 
 
 class Scene(NamedTuple):
     """What holds while alerts are looked at.
 
     ``now_s`` is ``at`` in monotonic seconds, which nobody who sets a clock can move. ``down`` are the components that are known
-    to be down, ``offered`` the channels that only some WinClaws have and this one has, and until ``snoozed_until`` nobody is told.
+    to be down, ``offered`` the channels that not every WinClaw has and this one has; until ``snoozed_until`` nobody is told.
     """
 
     at: datetime
@@ -73,9 +75,9 @@ class Routing:
     def looked(self) -> None:
         """Time has passed: silences and windows end, what nobody sees to goes on to others, what has not come again is over."""
         for alert in [*self._latest.values()]:
-            after = self._summed_up(self._given_up(alert))
+            after = self._ended(self._summed_up(self._given_up(alert)))
             if after.is_open:
-                after = self._ended(self._escalated(self._spoken(after)))
+                after = self._escalated(self._spoken(after))
             if after is not alert:
                 self._put(after)
 
@@ -108,14 +110,15 @@ class Routing:
         known = self._latest.get(cause.about)
         if known is not None and known.is_open:
             priority = self._policy.priority_of(cause.severity)
-            alert = replace(known, cause=cause, priority=priority, count=known.count + times, last_at=self._at, lasts=lasts)
+            alert = replace(known, cause=cause, priority=priority, count=known.count + times, lasts=lasts)
+            alert = replace(alert, last_at=self._at, seen_s=self._now_s)
         else:
             alert = self._new(cause, times, lasts=lasts)
             if known is not None:  # what comes and goes has one window, or it would tell each time
                 alert = replace(alert, window_s=known.window_s, sent=known.sent, held=known.held)
         if alert.state is not AlertState.ACKNOWLEDGED:
             if silence := self._silence(alert):
-                alert = replace(alert, silent=silence, behind=self._missing(cause), held=alert.held + times)
+                alert = replace(alert, silent=silence, behind=self._missing(alert), held=alert.held + times)
             else:
                 alert = self._told(alert, times)
         self._put(alert)
@@ -124,30 +127,31 @@ class Routing:
         number = max((*self._alerts, *self._changed), default=0) + 1
         return Alert(
             id=number, cause=cause, priority=self._policy.priority_of(cause.severity), at=self._at, last_at=self._at,
-            count=times, lasts=lasts, due_s=self._now_s + self._policy.wait_for_parent_s if cause.needs else None,
+            seen_s=self._now_s, count=times, lasts=lasts,
+            due_s=self._now_s + self._policy.wait_for_parent_s if cause.needs else None,
         )  # fmt: skip
 
     def _look_at_network(self) -> None:
         """Many components without a connection are one trouble, and theirs is behind it."""
         cut_off = sorted({
             one.cause.component for one in self._latest.values()
-            if one.is_open and NETWORK in one.cause.needs and not one.lasts and abs(self._at - one.last_at) < _AT_ONCE
+            if one.is_open and NETWORK in one.cause.needs and not one.lasts and self._quiet_s(one) < _AT_ONCE_S
         })  # fmt: skip
         if len(cut_off) < _NETWORK_OF:
             return
         cause = Cause(
-            about=NETWORK, title="Several services cannot be reached", severity=ErrorSeverity.CRITICAL, component=NETWORK,
-            message=f"No connection to {', '.join(cut_off[:10])}{' and others' if len(cut_off) > 10 else ''}: is the network down?",
+            about=NETWORK, title="Several services cannot be reached: is the network down?", severity=ErrorSeverity.CRITICAL,
+            component=NETWORK, message=f"No connection to {', '.join(cut_off[:10])}{' and others' if len(cut_off) > 10 else ''}.",
             page="/errors?kind=transient.network",
         )  # fmt: skip
         known = self._latest.get(NETWORK)
         if known is None or not known.is_open:
             self._seen(cause, 1, lasts=False)
         else:  # told once
-            self._put(replace(known, cause=cause, count=known.count + 1, last_at=self._at))
+            self._put(replace(known, cause=cause, count=known.count + 1, last_at=self._at, seen_s=self._now_s))
 
     def _silence(self, alert: Alert) -> str:
-        """Why nobody is to be told of it now; empty: somebody is. What is FATAL is told, unless a person has snoozed just that."""
+        """Why nobody is told of it now; empty: somebody is. What is FATAL is told, unless a person has snoozed just that."""
         if alert.snoozed_until is not None and self._at < alert.snoozed_until:
             return f"snoozed until {_time(alert.snoozed_until)}"
         if alert.cause.severity is ErrorSeverity.FATAL:
@@ -157,23 +161,32 @@ class Routing:
             return f"all alerts are snoozed until {_time(snoozed)}"
         if (maintained := self._policy.maintained(alert.cause.component, self._at.astimezone())) is not None:
             return f"maintenance: {maintained.name}"
-        if missing := self._missing(alert.cause):
-            return f"{missing} is down, and it needs that"
+        if missing := self._missing(alert):
+            is_itself = missing == alert.cause.component
+            return "that it is unwell is told already" if is_itself else f"{missing} is down, and it needs that"
         if alert.due_s is not None and self._now_s < alert.due_s:
             return f"it waits whether {alert.cause.needs[0]} is down, too"
         return ""
 
-    def _missing(self, cause: Cause) -> str:
-        """What it needs and is down; empty: nothing."""
-        network = self._latest.get(NETWORK)
+    def _missing(self, alert: Alert) -> str:
+        """What it needs and is down, or itself where that is known to be so; empty: nothing."""
+        network, cause = self._latest.get(NETWORK), alert.cause
         down = self._scene.down | ({NETWORK} if network is not None and network.is_open else set())
-        return next((one for one in cause.needs if one in down and one != cause.component), "")
+        missing = next((one for one in cause.needs if one in down and one != cause.component), "")
+        return missing or (cause.component if not alert.lasts and self._is_known_unwell(cause) else "")
+
+    def _is_known_unwell(self, cause: Cause) -> bool:
+        """Whether people hear already that what has this error is unwell, and how much that presses."""
+        told = (one.cause for one in self._latest.values() if one.is_open and one.lasts)
+        return any(one.component == cause.component and one.severity.value >= cause.severity.value for one in told)
 
     def _told(self, alert: Alert, times: int) -> Alert:
         if self._is_over(alert):
             alert = replace(self._begun(alert), held=alert.held)
         left = max(min(times, self._policy.max_alerts_per_window - alert.sent), 0)
-        alert = replace(alert, sent=alert.sent + left, held=alert.held + times - left, silent="", behind="", due_s=None)
+        escalated_s = self._now_s if alert.escalated_s is None else alert.escalated_s
+        alert = replace(alert, sent=alert.sent + left, held=alert.held + times - left, escalated_s=escalated_s)
+        alert = replace(alert, silent="", behind="", due_s=None)
         for _ in range(left):
             alert = self._telling(alert, "again" if alert.messages else "raised", alert.cause.message)
         return alert
@@ -182,7 +195,7 @@ class Routing:
         """Without the messages of channels that are off."""
         for one in alert.open_tellings:
             why = "" if self._policy.tells_by(one.channel) else "this channel was turned off"
-            if one.channel == AlertChannel.TOAST not in self._scene.offered and abs(self._at - one.at) > _AT_ONCE:
+            if one.channel == AlertChannel.TOAST not in self._scene.offered and abs(self._at - one.at) > _NO_DESKTOP:
                 why = "there was no desktop"
             if why:
                 alert = alert.told(replace(one, state=TellingState.FAILED, why=why, ended=self._at))
@@ -192,21 +205,21 @@ class Routing:
         """With the summary of what was held back, if its window is over."""
         if not alert.held or alert.silent or not self._is_over(alert):
             return alert
-        return self._telling(self._begun(alert), "summary", f"{alert.held} more of it; {alert.count} since it began.")
+        return self._telling(self._begun(alert), "summary", f"{alert.held} more, {alert.count} since it began.")
 
     def _spoken(self, alert: Alert) -> Alert:
         """With what is told because nothing keeps it silent any more."""
         if not alert.silent:
             return alert
-        if silence := self._silence(alert):
-            return alert if silence == alert.silent else replace(alert, silent=silence, behind=self._missing(alert.cause))
-        if alert.behind and alert.lasts:  # what it needs is back; it may follow
-            due_s = self._now_s + self._policy.wait_for_parent_s
-            alert = replace(alert, behind="", due_s=due_s)
-            return replace(alert, silent=self._silence(alert))
-        is_old = bool(alert.behind) or not (alert.lasts or alert.held)
+        missing = self._missing(alert)
+        was_behind = bool(alert.behind) and not missing
+        if was_behind and alert.lasts:  # what it needs is back; it may follow
+            alert = replace(alert, behind="", due_s=self._now_s + self._policy.wait_for_parent_s)
+        if (silence := self._silence(alert)) and (alert.lasts or not was_behind):
+            return alert if silence == alert.silent else replace(alert, silent=silence, behind=missing)
+        is_news = alert.lasts or (alert.held > 0 and not was_behind)
         alert = replace(alert, silent="", behind="", due_s=None, held=0, snoozed_until=None)
-        return alert if is_old else self._told(alert, 1)
+        return self._told(alert, 1) if is_news else alert
 
     def _escalated(self, alert: Alert) -> Alert:
         """Told on, where nobody has acknowledged it for too long."""
@@ -227,17 +240,22 @@ class Routing:
 
     def _ended(self, alert: Alert) -> Alert:
         """Resolved, if it has not happened again for long enough."""
-        quiet_s = (self._at - alert.last_at).total_seconds()
-        if alert.lasts or alert.held or quiet_s < self._policy.resolve_after_s:
+        quiet_s = self._quiet_s(alert)
+        if not alert.is_open or alert.lasts or quiet_s < self._policy.resolve_after_s or (alert.held and not alert.silent):
             return alert
         if alert.priority > AlertPriority.P2_HIGH:  # one error and its end are two messages too many
-            return replace(alert, state=AlertState.RESOLVED, resolved_at=self._at)
+            return self._resolved(alert, told=())
         return self._resolved(alert, f"It has not come again for {round(quiet_s / 60)} minutes.")
 
-    def _resolved(self, alert: Alert, text: str = "It is over.") -> Alert:
-        after = replace(alert, state=AlertState.RESOLVED, resolved_at=self._at, silent="", behind="", due_s=None)
-        told = dict.fromkeys(one.channel for one in alert.tellings)
-        return self._telling(after, "resolved", text, told) if told else after
+    def _resolved(self, alert: Alert, text: str = "It is over.", told: Iterable[str] | None = None) -> Alert:
+        after = replace(alert, state=AlertState.RESOLVED, resolved_at=self._at, held=0 if alert.silent else alert.held)
+        after = replace(after, silent="", behind="", due_s=None)
+        told = dict.fromkeys(one.channel for one in alert.tellings) if told is None else told
+        return self._telling(after, "resolved", text, told)
+
+    def _quiet_s(self, alert: Alert) -> float:
+        """For how long it has not been seen; since an earlier life, as the clock on the wall says."""
+        return (self._at - alert.last_at).total_seconds() if alert.seen_s is None else self._now_s - alert.seen_s
 
     def _is_over(self, alert: Alert) -> bool:
         """Whether its window has ended; that of an earlier life has."""

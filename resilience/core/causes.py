@@ -16,6 +16,7 @@ from resilience.context import ErrorSeverity
 from resilience.core.notices import Notice
 from resilience.core.state import State
 from resilience.degradation.levels import DegradationLevel
+from resilience.errors import WinClawError
 from resilience.events import EventType
 from resilience.journal.schema import ErrorRecord, EventRecord, Record
 
@@ -62,10 +63,11 @@ def happened(records: Iterable[Record], settings: Settings) -> Iterator[tuple[Ca
     errors = [one for one in errors if one.severity in worth]
     times = Counter(one.fingerprint for one in errors)
     for fingerprint, one in {one.fingerprint: one for one in errors}.items():
+        what = "Error" if one.type == WinClawError.__name__ else one.type
         cause = Cause(
-            about=f"error:{fingerprint}", title=f"{one.type} at {one.component}", message=one.message,
+            about=f"error:{fingerprint}", title=f"{what} at {one.component}", message=one.message,
             severity=ErrorSeverity(one.severity), component=one.component, page=f"/errors?fingerprint={fingerprint}",
-            needs=(*_needed(one.component, settings), *((NETWORK,) if one.kind in _OF_NETWORK else ())),
+            needs=(*needed(one.component, settings), *((NETWORK,) if one.kind in _OF_NETWORK else ())),
         )  # fmt: skip
         yield cause, times[fingerprint]
 
@@ -102,15 +104,15 @@ def _of_start(started: EventRecord) -> Cause | None:
         return None
     back = datetime.fromisoformat(started.at)
     away_s = said.get("away_s")
-    since = f"from {back - timedelta(seconds=away_s):%Y-%m-%d %H:%M:%S} to {back:%H:%M:%S} UTC" if away_s else f"till {back:%H:%M:%S} UTC"
+    since = f"from {back - timedelta(seconds=away_s):%Y-%m-%d %H:%M:%S} " if away_s else ""
     because = said.get("because") or "it ended without a goodbye: a crash, a power cut, or somebody ended it"
     return Cause(
         about="winclaw:down", title="WinClaw was down", severity=ErrorSeverity.CRITICAL, component="winclaw", page="/",
-        message=f"I was down {since}, because {because[:1].lower()}{because[1:].rstrip('.')}.",
+        message=f"I was down {since}to {back:%Y-%m-%d %H:%M:%S} UTC, because {because[:1].lower()}{because[1:].rstrip('.')}.",
     )  # fmt: skip
 
 
-def _needed(component: str, settings: Settings) -> tuple[str, ...]:
+def needed(component: str, settings: Settings) -> tuple[str, ...]:
     """What a service or a process cannot work without, the nearest first."""
     found: dict[str, None] = {}
     asked = [component]
@@ -131,5 +133,5 @@ def _of_notice(notice: Notice, settings: Settings) -> Cause:
     return Cause(
         about=notice.name, title=notice.what.rstrip("."), message=f"{notice.cause} {notice.action}", component=component or kind,
         severity=_OF_NOTICES.get(kind, ErrorSeverity.CRITICAL), page=notice.page or "/",
-        needs=_needed(component, settings) if component else (),
+        needs=needed(component, settings) if component else (),
     )  # fmt: skip

@@ -310,7 +310,7 @@ class Core(Publishing):
         state, moved = self._decisions.judge(state)
         records.extend(moved)
         looked = any(isinstance(an_input, Look) for an_input, _ in group)
-        state = self._decisions.alert(self.state, state, records, looked=looked)
+        state = self._decisions.alerts.look(self.state, state, records, looked=looked)
         try:
             done = await self._on_disk(self._writing.commit, state, records)
         except JournalError as error:

@@ -13,11 +13,10 @@ from typing import Final, TypeVar
 
 from msgspec.structs import replace
 
-from resilience.alerting.alerts import Alert, AlertChannel, AlertState, Telling, TellingState, with_alerts
-from resilience.alerting.routing import Routing, Scene
 from resilience.classification.classifier import ErrorClassifier
 from resilience.clock import Clock, as_text
-from resilience.core import causes, notices, orders
+from resilience.core import notices, orders
+from resilience.core.alerting import AlertDecisions
 from resilience.core.inputs import (
     AlertDecision,
     Announcement,
@@ -69,8 +68,6 @@ from resilience.journal.schema import ErrorRecord, Record
 from resilience.processes.status import ProcessStatus
 from resilience.redaction import Redactor
 
-_SETTLED_S: Final = 60.0
-"""After so long a WinClaw knows of all that lasts, whatever it was that an earlier one saw."""
 K = TypeVar("K")
 V = TypeVar("V")
 _DECIDED: Final = {
@@ -90,6 +87,7 @@ class Decisions:
         self._classifier, self._redactor, self._clock = classifier, redactor, clock
         self._begun_s = clock.monotonic()
         self.records = Records(redactor, clock)
+        self.alerts = AlertDecisions(self.records, redactor, clock)
 
     def decide(self, state: State, an_input: Input) -> tuple[State, list[Record]]:
         """The state after ``an_input``, and the records that it makes.
@@ -128,14 +126,8 @@ class Decisions:
                 return self._heal(state, heal)
             case HealDecision():
                 return self._heal_decided(state, an_input)
-            case Sending() | TellingTold():
-                return self._telling(state, an_input)
-            case AlertDecision():
-                return self._alert_decided(state, an_input)
-            case Snooze():
-                return self._snoozed(state, an_input)
-            case TestMessage():
-                return self._tested(state, an_input)
+            case Sending() | TellingTold() | AlertDecision() | Snooze() | TestMessage():
+                return self.alerts.decide(state, an_input)
             case Offered(channel, offered):
                 return replace(state, offered=state.offered | {channel} if offered else state.offered - {channel}), []
             case OrderGiven(key, order):
@@ -146,95 +138,6 @@ class Decisions:
     def judge(self, state: State) -> tuple[State, list[Record]]:
         """The state after a look at the rules for the level (§5.2)."""
         return self._moved(state, self._ruled(state, state.standing))
-
-    def alert(self, before: State, state: State, records: Sequence[Record], *, looked: bool) -> State:
-        """The state after what is new in it, and in what is to be written, was looked at for what is worth an alert (§8).
-
-        Args:
-            looked: that this was a look at the clock, too.
-        """
-        routing = self._routing(state)
-        for cause, times in causes.happened(records, state.settings):
-            routing.happened(cause, times)
-        if looked or not causes.are_same(before, state):
-            # What an earlier WinClaw saw, this one may have yet to see.
-            all_known = self._clock.monotonic() - self._begun_s >= _SETTLED_S
-            routing.lasting(causes.lasting(state), all_known=all_known)
-        if looked:
-            routing.looked()
-        if looked and state.snoozed_until is not None and state.snoozed_until <= self._clock.now():
-            state = replace(state, snoozed_until=None)
-        after = routing.after()
-        return state if after is state.alerts else replace(state, alerts=after)
-
-    def _routing(self, state: State) -> Routing:
-        scene = Scene(self._clock.now(), self._clock.monotonic(), causes.down(state), state.offered, state.snoozed_until)
-        return Routing(state.alerts, state.settings.alerting, scene)
-
-    def _telling(self, state: State, told: Sending | TellingTold) -> tuple[State, list[Record]]:
-        """Where messages stand. Those that are none any more, because others needed their room, are passed over."""
-        said: list[Record] = []
-        found = [(key, state.alerts.get(int(key.partition("-")[0]))) for key in told.keys]
-        changed: dict[int, Alert] = {}
-        channel, missing = "", 0
-        for key, alert in found:
-            alert = changed.get(alert.id, alert) if alert is not None else None
-            telling = next((one for one in alert.tellings if one.key == key and one.is_open), None) if alert is not None else None
-            if alert is None or telling is None:
-                missing += 1
-                continue
-            telling, channel = self._now_stands(telling, told), telling.channel
-            changed[alert.id] = alert.told(telling)
-            if telling.state is TellingState.FAILED and not said:
-                said.append(self.records.of_undelivered(alert, telling))
-        if not changed or (isinstance(told, Sending) and missing):
-            raise TooLateError(f"{', '.join(told.keys)}: not to be sent any more")
-        if isinstance(told, TellingTold) and told.delivered is not None:
-            why = None if told.delivered else self._redactor.text(told.why)
-            if state.undelivered.get(channel) != why:
-                state = replace(state, undelivered=_put(state.undelivered, channel, why))
-        return replace(state, alerts=with_alerts(state.alerts, changed)), said
-
-    def _now_stands(self, telling: Telling, told: Sending | TellingTold) -> Telling:
-        if isinstance(told, Sending):
-            return replace(telling, state=TellingState.SENDING, attempts=telling.attempts + 1, digest=told.digest)
-        why = self._redactor.text(told.why)
-        if told.delivered is None:
-            return replace(telling, state=TellingState.WAITING, why=why)
-        becomes = TellingState.DELIVERED if told.delivered else TellingState.FAILED
-        return replace(telling, state=becomes, why=why, ended=self._clock.now())
-
-    def _snoozed(self, state: State, asked: Snooze) -> tuple[State, list[Record]]:
-        until = self._clock.now() + timedelta(seconds=asked.for_s) if asked.for_s > 0 else None
-        word = f"snooze all alerts for {asked.for_s:g} s" if until else "hear alerts again"
-        said = self.records.event(EventType.COMMAND, "alerts", asked=word, actor=asked.actor, origin=asked.origin)
-        return replace(state, snoozed_until=until), [said]
-
-    def _tested(self, state: State, asked: TestMessage) -> tuple[State, list[Record]]:
-        channel, channels = asked.channel, state.settings.alerting.channels.by_name
-        if channel not in channels:
-            raise ValueError(f"there is no channel {channel!r}; there are {', '.join(channels)}")
-        if not state.settings.alerting.tells_by(channel):
-            raise ValueError(f"{channel} is off; set alerting.channels.{channel}.enabled to true")
-        if channel == AlertChannel.TOAST and channel not in state.offered:
-            raise ValueError("there is no desktop here that could show it, or tray.toasts is off")
-        said = self.records.event(EventType.COMMAND, "alerts", asked=f"test {channel}", actor=asked.actor, origin=asked.origin)
-        routing = self._routing(state)
-        routing.test(channel)
-        return replace(state, alerts=routing.after()), [said]
-
-    def _alert_decided(self, state: State, asked: AlertDecision) -> tuple[State, list[Record]]:
-        alert = state.alerts[asked.id]
-        if not alert.is_open or (asked.decision == "acknowledge" and alert.state is not AlertState.OPEN):
-            raise TooLateError(f"alert {alert.id} is {alert.state.value}; there is nothing to {asked.decision}")
-        word = f"{asked.decision} alert {alert.id}"
-        said = self.records.event(EventType.COMMAND, alert.cause.component, asked=word, actor=asked.actor, origin=asked.origin)
-        routing = self._routing(state)
-        if asked.decision == "acknowledge":
-            routing.acknowledge(alert.id, asked.actor, asked.origin)
-        else:
-            routing.snooze(alert.id, self._clock.now() + timedelta(seconds=asked.for_s))
-        return replace(state, alerts=routing.after()), [said]
 
     def _switched(self, state: State, asked: Switch) -> tuple[State, list[Record]]:
         service, command, actor = asked.service, asked.command, asked.actor

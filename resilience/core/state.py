@@ -34,9 +34,9 @@ class State(Struct, frozen=True, kw_only=True):
     """What the core knows, whole; a new one replaces it, nothing changes inside.
 
     ``version`` grows when something changes that is worth telling, which not every heartbeat does. ``tally`` has the numbers
-    that some rule asks for. ``waiting`` is how many messages wait in outboxes, by channel. Until ``snoozed_until`` nobody wants to hear of
-    alerts. ``undelivered`` has the channels whose last message did not arrive, with the reason; ``offered`` those that
-    this WinClaw has and not every one.
+    that some rule asks for. ``waiting`` is how many messages wait in outboxes, by channel. Until ``snoozed_until`` nobody
+    wants to hear of alerts. ``undelivered`` has the channels whose last message did not arrive, with the reason; ``offered``
+    those that this WinClaw has and not every one.
     """
 
     standing: Standing
@@ -90,13 +90,11 @@ class State(Struct, frozen=True, kw_only=True):
     @property
     def needs_you(self) -> tuple[Notice, ...]:
         """Everything that waits for the user: what could not be mended, and the worst of what nobody has acknowledged."""
-        unsettled = self.unsettled
-        known = {one.name for one in unsettled}
         alerts = [
             notices.of_alert(one) for one in self.alerts.values()
-            if one.state is AlertState.OPEN and one.priority <= AlertPriority.P2_HIGH and one.cause.about not in known
+            if one.state is AlertState.OPEN and one.priority <= AlertPriority.P2_HIGH and not one.lasts and not one.behind
         ]  # fmt: skip
-        return (*unsettled, *alerts)
+        return (*self.unsettled, *alerts)
 
     @property
     def unsettled(self) -> tuple[Notice, ...]:

@@ -89,12 +89,23 @@ class History:
         with self._reading() as conn, conn:
             conn.execute("BEGIN")  # both tables as they are at one moment: else one might lack what the other goes beyond
             errors = [error_event(row) for row in conn.execute(sql.format(f"{_TOLD} FROM errors"), [since, limit])]
-            others = [
-                Event(row["id"], row["at"], row["type"], row["component"], msgspec.json.decode(row["body"]))
-                for row in conn.execute(sql.format("* FROM events"), [since, limit])
-            ]
+            others = [_event(row) for row in conn.execute(sql.format("* FROM events"), [since, limit])]
         found = sorted([*errors, *others], key=lambda event: event.id)
         return found[-limit:] if newest else found[:limit]
+
+    def between(self, since: str, until: str, components: Collection[str], limit: int = MAX_ROWS) -> list[Event]:
+        """What happened from ``since`` to ``until`` (ISO 8601 text as stored), by its time: errors of ``components``, all else.
+
+        Of each sort the first ``limit``, so that many errors do not hide how it ended.
+        """
+        limit, span = min(limit, MAX_ROWS), "WHERE at BETWEEN ? AND ? {} ORDER BY at, id LIMIT ?"
+        named = msgspec.json.encode(list(components)).decode()
+        of_components = span.format("AND component IN (SELECT value FROM json_each(?))")
+        with self._reading() as conn:
+            found = conn.execute(f"SELECT {_TOLD} FROM errors {of_components}", [since, until, named, limit])
+            errors = [error_event(row) for row in found]
+            others = [_event(row) for row in conn.execute(f"SELECT * FROM events {span.format('')}", [since, until, limit])]
+        return sorted([*errors, *others], key=lambda event: (event.at, event.id))
 
     def errors(self, wanted: ErrorFilter, limit: int = 50) -> list[Event]:
         """One page of errors, newest first."""
@@ -176,6 +187,10 @@ class History:
         """How many errors of each kind there are, from the groups."""
         with self._reading() as conn:
             return dict(tuple(row) for row in conn.execute("SELECT kind, sum(count) FROM groups GROUP BY kind ORDER BY kind"))
+
+
+def _event(row: sqlite3.Row) -> Event:
+    return Event(row["id"], row["at"], row["type"], row["component"], msgspec.json.decode(row["body"]))
 
 
 def error_event(row: sqlite3.Row | dict[str, Any]) -> Event:

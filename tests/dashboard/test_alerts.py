@@ -12,7 +12,7 @@ from tests.dashboard.conftest import Caller
 @pytest.fixture
 def alert(call: Caller) -> int:
     """The number of an open alert."""
-    report = Report(type="ConnectionError", message="it <b>burns</b>", component="kitchen", operation="cook", severity="CRITICAL")
+    report = Report(type="RuntimeError", message="it <b>burns</b>", component="kitchen", operation="cook", severity="CRITICAL")
     call.winclaw.core.report([report]).result(10)
     return max(call.winclaw.core.state.alerts)
 
@@ -36,3 +36,59 @@ def test_an_alert_is_acknowledged_once_and_not_by_agents(call: Caller, alert: in
     assert call.winclaw.core.state.alerts[alert].state is AlertState.ACKNOWLEDGED
     assert call("POST", f"/api/v1/alerts/{alert}/ack", {}, call.operator).status == 409
     assert call("POST", "/api/v1/alerts/99/ack", {}, call.operator).status == 404
+
+
+def test_an_alert_is_snoozed_for_a_time_that_has_an_end(call: Caller, alert: int) -> None:
+    path = f"/api/v1/alerts/{alert}/snooze"
+    assert call("POST", path, {"for_s": 60}, call.agent).status == 403
+    for wrong in ({"for_s": 59}, {"for_s": 604_801}, {"for_s": "long"}, {"for": 60}):
+        answer = call("POST", path, wrong, call.operator)
+        assert answer.status in (400, 422), answer.body
+    done = call("POST", path, {"for_s": 60}, call.operator).json
+    assert done["silent"].startswith("snoozed until")
+    assert call("POST", path, None, call.operator).status == 200
+
+
+def test_all_alerts_are_snoozed_and_told_again(call: Caller) -> None:
+    assert call("POST", "/api/v1/alerts/snooze", {"for_s": 3600}, call.agent).status == 403
+    assert call("POST", "/api/v1/alerts/snooze", {"for_s": 3600}, call.operator).json["state"]["snoozed_until"]
+    assert call("POST", "/api/v1/alerts/snooze", {"for_s": 5}, call.operator).json["field"] == "for_s"
+    assert call("POST", "/api/v1/alerts/snooze", {"for_s": 0}, call.operator).json["state"]["snoozed_until"] is None
+
+
+def test_a_channel_is_tested_and_the_answer_says_what_came_of_it(call: Caller) -> None:
+    path = "/api/v1/alerts/test"
+    assert call("POST", path, {"channel": "log"}, call.agent).status == 403
+    [telling] = call("POST", path, {"channel": "log", "wait_s": 20}, call.operator).json["tellings"]
+    assert (telling["what"], telling["state"], telling["why"]) == ("test", "delivered", "in the log")
+    refused = call("POST", path, {"channel": "email"}, call.operator).json
+    assert (refused["field"], refused["detail"]) == ("channel", "email is off; set alerting.channels.email.enabled to true.")
+    assert call("POST", path, {"channel": "log", "wait_s": 26}, call.operator).json["field"] == "wait_s"
+
+
+def test_on_the_page_channels_are_shown_tested_and_alerts_snoozed(call: Caller, alert: int) -> None:
+    cookie = call.login()
+    page = call("GET", "/alerts", headers=cookie).body.decode()
+    assert f'id="alert-{alert}"' in page
+    token = page.partition('name="csrf-token" content="')[2].partition('"')[0]
+    form = {**cookie, "Content-Type": "application/x-www-form-urlencoded", "X-CSRF-Token": token, "Origin": call.winclaw.url}
+    for path, body in (("test", b"channel=log"), ("snooze", b"for_s=3600"), (f"{alert}/snooze", b"for_s=3600")):
+        assert call("POST", f"/alerts/{path}", body, form).status == 303
+    page = call("GET", "/alerts", headers=cookie).body.decode()
+    assert ("Tell again" in page, "not told: snoozed until" in page) == (True, True)
+    assert call("POST", "/alerts/snooze", b"for_s=0", form).status == 303
+    assert "Tell again" not in call("GET", "/alerts", headers=cookie).body.decode()
+    assert call("POST", f"/alerts/{alert}/snooze", b"for_s=rm", form).status == 422
+
+
+def test_an_incident_is_told_with_all_that_belongs_to_it(call: Caller, alert: int) -> None:
+    path = f"/api/v1/incidents/{alert}"
+    told = call("GET", path, headers=call.operator).json
+    assert (told["title"], told["alerts"], [one["component"] for one in told["events"]]) == ("Error at kitchen", [alert], ["kitchen"])
+    assert "kitchen began to fail" in told["digest"]
+    [listed] = call("GET", "/api/v1/incidents", headers=call.operator).json["incidents"]
+    assert (listed["id"], listed["components"]) == (alert, ["kitchen"])
+    assert call("GET", "/api/v1/incidents/99", headers=call.operator).status == 404
+    assert call("GET", path, headers=call.agent).status == 403
+    page = call("GET", f"/incidents/{alert}", headers=call.login()).body.decode()
+    assert ("it &lt;b&gt;burns&lt;/b&gt;" in page, "it <b>burns" in page) == (True, False)

@@ -95,3 +95,22 @@ def test_without_a_running_app_it_says_how_to_start_one(tmp_path: Path) -> None:
 
 def test_the_version_is_told(tmp_path: Path) -> None:
     assert "0.1.0" in Program(tmp_path).command("--version")
+
+
+def test_a_channel_is_tested_and_what_came_of_it_is_said(program: Program) -> None:
+    assert program.command("alerts", "test", "log") == "log: delivered, in the log.\n"
+    assert "email is off; set alerting.channels.email.enabled to true" in program.command("alerts", "test", "email", code=1)
+    assert "there is no channel 'smoke'; there are log" in program.command("alerts", "test", "smoke", code=1)
+
+
+def test_a_channel_that_cannot_deliver_is_an_error_with_the_reason(tmp_path: Path) -> None:
+    one = Program(tmp_path / "home", port=23100)
+    one.folder.mkdir()
+    webhook = "webhook: {enabled: true, url: http://127.0.0.1:9/}"
+    others = "others: {wrong: {url: env:NO_SUCH_ADDRESS}}"
+    config = f"error_handling: {{alerting: {{channels: {{{webhook}, {others}}}}}}}"
+    (one.folder / "error_handling_config.yaml").write_text(config, encoding="utf-8")
+    one.start()
+    assert "It is tried again." in one.command("alerts", "test", "webhook", code=1)
+    assert "wrong: it did not arrive, the environment has no NO_SUCH_ADDRESS" in one.command("alerts", "test", "wrong", code=1)
+    one.kill()

@@ -1,115 +1,255 @@
+"""What a toast says and where it leads, and that a message is only said to be delivered when something has shown it."""
+
 from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from resilience.events import Event
-from tray.toasts import Toast, Toasts, toast_for
+from resilience.alerting.alerts import Alert, Cause, Telling, TellingState
+from resilience.alerting.delivery import AlertDelivery
+from resilience.alerting.sending import UndeliverableError
+from resilience.classification.classifier import ErrorClassifier
+from resilience.clock import SystemClock
+from resilience.context import ErrorSeverity
+from resilience.core.core import Core
+from resilience.events import Report
+from resilience.journal.history import History
+from resilience.journal.journal import Journal
+from resilience.redaction import Redactor
+from tray.presenters import Balloons, by_notify_send, by_osascript, presenters
+from tray.toasts import Toast, Toasts, toast_of
+from tray.windows_toast import WindowsToasts
+
+AT = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def event(kind: str, component: str = "gpt-5.2", **body: Any) -> Event:
-    return Event(7, "2026-01-01T00:00:00.000000Z", kind, component, body)
-
-
-@pytest.mark.parametrize(
-    ("happened", "title"),
-    [
-        (event("level.changed", **{"from": "FULL", "to": "SAFE_MODE", "cause": "x"}), "Safe Mode: level 5 of 5"),
-        (event("agent.lost", "researcher", pid=1), "researcher gives no sign of life"),
-        (event("config.refused", problems=["x"]), "The configuration has errors"),
-        (event("journal.set_aside", message="x"), "The journal was damaged"),
-        (event("error", severity="CRITICAL", message="x"), "Critical: gpt-5.2"),
-    ],
-)
-def test_what_matters_makes_a_toast(happened: Event, title: str) -> None:
-    toast = toast_for(happened)
-    assert toast is not None
-    assert toast.title == title
-
-
-@pytest.mark.parametrize(
-    "happened",
-    [
-        event("level.changed", **{"from": "SAFE_MODE", "to": "FULL", "cause": "x"}),
-        event("error", severity="ERROR", message="x"),
-        event("agent.connected", pid=1),
-        event("command", asked="FULL", actor="tray"),
-    ],
-)
-def test_what_does_not_matter_makes_none(happened: Event) -> None:
-    assert toast_for(happened) is None
-
-
-def test_a_critical_error_leads_to_its_own_page() -> None:
-    toast = toast_for(event("error", severity="FATAL", message="x"))
-    assert toast is not None
-    assert toast.path == "/errors/7"
+def message(what: str = "raised", title: str = "The disk is full", text: str = "Nothing can be written.") -> tuple[Alert, Telling]:
+    cause = Cause(about="x", title=title, message=text, severity=ErrorSeverity.CRITICAL, component="disk")
+    alert = Alert(id=7, cause=cause, at=AT, last_at=AT)
+    return alert, Telling(key="7-1-toast", channel="toast", what=what, text=text, at=AT)
 
 
 class Screen:
-    """Where balloons appear; one stays until it is let go."""
+    """Where toasts appear; it breaks, or the toasts on it are clicked, if so told."""
+
+    def __init__(self, *, clicked: bool = False, broken: bool = False) -> None:
+        self.clicked, self.broken = clicked, broken
+        self.asked = 0
+        self.shown: list[Toast] = []
+
+    def __call__(self, toast: Toast, _ending: threading.Event) -> bool:
+        self.asked += 1
+        if self.broken:
+            raise OSError(f"no screen {toast.title}")
+        self.shown.append(toast)
+        return self.clicked
+
+
+class Opened:
+    """The pages that were opened."""
 
     def __init__(self) -> None:
-        self.shown: list[tuple[str, str]] = []
-        self.may_go = threading.Semaphore(0)
-        self.news = threading.Condition()
-        self.broken = False
+        self.pages: list[str] = []
 
-    def show(self, title: str, message: str) -> None:
-        with self.news:
-            self.shown.append((title, message))
-            self.news.notify_all()
-        if self.broken:
-            raise OSError("no screen")
-        assert self.may_go.acquire(timeout=10)
-
-    def wait_for(self, enough: Callable[[], bool]) -> None:
-        with self.news:
-            assert self.news.wait_for(enough, 10), self.shown
+    def __call__(self, path: str) -> None:
+        self.pages.append(path)
+        if path == "/alerts":
+            raise OSError("no browser")
 
 
 @pytest.fixture
-def screen() -> Screen:
-    return Screen()
+def opened() -> Opened:
+    return Opened()
 
 
-@pytest.fixture
-def toasts(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> Iterator[Toasts]:
-    monkeypatch.setattr(sys, "platform", "linux")  # the balloon, on every system
-    one = Toasts(lambda _: None, screen.show)
-    one.start()
-    yield one
-    screen.may_go.release(100)
-    one.stop()
-
-
-def test_a_flood_is_a_few_toasts_and_a_count(toasts: Toasts, screen: Screen) -> None:
-    for number in range(50):
-        toasts.show(Toast(f"toast {number}", "x"))
-        if number == 0:
-            screen.wait_for(lambda: len(screen.shown) == 1)
-    screen.may_go.release(100)
-    screen.wait_for(lambda: len(screen.shown) == 5)
-    assert [title for title, _ in screen.shown] == ["toast 0", "toast 1", "toast 2", "toast 3", "46 more"]
-
-
-def test_a_broken_screen_takes_nobody_down(toasts: Toasts, screen: Screen) -> None:
-    screen.broken = True
-    toasts.show(Toast("one", "x"))
-    screen.wait_for(lambda: len(screen.shown) == 1)
-    toasts.show(Toast("two", "x"))
-    screen.wait_for(lambda: len(screen.shown) == 2)
+@pytest.mark.parametrize(
+    ("what", "title", "path"),
+    [
+        ("raised", "The disk is full", "/alerts#alert-7"),
+        ("again", "The disk is full", "/alerts#alert-7"),
+        ("resolved", "Resolved: The disk is full", "/alerts#alert-7"),
+        ("escalated", "Still: The disk is full", "/alerts#alert-7"),
+        ("digest", "The disk is full", "/alerts"),
+    ],
+)
+def test_a_toast_says_what_has_become_of_an_alert_and_leads_to_it(what: str, title: str, path: str) -> None:
+    assert toast_of(*message(what)) == Toast(title, "Nothing can be written.", path)
 
 
 @pytest.mark.parametrize("text", ["x" * 10_000, "\U0001f980" * 500, "\x1b[31m\r\nBcc: all", "\u202etxt.exe", "", "\x00"])
-def test_no_text_is_too_hostile_for_the_shell(toasts: Toasts, screen: Screen, text: str) -> None:
-    toasts.show(Toast(text, text))
-    screen.wait_for(lambda: len(screen.shown) == 1)
-    title, message = screen.shown[0]
+@pytest.mark.parametrize("what", ["raised", "resolved"])
+def test_no_text_is_too_hostile_for_the_shell(what: str, text: str) -> None:
+    title, words, _ = toast_of(*message(what, text, text))
     assert title.isprintable()
+    assert words.isprintable()
     assert 0 < len(title.encode("utf-16-le")) // 2 <= 63
-    assert 0 < len(message.encode("utf-16-le")) // 2 <= 255
+    assert 0 < len(words.encode("utf-16-le")) // 2 <= 255
+
+
+def test_a_toast_that_was_shown_is_delivered(opened: Opened) -> None:
+    screen = Screen()
+    assert Toasts([screen], opened).show(*message()) == "shown on this desktop"
+    assert [one.title for one in screen.shown] == ["The disk is full"]
+    assert opened.pages == []
+
+
+@pytest.mark.parametrize(("what", "page"), [("raised", "/alerts#alert-7"), ("digest", "/alerts")])
+def test_a_click_opens_the_page_of_the_alert(opened: Opened, what: str, page: str) -> None:
+    """A browser that does not open is no reason to show it again."""
+    assert Toasts([Screen(clicked=True)], opened).show(*message(what)) == "shown on this desktop"
+    assert opened.pages == [page]
+
+
+def test_one_that_fails_takes_nobody_down_and_is_not_asked_again(opened: Opened) -> None:
+    broken, other = Screen(broken=True), Screen()
+    toasts = Toasts([broken, other], opened)
+    for _ in range(2):
+        assert toasts.show(*message()) == "shown on this desktop"
+    assert (broken.asked, len(other.shown)) == (1, 2)
+
+
+def test_what_nothing_could_show_is_not_delivered_and_the_last_that_failed_is_asked_again(opened: Opened) -> None:
+    screens = Screen(broken=True), Screen(broken=True)
+    toasts = Toasts(screens, opened)
+    with pytest.raises(UndeliverableError, match="nothing on this desktop could show it: no screen The disk"):
+        toasts.show(*message())
+    screens[1].broken = False
+    toasts.show(*message())
+    assert (screens[0].asked, screens[1].asked) == (1, 2)
+
+
+def test_who_waits_for_the_end_of_a_toast_goes_on_when_winclaw_ends(opened: Opened) -> None:
+    """And what is told from then on waits for the next WinClaw."""
+    showing = threading.Event()
+
+    def lasting(_toast: Toast, ending: threading.Event) -> bool:
+        showing.set()
+        assert ending.wait(10)
+        return False
+
+    toasts, said = Toasts([lasting], opened), list[str]()
+    thread = threading.Thread(target=lambda: said.append(toasts.show(*message())))
+    thread.start()
+    assert showing.wait(10)
+    toasts.stop()
+    thread.join(10)
+    assert said == ["shown on this desktop"]
+    with pytest.raises(RuntimeError):
+        toasts.show(*message())
+
+
+@pytest.fixture
+def core(tmp_path: Path) -> Iterator[Core]:
+    clock = SystemClock()
+    journal = Journal(tmp_path / "journal.db", clock.now())
+    one = Core(journal, History(journal.path), ErrorClassifier(clock=clock), Redactor(), clock)
+    one.start()
+    yield one
+    one.stop()
+    one.history.close()
+
+
+def test_of_two_at_once_both_are_shown(core: Core, opened: Opened) -> None:
+    screen = Screen()
+    delivery = AlertDelivery(core, lambda _: (), core.clock)
+    delivery.start()
+    withdraw = delivery.offer("toast", Toasts([screen], opened).show)
+    core.report([
+        Report(type="MemoryError", message="it burns", component=room, operation="cook", severity="CRITICAL")
+        for room in ("kitchen", "cellar")
+    ]).result(10)  # fmt: skip
+
+    def told() -> list[tuple[TellingState, str]]:
+        tellings = (one for alert in core.state.alerts.values() for one in alert.tellings)
+        return [(one.state, one.why) for one in tellings if one.channel == "toast"]
+
+    wanted = [(TellingState.DELIVERED, "shown on this desktop")] * 2
+    while (state := core.state) and told() != wanted:
+        assert core.wait_for_change(state.version, 10) is not state, told()
+    withdraw()
+    delivery.stop()
+    assert sorted(one.title.rpartition(" ")[2] for one in screen.shown) == ["cellar", "kitchen"]
+    assert sorted(one.path for one in screen.shown) == ["/alerts#alert-1", "/alerts#alert-2"]
+
+
+@pytest.mark.parametrize("platform", ["win32", "linux", "darwin"])
+def test_each_system_has_its_own_way_to_show(monkeypatch: pytest.MonkeyPatch, platform: str) -> None:
+    monkeypatch.setattr(sys, "platform", platform)
+    first, *others = presenters(lambda _title, _message: None)
+    wanted = {"win32": WindowsToasts, "linux": type(by_notify_send), "darwin": type(by_osascript)}
+    assert isinstance(first, wanted[platform])
+    assert [type(one) for one in others] == ([] if platform == "darwin" else [Balloons])
+
+
+def test_a_balloon_at_the_icon_stands_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    pystray = dummy_pystray(monkeypatch)
+    shown: list[tuple[str, str]] = []
+    ending = threading.Event()
+    ending.set()
+    balloons = Balloons(lambda *texts: shown.append(texts))
+    assert balloons(Toast("Title", "Message", "/"), ending) is False
+    assert shown == [("Title", "Message")]
+    monkeypatch.setattr(pystray.Icon, "HAS_NOTIFICATION", False)
+    with pytest.raises(OSError, match="have no notifications"):
+        balloons(Toast("Title", "Message", "/"), ending)
+    assert len(shown) == 1
+
+
+def dummy_pystray(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setenv("PYSTRAY_BACKEND", "dummy")
+    for name in [name for name in sys.modules if name.partition(".")[0] == "pystray"]:
+        monkeypatch.delitem(sys.modules, name)
+    import pystray
+
+    return pystray
+
+
+class Program:
+    """A program on the PATH that notes its arguments."""
+
+    def __init__(self, folder: Path, name: str, status: int = 0) -> None:
+        self._noted = folder / "arguments"
+        program = folder / name
+        program.write_text(f"#!/bin/sh\nprintf '%s\\0' \"$@\" > '{self._noted}'\necho no daemon >&2\nexit {status}\n")
+        program.chmod(0o755)
+
+    @property
+    def arguments(self) -> list[str]:
+        return self._noted.read_text().split("\0")[:-1]
+
+
+HOSTILE = Toast("--icon=/etc/passwd", '"; $(reboot) <a href="x">&', "/")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell script stands in for the program")
+class TestProgramsThatShowToasts:
+    @pytest.fixture(autouse=True)
+    def only_ours(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("PATH", str(tmp_path))
+
+    def test_notify_send_gets_texts_as_they_are_and_no_markup(self, tmp_path: Path) -> None:
+        program = Program(tmp_path, "notify-send")
+        assert by_notify_send(HOSTILE, threading.Event()) is False
+        texts = ["--icon=/etc/passwd", '"; $(reboot) &lt;a href="x"&gt;&amp;']
+        assert program.arguments == ["--app-name=WinClaw", "--", *texts]
+
+    def test_osascript_gets_texts_as_arguments_of_a_script_that_is_always_the_same(self, tmp_path: Path) -> None:
+        program = Program(tmp_path, "osascript")
+        assert by_osascript(HOSTILE, threading.Event()) is False
+        assert program.arguments[-3:] == ["--", HOSTILE.title, HOSTILE.message]
+        assert not any(text in part for part in program.arguments[:-3] for text in HOSTILE[:2])
+
+    def test_what_a_desktop_refuses_was_not_shown(self, tmp_path: Path, opened: Opened) -> None:
+        Program(tmp_path, "notify-send", status=3)
+        with pytest.raises(UndeliverableError, match="notify-send ended with 3: no daemon"):
+            Toasts([by_notify_send], opened).show(*message())
+
+    def test_a_program_that_is_not_there_is_named(self, opened: Opened) -> None:
+        with pytest.raises(UndeliverableError, match="No such file or directory: 'notify-send'"):
+            Toasts([by_notify_send], opened).show(*message())

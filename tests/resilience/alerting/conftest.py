@@ -8,20 +8,13 @@ import pytest
 
 from resilience.alerting.channels import Channels, WebhookChannel
 from resilience.alerting.policy import Alerting
-from resilience.classification.classifier import ErrorClassifier
 from resilience.config.settings import Settings
 from resilience.core.core import Core
-from resilience.journal.history import History
 from resilience.journal.journal import Journal
-from resilience.redaction import Redactor
 from resilience.testing import FakeClock
+from tests.resilience.core.cores import core_on, end
 
 WEBHOOK = Channels(webhook=WebhookChannel(enabled=True, url="https://example.com/hook"))
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
 
 
 @pytest.fixture
@@ -32,17 +25,13 @@ def life(tmp_path: Path, clock: FakeClock) -> Iterator[Callable[..., Core]]:
     def begin(**alerting: Any) -> Core:
         for before in lives:
             before.stop()
-        journal = Journal(tmp_path / "journal.db", clock.now())
         settings = Settings(alerting=Alerting(**{"channels": WEBHOOK, **alerting}))
-        core = Core(journal, History(journal.path), ErrorClassifier(clock=clock), Redactor(), clock, settings=settings)
-        core.start()
+        core = core_on(Journal(tmp_path / "journal.db", clock.now()), clock, settings)
         lives.append(core)
         return core
 
     yield begin
-    for core in lives:
-        core.stop()
-        core.history.close()
+    end(lives)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from resilience.alerting.alerts import Alert, AlertState, Telling, TellingState
 from resilience.alerting.channels import Channels, EmailChannel
 from resilience.alerting.delivery import MAX_AGE, AlertDelivery, Channel
 from resilience.alerting.policy import Alerting
-from resilience.alerting.senders import UndeliverableError
+from resilience.alerting.sending import UndeliverableError
 from resilience.config.settings import Settings
 from resilience.core.core import Core
 from resilience.core.inputs import Configuration, TooLateError

@@ -2,69 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import timedelta
 
 import msgspec
 import pytest
 
-from resilience.alerting.alerts import NO_ALERTS, Alert, AlertChannel, Alerts, AlertState, Cause, TellingState
-from resilience.alerting.channels import Channel, Channels, EmailChannel, PhoneChannel, WebhookChannel
-from resilience.alerting.policy import Alerting
-from resilience.alerting.routing import Routing, Scene
+from resilience.alerting.alerts import Alert, AlertChannel, AlertState, TellingState
+from resilience.alerting.channels import Channel, Channels
 from resilience.context import ErrorSeverity
-
-EVERY = Channels(
-    email=EmailChannel(enabled=True, url="env:MAIL"), sms=PhoneChannel(enabled=True, url="env:SMS"),
-    webhook=WebhookChannel(enabled=True, url="https://example.com/hook"), twilio_voice=PhoneChannel(enabled=True, url="env:SMS"),
-)  # fmt: skip
-WINDOW_S = 300.0
-
-
-class Desk:
-    """The alerts of a WinClaw, turn by turn; ``pass_s`` lets time pass."""
-
-    def __init__(self, **policy: Any) -> None:
-        self.policy = Alerting(**{"channels": EVERY, **policy})
-        self.alerts: Alerts = NO_ALERTS
-        self.at, self.s = datetime(2026, 1, 1, tzinfo=UTC), 1000.0
-        self.down: frozenset[str] = frozenset()
-        self.offered: frozenset[str] = frozenset({"toast"})
-        self.snoozed_until: datetime | None = None
-
-    def turn(self) -> Routing:
-        return Routing(self.alerts, self.policy, Scene(self.at, self.s, self.down, self.offered, self.snoozed_until))
-
-    def happens(self, times: int = 1, **cause: Any) -> Alert:
-        turn = self.turn()
-        turn.happened(caused(**cause), times)
-        self.alerts = turn.after()
-        return self.last
-
-    def lasts(self, *causes: Cause) -> None:
-        turn = self.turn()
-        turn.lasting({one.about: one for one in causes})
-        self.alerts = turn.after()
-
-    def pass_s(self, seconds: float) -> None:
-        self.at, self.s = self.at + timedelta(seconds=seconds), self.s + seconds
-        turn = self.turn()
-        turn.looked()
-        self.alerts = turn.after()
-
-    @property
-    def last(self) -> Alert:
-        return self.alerts[max(self.alerts)]
-
-    def told(self, channel: str = "email") -> list[str]:
-        return [one.what for alert in self.alerts.values() for one in alert.tellings if one.channel == channel]
-
-
-def caused(severity: str = "ERROR", about: str = "error:1", **more: Any) -> Cause:
-    return Cause(**{
-        "about": about, "title": "It burns", "message": "in the kitchen", "severity": ErrorSeverity[severity], "component": "kitchen",
-        **more,
-    })  # fmt: skip
+from tests.resilience.alerting.desk import WINDOW_S, Desk, caused
 
 
 @pytest.mark.parametrize(("severity", "channels"), [
@@ -98,7 +44,7 @@ def test_ten_thousand_equal_errors_are_so_many_messages_and_one_summary(most: in
     assert len(desk.told()) == most
     desk.pass_s(1)
     assert desk.told() == ["raised", *["again"] * (most - 1), "summary"]
-    assert [one.text for one in desk.last.tellings][-1] == f"{10_000 - most} more of it; 10000 since it began."
+    assert [one.text for one in desk.last.tellings][-1] == f"{10_000 - most} more, 10000 since it began."
     for _ in range(10):
         desk.pass_s(WINDOW_S)
     assert desk.told().count("summary") == 1
@@ -240,3 +186,24 @@ def test_an_unchanged_turn_gives_the_very_same_alerts() -> None:
 
 def test_the_channels_of_the_document_are_all_there() -> None:
     assert {"log", "email", "sms", "webhook", "dashboard", "twilio_voice"} <= {*AlertChannel}
+
+
+@pytest.mark.parametrize("jump", [timedelta(hours=1), timedelta(hours=-1)])
+def test_a_clock_that_jumps_ends_no_alert_and_keeps_none(jump: timedelta) -> None:
+    desk = Desk()
+    desk.happens(severity="CRITICAL")
+    desk.at += jump
+    desk.pass_s(899)
+    assert desk.told() == ["raised"]
+    desk.pass_s(1)
+    assert (desk.told(), desk.last.state) == (["raised", "resolved"], AlertState.RESOLVED)
+
+
+def test_what_was_seen_in_an_earlier_life_ends_by_the_clock_on_the_wall() -> None:
+    desk = Desk()
+    desk.happens()
+    desk.alerts, desk.s = {1: msgspec.structs.replace(desk.last, seen_s=None)}, 5.0
+    desk.pass_s(899)
+    assert desk.last.is_open
+    desk.pass_s(1)
+    assert desk.last.state is AlertState.RESOLVED

@@ -1,253 +1,203 @@
-"""What leaves the machine, seen by real servers: a webhook's receiver, a mail server with STARTTLS and login, and Twilio played."""
+"""What holds of every way to tell: only what is on sends, trouble passes, and nobody hears what another's service has said."""
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
-import hmac
-import ssl
+import contextlib
+import json
+import logging
 import threading
-from base64 import b64encode
-from collections.abc import Iterator
-from concurrent.futures import Future
-from datetime import UTC, datetime
-from email import message_from_bytes, policy
-from email.message import EmailMessage, Message
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
-from urllib.error import URLError
-from urllib.parse import parse_qs
 
-import apprise.plugins.twilio
-import msgspec
 import pytest
-import trustme
-from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
 
-from resilience.alerting.alerts import Alert, AlertPriority, Telling
-from resilience.alerting.channels import Channel, Channels, EmailChannel, PhoneChannel, WebhookChannel
-from resilience.alerting.senders import SIGNATURE, UndeliverableError, senders
+from resilience.alerting.channels import Channel, Channels, OtherChannel
+from resilience.alerting.senders import Webhook, senders
+from resilience.alerting.sending import Sender, UndeliverableError
 from resilience.clock import SystemClock
-from tests.resilience.alerting.test_routing import caused
+from tests.resilience.alerting.receivers import (
+    Web,
+    alert,
+    mail,
+    mail_server,
+    nobody,
+    other,
+    send,
+    sender,
+    silence,
+    twilio,
+    web_server,
+    webhook,
+)
 
-AT = datetime(2026, 1, 1, 12, tzinfo=UTC)
-HOSTILE = "Bcc: evil@example.com\r\nSubject: owned\r\n\r\n</Say><Dial>+1900</Dial>\x1b[31m\u202etxt.exe " + "long " * 3000
-
-
-class Web(ThreadingHTTPServer):
-    """Answers ``status`` and notes what it was asked."""
-
-    def __init__(self) -> None:
-        self.status, self.asked = 200, list[tuple[str, Message, bytes]]()
-        super().__init__(("127.0.0.1", 0), _Answers)
-        self.url = f"http://127.0.0.1:{self.server_port}"
-
-
-class _Answers(BaseHTTPRequestHandler):
-    server: Web
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.asked.append((self.path, self.headers, body))
-        self.send_response(self.server.status)
-        self.send_header("Location", f"{self.server.url}/elsewhere")
-        self.end_headers()
-
-    def log_message(self, *_: Any) -> None:
-        pass
+HASTE = "cto=0.1&rto=0.1"
 
 
 @pytest.fixture
 def web() -> Iterator[Web]:
-    with Web() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with web_server() as server:
         yield server
-        server.shutdown()
-        thread.join()
-
-
-def alert(**cause: Any) -> tuple[Alert, Telling]:
-    one = Alert(id=7, cause=caused("CRITICAL", **cause), priority=AlertPriority.P2_HIGH, at=AT, last_at=AT, count=3)
-    one = one.telling("raised", one.cause.message, ["webhook"], AT)
-    return one, one.tellings[0]
-
-
-def send(channels: Channels, name: str, **cause: Any) -> str:
-    return dict(senders(SystemClock(), channels))[name](*alert(**cause))
-
-
-def webhook(url: str, secret: str | None = None) -> Channels:
-    return Channels(webhook=WebhookChannel(enabled=True, url=url, secret=secret))
 
 
 def test_only_channels_that_are_on_send() -> None:
     assert {name for name, _ in senders(SystemClock(), Channels())} == {"log", "dashboard"}
     assert {name for name, _ in senders(SystemClock(), Channels(log=Channel(enabled=False)))} == {"dashboard"}
+    off = Channels(others={"other": OtherChannel(enabled=False, url="json://127.0.0.1")})
+    assert {name for name, _ in senders(SystemClock(), off)} == {"log", "dashboard"}
 
 
-def test_a_webhook_gets_signed_json_with_a_key(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOOK_SECRET", "s3cret")
-    assert send(webhook(f"{web.url}/hook", "env:HOOK_SECRET"), "webhook") == "the server said 200"
-    [(path, headers, body)] = web.asked
-    told = msgspec.json.decode(body)
-    assert (path, headers["Content-Type"], headers["Idempotency-Key"]) == ("/hook", "application/json", "7-1-webhook")
-    assert (told["key"], told["what"], told["alert"], told["priority"], told["count"]) == ("7-1-webhook", "raised", 7, "P2_HIGH", 3)
-    seconds, _, digest = headers[SIGNATURE].removeprefix("t=").partition(",v1=")
-    assert abs(int(seconds) - datetime.now(UTC).timestamp()) < 60
-    assert hmac.compare_digest(digest, hmac.new(b"s3cret", f"{seconds}.".encode() + body, hashlib.sha256).hexdigest())
-
-
-def test_without_a_secret_a_webhook_is_not_signed(web: Web) -> None:
-    send(webhook(web.url), "webhook")
-    assert SIGNATURE not in web.asked[0][1]
-
-
-@pytest.mark.parametrize(("status", "is_final"), [
-    (400, True), (401, True), (404, True), (410, True), (302, False), (408, False), (429, False), (500, False), (503, False),
+@pytest.mark.parametrize(("scheme", "path", "told"), [
+    ("json", "/own/path", {"title": "[WinClaw] Resolved: It burns", "message": "It is over.{facts}", "type": "info"}),
+    ("ntfy", "/", {"topic": "path", "title": "[WinClaw] Resolved: It burns", "message": "It is over.{facts}"}),
 ])  # fmt: skip
-def test_a_refusal_is_final_or_passes_and_no_redirect_is_followed(web: Web, status: int, is_final: bool) -> None:
-    web.status = status
-    with pytest.raises(UndeliverableError if is_final else ConnectionError, match=str(status)):
-        send(webhook(web.url), "webhook")
-    assert [path for path, _, _ in web.asked] == ["/"]
+def test_whatever_apprise_has_an_address_for_can_be_a_channel(scheme: str, path: str, told: dict[str, str], web: Web) -> None:
+    where = "path" if scheme == "ntfy" else "own/path"
+    accepted = send(other(f"{scheme}://127.0.0.1:{web.server_port}/{where}"), "other", "resolved", "It is over.")
+    assert accepted == f"accepted by {scheme.upper() if scheme == 'json' else scheme}"
+    [(asked, _, body)] = web.asked
+    facts = "\n\nCRITICAL, kitchen, 3 times since 2026-01-01 12:00:00 UTC."
+    heard = json.loads(body)
+    assert asked == path
+    assert {name: heard[name] for name in told} == {name: text.format(facts=facts) for name, text in told.items()}
 
 
-def test_a_webhook_that_is_down_passes_and_a_missing_reference_does_not() -> None:
-    with pytest.raises(URLError):
-        send(webhook("http://127.0.0.1:9/"), "webhook")
-    with pytest.raises(UndeliverableError, match="the environment has no NO_SUCH_NAME"):
-        send(webhook("env:NO_SUCH_NAME"), "webhook")
-    with pytest.raises(UndeliverableError, match="does not begin with http"):
-        send(webhook("ftp://127.0.0.1/"), "webhook")
+@pytest.mark.parametrize("url", ["nonsense://127.0.0.1", "json://", "twilio://AC1:hunter2@nobody"])
+def test_what_apprise_does_not_understand_is_final(url: str) -> None:
+    with pytest.raises(UndeliverableError, match=r"apprise does not understand alerting\.channels\.others\.other\.url"):
+        send(other(url), "other")
 
 
-# Mail.
+# A service that is down, silent, or back again.
 
 
-class Mails:
-    """A mail server's inbox."""
-
-    def __init__(self) -> None:
-        self.got: list[tuple[list[str], EmailMessage]] = []
-
-    async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802 -- aiosmtpd calls it so
-        message = message_from_bytes(envelope.content, policy=policy.default)
-        assert isinstance(message, EmailMessage)
-        self.got.append((envelope.rcpt_tos, message))
-        return "250 taken"
+def by_webhook(port: int, _patch: pytest.MonkeyPatch, *, hasty: bool) -> Sender:
+    return Webhook(webhook(f"http://127.0.0.1:{port}/").webhook, SystemClock(), 0.1 if hasty else 10)
 
 
-@pytest.fixture
-def mails() -> Iterator[tuple[Mails, int]]:
-    """An inbox behind STARTTLS and a login, and its port."""
-    ca, inbox = trustme.CA(), Mails()
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    ca.issue_cert("localhost").configure_cert(context)
-
-    def login(_server: SMTP, _session: Any, _envelope: Any, _mechanism: str, data: Any) -> AuthResult:
-        known = isinstance(data, LoginPassword) and (data.login, data.password) == (b"me", b"hunter2")
-        return AuthResult(success=known, handled=False)
-
-    listening: Future[int] = Future()
-    stop = asyncio.Event()
-
-    async def serve() -> None:
-        loop = asyncio.get_running_loop()
-        server = await loop.create_server(
-            lambda: SMTP(inbox, tls_context=context, require_starttls=True, authenticator=login, auth_required=True, loop=loop),
-            "127.0.0.1", 0,
-        )  # fmt: skip
-        async with server:
-            loops.append(loop)
-            listening.set_result(server.sockets[0].getsockname()[1])
-            await stop.wait()
-
-    loops: list[asyncio.AbstractEventLoop] = []
-    thread = threading.Thread(target=lambda: asyncio.run(serve()))
-    thread.start()
-    yield inbox, listening.result(10)
-    loops[0].call_soon_threadsafe(stop.set)
-    thread.join()
+def by_mail(port: int, patch: pytest.MonkeyPatch, *, hasty: bool) -> Sender:
+    return sender(mail(port, patch, more=f"&{HASTE}" if hasty else ""), "email")
 
 
-def mail(port: int, monkeypatch: pytest.MonkeyPatch, password: str = "hunter2") -> Channels:
-    monkeypatch.setenv("MAIL", f"mailto://me:{password}@localhost:{port}?from=winclaw@example.com&mode=starttls&verify=no")
-    return Channels(email=EmailChannel(enabled=True, recipients=("ada@example.com", "bob@example.com"), url="env:MAIL"))
+def by_text_message(port: int, patch: pytest.MonkeyPatch, *, hasty: bool) -> Sender:
+    return sender(twilio(port, patch, f"?{HASTE}" if hasty else ""), "sms")
 
 
-def test_a_mail_goes_out_over_starttls_with_login(mails: tuple[Mails, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    inbox, port = mails
-    assert send(mail(port, monkeypatch), "email") == "accepted by E-Mail"
-    assert sorted(whom for to, _ in inbox.got for whom in to) == ["ada@example.com", "bob@example.com"]
-    _, message = inbox.got[0]
-    assert message["Subject"] == "[WinClaw] It burns"
-    body = message.get_body(("plain",))
-    assert body is not None
-    assert "in the kitchen" in body.get_content()
-    assert "CRITICAL, kitchen, since 2026-01-01 12:00:00 UTC." in body.get_content()
+def by_call(port: int, patch: pytest.MonkeyPatch, *, hasty: bool) -> Sender:
+    return sender(twilio(port, patch, f"?{HASTE}" if hasty else ""), "twilio_voice")
 
 
-def test_hostile_text_makes_no_header_of_a_mail(mails: tuple[Mails, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    inbox, port = mails
-    send(mail(port, monkeypatch), "email", title=HOSTILE, message=HOSTILE)
-    for to, message in inbox.got:
-        assert to[0] in ("ada@example.com", "bob@example.com")
-        assert (message["Bcc"], len(message.get_all("Subject", []))) == (None, 1)
-        assert message["Subject"].startswith("[WinClaw] Bcc: evil@example.com")
-        body = message.get_body(("plain",))
-        assert body is not None
-        assert not {"\x1b", "\u202e", "\x00"} & set(body.get_content())
-    assert len(inbox.got) == 2
+def by_json(port: int, _patch: pytest.MonkeyPatch, *, hasty: bool) -> Sender:
+    return sender(other(f"json://127.0.0.1:{port}/{f'?{HASTE}' if hasty else ''}"), "other")
 
 
-def test_a_wrong_password_is_final_and_said_without_it(mails: tuple[Mails, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    inbox, port = mails
-    with pytest.raises(UndeliverableError, match=r"535.*credentials invalid") as refused:
-        send(mail(port, monkeypatch, "opensesame"), "email")
-    assert "opensesame" not in str(refused.value)
-    assert inbox.got == []
+def by_ntfy(port: int, _patch: pytest.MonkeyPatch, *, hasty: bool) -> Sender:
+    return sender(other(f"ntfy://127.0.0.1:{port}/topic{f'?{HASTE}' if hasty else ''}"), "other")
 
 
-def test_a_mail_server_that_is_down_passes(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ConnectionError, match="refused"):
-        send(mail(9, monkeypatch), "email")
+ALL = [(by_webhook, web_server, 1), (by_mail, mail_server, 2), (by_text_message, web_server, 2), (by_call, web_server, 2), (by_json, web_server, 1), (by_ntfy, web_server, 1)]
 
 
-def test_a_channel_without_an_account_says_which_setting_is_missing() -> None:
-    channels = Channels(email=EmailChannel(enabled=True, recipients=("ada@example.com",)))
-    with pytest.raises(UndeliverableError, match=r"alerting\.channels\.email\.url"):
-        send(channels, "email")
+@pytest.mark.parametrize("trouble", [nobody, silence])
+@pytest.mark.parametrize(("channel", "server", "times"), ALL)
+def test_what_is_down_or_silent_passes_and_is_told_when_it_is_back(
+    channel: Callable[..., Sender], server: Callable[[int], Any], times: int,
+    trouble: Callable[[], contextlib.AbstractContextManager[int]], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    with trouble() as port, pytest.raises(OSError, match=r"refused|timed out"):
+        tell = channel(port, monkeypatch, hasty=trouble is silence)
+        tell(*alert())
+    with server(port) as back:
+        if trouble is silence:  # what is real needs more than a moment
+            tell = channel(port, monkeypatch, hasty=False)
+        tell(*alert())
+        told = back.asked if isinstance(back, Web) else back.got
+        assert len(told) == times
 
 
-# Twilio.
+# What apprise says.
 
 
-@pytest.fixture
-def twilio(web: Web, monkeypatch: pytest.MonkeyPatch) -> Channels:
-    monkeypatch.setattr(
-        apprise.plugins.twilio.NotifyTwilio, "notify_sms_url", f"{web.url}/2010-04-01/Accounts/{{sid}}/Messages.json"
-    )
-    monkeypatch.setenv("SMS", f"twilio://AC{'1' * 32}:{'2' * 32}@15550001111")
-    return Channels(sms=PhoneChannel(enabled=True, phone_numbers=("+15550002222", "+15550003333"), url="env:SMS"))
+def test_of_two_that_fail_at_once_each_says_its_own_reason(web: Web) -> None:
+    """Both requests are under way before either is answered."""
+    both = threading.Barrier(2)
+    web.before = lambda _body: both.wait(10)
+    with web_server() as another, ThreadPoolExecutor(2) as threads:
+        web.status, another.status, another.before = 403, 503, web.before
+        tellers = [sender(other(f"json://127.0.0.1:{server.server_port}/"), "other") for server in (web, another)]
+        final, passing = [one.exception(20) for one in [threads.submit(teller, *alert()) for teller in tellers]]
+    assert isinstance(final, UndeliverableError)
+    assert isinstance(passing, ConnectionError)
+    assert ("403" in str(final), "503" in str(final)) == (True, False)
+    assert ("403" in str(passing), "503" in str(passing)) == (False, True)
 
 
-def test_a_text_message_goes_through_twilio_to_each_number(web: Web, twilio: Channels) -> None:
-    web.status = 201
-    assert send(twilio, "sms", message=HOSTILE) == "accepted by Twilio"
-    account, token = f"AC{'1' * 32}", "2" * 32
-    forms = [parse_qs(body.decode()) for _, _, body in web.asked]
-    assert [form["To"] for form in forms] == [["+15550002222"], ["+15550003333"]]
-    for path, headers, body in web.asked:
-        assert path == f"/2010-04-01/Accounts/{account}/Messages.json"
-        assert headers["Authorization"] == f"Basic {b64encode(f'{account}:{token}'.encode()).decode()}"
-        assert "\x1b" not in parse_qs(body.decode())["Body"][0]
+@contextlib.contextmanager
+def heard_by_all() -> Iterator[list[logging.LogRecord]]:
+    """What arrives at the root of all logs, where the log file listens."""
+    records: list[logging.LogRecord] = []
+
+    class Ear(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            records.append(record)
+
+    ear, root = Ear(), logging.getLogger()
+    root.addHandler(ear)
+    try:
+        yield records
+    finally:
+        root.removeHandler(ear)
 
 
-@pytest.mark.parametrize(("status", "error"), [(400, UndeliverableError), (429, ConnectionError), (500, ConnectionError)])
-def test_twilio_refuses_for_good_or_for_now(web: Web, twilio: Channels, status: int, error: type[Exception]) -> None:
-    web.status = status
-    with pytest.raises(error, match=f"error={status}"):
-        send(twilio, "sms")
+def test_nothing_that_apprise_says_reaches_the_log(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says the account, the login and the message at the level DEBUG, and a wrong login at WARNING."""
+    web.status = 500
+    with heard_by_all() as records:
+        with pytest.raises(ConnectionError):
+            send(twilio(web.server_port, monkeypatch), "sms")
+        with pytest.raises(UndeliverableError):
+            send(other("twilio://AC1:not.a.token@15550001111"), "other")
+    assert [one for one in records if one.name.startswith("apprise")] == []
 
 
+@pytest.mark.parametrize(("url", "secrets"), [
+    ("json://me:hunter2@{}/", "hunter2"), ("ntfy://me:hunter2@{}/topic", "hunter2"),
+    ("ntfy://me:hunter%402@{}/topic", "hunter@2 hunter%402"), ("ntfy://tk_hunter2@{}/topic?auth=token", "tk_hunter2"),
+])  # fmt: skip
+def test_no_secret_of_an_address_is_in_a_reason(url: str, secrets: str, web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    web.status, web.answer = 400, json.dumps({"error": f"the login {secrets} is wrong", "code": 400}).encode()
+    monkeypatch.setenv("OTHER", url.format(web.url.removeprefix("http://")))
+    with pytest.raises(UndeliverableError, match="400") as refused:
+        send(other("env:OTHER"), "other")
+    assert "hunter" not in str(refused.value)
+
+
+def test_the_path_of_a_service_that_is_down_is_not_said() -> None:
+    with nobody() as port, pytest.raises(ConnectionError, match=r"with url: \[redacted\] .*refused") as refused:
+        send(other(f"json://127.0.0.1:{port}/hooks/hunter2"), "other")
+    assert "hunter2" not in str(refused.value)
+
+
+def test_a_service_that_crashes_passes(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    import apprise.plugins.custom_json
+
+    def crash(*_: Any, **__: Any) -> bool:
+        raise RuntimeError("a defect\x1b of hunter2")
+
+    monkeypatch.setattr(apprise.plugins.custom_json.NotifyJSON, "send", crash)
+    with pytest.raises(ConnectionError, match=r"^RuntimeError: a defect of \[redacted\]$"):
+        send(other("json://me:hunter2@127.0.0.1/"), "other")
+
+
+def test_a_message_that_was_taken_stays_so_whatever_apprise_notes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it notes may have arguments that do not fit."""
+    import apprise.plugins.custom_json
+
+    def note(*_: Any, **__: Any) -> bool:
+        unfit = logging.makeLogRecord({"msg": "%d", "args": ("x",), "levelno": logging.WARNING})
+        [ours] = [one for one in logging.getLogger("apprise").handlers if type(one).__name__ == "_Listener"]
+        ours.handle(unfit)
+        return True
+
+    monkeypatch.setattr(apprise.plugins.custom_json.NotifyJSON, "send", note)
+    assert send(other("json://127.0.0.1/"), "other") == "accepted by JSON"

@@ -46,7 +46,8 @@ def test_the_file_of_a_first_run_shows_every_section() -> None:
 
 def test_the_examples_in_the_file_of_a_first_run_work_when_uncommented() -> None:
     uncommented = re.sub(r"(?m)^( *)#  ", r"\1  ", DEFAULT_TEXT)
-    for name, empty in (("rules", "[]"), ("services", "{}"), ("loops", "{}"), ("processes", "{}"), ("probes", "{}"), ("zones", "{}")):
+    lists, tables = ("rules", "maintenance"), ("services", "loops", "processes", "probes", "zones", "others")
+    for name, empty in (*((name, "[]") for name in lists), *((name, "{}") for name in tables)):
         uncommented = uncommented.replace(f"{name}: {empty}", f"{name}:")
     read = parse(uncommented)
     assert [rule.name for rule in read.classification.rules] == ["out of credit"]
@@ -54,6 +55,8 @@ def test_the_examples_in_the_file_of_a_first_run_work_when_uncommented() -> None
     assert read.loops["my_loop"].tier == "core"
     assert read.processes["gateway"].depends_on == ("ollama",)
     assert read.zones["my_tools"].components == ("my_search", "my_calendar")
+    assert read.alerting.maintenance[0].hours == "02:00-04:00"
+    assert read.alerting.channels.others["phone"].url == "env:WINCLAW_NTFY_URL"
     assert read.detection.probes["data_disk"].min_free_mb == 2000
 
 

@@ -5,34 +5,23 @@ from pathlib import Path
 
 import pytest
 
-from resilience.classification.classifier import ErrorClassifier
 from resilience.core.core import Core
-from resilience.journal.history import History
-from resilience.redaction import Redactor
 from resilience.testing import FakeClock
-from tests.resilience.core.cores import BrittleJournal
+from tests.resilience.conftest import clock  # noqa: F401 -- for tests elsewhere that take all of a core's fixtures from here
+from tests.resilience.core.cores import BrittleJournal, core_on, end
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
-def start(tmp_path: Path, clock: FakeClock) -> Iterator[Callable[[], Core]]:
+def start(tmp_path: Path, clock: FakeClock) -> Iterator[Callable[[], Core]]:  # noqa: F811
     started: list[Core] = []
 
     def start_one() -> Core:
-        journal = BrittleJournal(tmp_path / "journal.db", clock.now())
-        core = Core(journal, History(journal.path), ErrorClassifier(clock=clock), Redactor(), clock)
-        core.start()
+        core = core_on(BrittleJournal(tmp_path / "journal.db", clock.now()), clock)
         started.append(core)
         return core
 
     yield start_one
-    for core in started:
-        core.stop()
-        core.history.close()
+    end(started)
 
 
 @pytest.fixture

@@ -1,18 +1,38 @@
-"""Cores on journals that can be made to fail, for tests."""
+"""Cores that run, and journals that can be made to fail, for tests."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from resilience.classification.classifier import ErrorClassifier
+from resilience.clock import Clock
+from resilience.config.settings import Settings
 from resilience.core.core import Core
 from resilience.degradation.levels import DegradationLevel
 from resilience.events import Report
+from resilience.journal.history import History
 from resilience.journal.journal import Journal, JournalError, Written
+from resilience.redaction import Redactor
 
 SAFE = DegradationLevel.SAFE_MODE
+
+
+def core_on(journal: Journal, clock: Clock, settings: Settings | None = None) -> Core:
+    """A core that runs on ``journal``."""
+    core = Core(journal, History(journal.path), ErrorClassifier(clock=clock), Redactor(), clock, settings=settings)
+    core.start()
+    return core
+
+
+def end(cores: Iterable[Core]) -> None:
+    """Ends them, and lets go of their journals."""
+    for core in cores:
+        core.stop()
+        core.history.close()
 
 
 class BrittleJournal(Journal):

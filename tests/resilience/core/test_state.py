@@ -80,7 +80,7 @@ def test_the_view_is_whole() -> None:
         ],
         "healing": [heals[1].view()], "healed": [heals[2].outcome(), heals[3].outcome()], "loops": [],
         "waiting": {"messages": 3, "channels": {"mail": 2, "sms": 1}}, "agents": [agent.view()],
-        "processes": [process.view(), calm.view()], "needs_you": 6, "version": 7,
+        "processes": [process.view(), calm.view()], "snoozed_until": None, "needs_you": 6, "version": 7,
     }  # fmt: skip
 
 

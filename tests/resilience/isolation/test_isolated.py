@@ -157,7 +157,7 @@ def test_a_service_that_has_escaped_is_cut_off_by_itself_and_a_person_told(core:
     assert circuits(core) == {}
     said("gmail_api")
     assert circuits(core) == {"gmail_api": "ISOLATED"}
-    assert [one.name for one in core.state.needs_you] == ["isolated:gmail_api"]
+    assert [one.name for one in core.state.unsettled] == ["isolated:gmail_api"]
     assert core.state.isolations["gmail_api"].until is not None
     isolate(core, "gmail_api", "reset")
     assert circuits(core) == {"gmail_api": "CLOSED"}

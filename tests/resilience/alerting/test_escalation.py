@@ -1,0 +1,98 @@
+"""What nobody acknowledges goes on: to the next channel, then to a call."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from resilience.alerting.channels import Channels, EmailChannel, PhoneChannel
+from resilience.alerting.policy import Alerting, Escalation
+from tests.resilience.alerting.desk import Desk, caused
+
+AFTER_S = 900
+
+
+def escalated(desk: Desk) -> list[str]:
+    return [one.channel for one in desk.last.tellings if one.what == "escalated"]
+
+
+def lasting(desk: Desk, severity: str = "CRITICAL") -> Desk:
+    desk.lasts(caused(severity))
+    return desk
+
+
+def test_after_a_while_it_is_told_to_who_has_not_heard_of_it_yet() -> None:
+    desk = lasting(Desk())
+    desk.pass_s(AFTER_S - 1)
+    assert escalated(desk) == []
+    desk.pass_s(1)
+    assert escalated(desk) == ["twilio_voice"]
+    assert desk.last.tellings[-1].text == "Nobody has acknowledged it for 15 minutes. in the kitchen"
+    for _ in range(10):
+        desk.pass_s(AFTER_S)
+    assert escalated(desk) == ["twilio_voice"]
+
+
+def test_it_goes_from_one_to_the_next_with_as_much_time_for_each() -> None:
+    mail = Channels(
+        email=EmailChannel(enabled=True, url="env:MAIL"), sms=PhoneChannel(enabled=True, url="env:SMS", min_priority="P1_CRITICAL"),
+        twilio_voice=PhoneChannel(enabled=True, url="env:SMS"),
+    )  # fmt: skip
+    desk = lasting(Desk(channels=mail))
+    desk.pass_s(AFTER_S)
+    assert escalated(desk) == ["sms"]
+    desk.pass_s(AFTER_S - 1)
+    assert escalated(desk) == ["sms"]
+    desk.pass_s(1)
+    assert escalated(desk) == ["sms", "twilio_voice"]
+
+
+def test_where_all_have_heard_of_it_the_last_hears_again() -> None:
+    desk = lasting(Desk(), "FATAL")
+    desk.pass_s(AFTER_S)
+    assert escalated(desk) == ["twilio_voice"]
+
+
+def test_where_nobody_else_is_left_nothing_happens() -> None:
+    desk = lasting(Desk(channels=Channels()))
+    before = desk.alerts
+    desk.pass_s(AFTER_S)
+    desk.pass_s(AFTER_S)
+    assert (escalated(desk), len(desk.last.tellings)) == ([], len(before[1].tellings))
+
+
+def test_what_is_acknowledged_over_or_presses_less_is_not_told_on() -> None:
+    seen, over, less = lasting(Desk()), lasting(Desk()), lasting(Desk(), "ERROR")
+    seen.person(lambda turn: turn.acknowledge(1, "ada", "here"))
+    over.lasts()
+    for desk in (seen, over, less):
+        desk.pass_s(AFTER_S)
+        assert escalated(desk) == []
+
+
+def test_what_was_told_to_nobody_yet_is_not_told_on() -> None:
+    desk = Desk()
+    desk.down = frozenset({"database"})
+    desk.lasts(caused("CRITICAL", needs=("database",)))
+    desk.pass_s(AFTER_S)
+    assert (escalated(desk), desk.told()) == ([], [])
+
+
+def test_the_configuration_says_from_which_priority_on_and_to_whom() -> None:
+    desk = lasting(Desk(escalation=Escalation(after_s=60, from_priority="P3_MEDIUM", channels=("sms",))), "ERROR")
+    desk.pass_s(60)
+    assert escalated(desk) == ["sms"]
+
+
+def test_after_a_restart_the_time_begins_again() -> None:
+    desk = lasting(Desk())
+    desk.alerts, desk.s = {1: replace(desk.last, escalated_s=None)}, 5.0
+    desk.pass_s(1)
+    desk.pass_s(AFTER_S - 1)
+    assert escalated(desk) == []
+    desk.pass_s(1)
+    assert escalated(desk) == ["twilio_voice"]
+
+
+def test_an_escalation_names_a_channel_that_exists() -> None:
+    [(key, wrong)] = Alerting(escalation=Escalation(channels=("smoke",))).contradictions()
+    assert (key, "no channel 'smoke'; there are log, dashboard" in wrong) == ("escalation.channels", True)

@@ -1,0 +1,213 @@
+"""What keeps an alert silent, and what is told when that is over: snooze, maintenance, and what it cannot work without."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from resilience.alerting.alerts import AlertState
+from resilience.alerting.policy import Maintenance
+from resilience.alerting.routing import NETWORK
+from tests.resilience.alerting.desk import WINDOW_S, Desk, caused
+
+
+def test_a_snoozed_alert_is_silent_until_the_end_and_then_tells_that_it_lasts() -> None:
+    desk = Desk()
+    desk.lasts(caused("CRITICAL"))
+    until = desk.at + timedelta(hours=1)
+    assert "snoozed until" in desk.person(lambda turn: turn.snooze(1, until)).silent
+    desk.lasts(caused("FATAL"))
+    desk.pass_s(3599)
+    assert desk.told() == ["raised"]
+    desk.pass_s(1)
+    assert (desk.told(), desk.last.silent, desk.last.snoozed_until) == (["raised", "again"], "", None)
+    with pytest.raises(KeyError):
+        desk.turn().snooze(9, until)
+
+
+def test_a_snoozed_error_that_has_not_come_again_tells_nothing_when_the_snooze_ends() -> None:
+    desk = Desk()
+    desk.happens()
+    desk.person(lambda turn: turn.snooze(1, desk.at + timedelta(minutes=5)))
+    desk.pass_s(300)
+    assert (desk.told(), desk.last.silent) == (["raised"], "")
+
+
+def test_a_snoozed_error_that_came_again_is_one_message_when_the_snooze_ends() -> None:
+    desk = Desk()
+    desk.happens()
+    desk.person(lambda turn: turn.snooze(1, desk.at + timedelta(minutes=10)))
+    desk.happens(times=40)
+    desk.pass_s(600)
+    desk.pass_s(WINDOW_S)
+    assert (desk.told(), desk.last.count) == (["raised", "again"], 41)
+
+
+def test_what_is_over_while_it_is_snoozed_is_said() -> None:
+    desk = Desk()
+    desk.lasts(caused())
+    desk.person(lambda turn: turn.snooze(1, desk.at + timedelta(hours=1)))
+    desk.lasts()
+    assert (desk.told(), desk.last.silent) == (["raised", "resolved"], "")
+
+
+def test_who_acknowledges_ends_the_snooze() -> None:
+    desk = Desk()
+    desk.lasts(caused())
+    desk.person(lambda turn: turn.snooze(1, desk.at + timedelta(hours=1)))
+    desk.person(lambda turn: turn.acknowledge(1, "ada", "here"))
+    assert (desk.last.silent, desk.last.snoozed_until, desk.last.origin) == ("", None, "here")
+    desk.pass_s(3600)
+    assert desk.told() == ["raised"]
+
+
+def test_while_all_is_snoozed_only_what_is_fatal_is_told() -> None:
+    desk = Desk()
+    desk.snoozed_until = desk.at + timedelta(hours=1)
+    desk.lasts(caused("CRITICAL", "process:a"), caused("FATAL", "journal"))
+    assert [(one.id, len(one.tellings), "all alerts are snoozed" in one.silent) for one in desk.alerts.values()] == [
+        (1, 0, True), (2, 7, False),
+    ]  # fmt: skip
+    desk.pass_s(3600)
+    assert desk.told() == ["raised", "raised"]
+
+
+def test_maintenance_is_silent_for_its_components_and_tells_afterwards_what_lasts() -> None:
+    desk = Desk(maintenance=(Maintenance(components=("kitchen",), starts="2020-01-01T00:00", ends="2030-01-01T00:00"),))
+    desk.lasts(caused(about="a"), caused(about="b", component="cellar"))
+    assert [one.silent for one in desk.alerts.values()] == ["maintenance: maintenance", ""]
+    assert desk.told() == ["raised"]
+    desk.policy = Desk().policy
+    desk.pass_s(1)
+    assert desk.told() == ["raised", "raised"]
+
+
+def test_what_is_raised_and_over_in_silence_is_never_told() -> None:
+    desk = Desk()
+    desk.snoozed_until = desk.at + timedelta(hours=1)
+    desk.lasts(caused())
+    desk.lasts()
+    desk.pass_s(3600)
+    assert (desk.told(), desk.last.state) == ([], AlertState.RESOLVED)
+
+
+# Behind what it needs.
+
+
+def test_what_needs_something_waits_whether_that_is_down_too_and_is_told_if_not() -> None:
+    desk = Desk()
+    desk.lasts(caused(needs=("database",)))
+    assert "database" in desk.last.silent
+    desk.pass_s(9.9)
+    assert desk.told() == []
+    desk.pass_s(0.1)
+    assert (desk.told(), desk.last.silent, desk.last.due_s) == (["raised"], "", None)
+    desk.pass_s(60)
+    assert desk.told() == ["raised"]
+
+
+def test_what_is_fatal_waits_for_nothing() -> None:
+    desk = Desk()
+    desk.down = frozenset({"database"})
+    desk.lasts(caused("FATAL", needs=("database",)))
+    assert desk.told() == ["raised"]
+
+
+def test_behind_what_is_down_nothing_is_told_and_what_lasts_longer_is() -> None:
+    desk = Desk()
+    desk.down = frozenset({"database"})
+    desk.lasts(caused(needs=("cable", "database")))
+    assert (desk.last.silent, desk.last.behind) == ("database is down, and it needs that", "database")
+    desk.pass_s(1000)
+    assert desk.told() == []
+    desk.down = frozenset()
+    desk.pass_s(1)
+    desk.pass_s(9)
+    assert desk.told() == []
+    desk.pass_s(1)
+    assert (desk.told(), desk.last.behind) == (["raised"], "")
+
+
+def test_errors_behind_what_is_down_are_forgotten_with_it_until_they_come_again() -> None:
+    desk = Desk()
+    desk.down = frozenset({"database"})
+    desk.happens(times=100, needs=("database",))
+    desk.down = frozenset()
+    desk.pass_s(1)
+    desk.pass_s(WINDOW_S)
+    assert (desk.told(), desk.last.held) == ([], 0)
+    desk.happens(needs=("database",))
+    assert desk.told() == ["raised"]
+
+
+def test_what_is_down_does_not_keep_itself_silent() -> None:
+    desk = Desk()
+    desk.down = frozenset({"kitchen"})
+    desk.lasts(caused(needs=("kitchen",)))
+    desk.pass_s(10)
+    assert desk.told() == ["raised"]
+
+
+def test_a_dead_network_is_one_alert_not_ten() -> None:
+    desk = Desk()
+    for number in range(10):
+        desk.happens(times=5, about=f"error:{number}", component=f"service {number}", severity="CRITICAL", needs=(NETWORK,))
+        desk.pass_s(1)
+    desk.pass_s(30)
+    [network] = [one for one in desk.alerts.values() if one.tellings]
+    assert (network.cause.about, network.cause.severity.name, desk.told()) == (NETWORK, "CRITICAL", ["raised"])
+    assert "service 0, service 1" in network.cause.message
+    assert {one.behind for one in desk.alerts.values() if one is not network} == {NETWORK}
+
+
+def test_two_services_without_a_connection_are_no_dead_network() -> None:
+    desk = Desk()
+    for _ in range(5):
+        for number in range(2):
+            desk.happens(about=f"error:{number}", component=f"service {number}", needs=(NETWORK,))
+    desk.pass_s(10)
+    assert desk.told() == ["raised", "raised"]
+
+
+def test_connections_that_were_lost_long_apart_are_no_dead_network() -> None:
+    desk = Desk()
+    for number in range(5):
+        desk.happens(about=f"error:{number}", component=f"service {number}", needs=(NETWORK,))
+        desk.pass_s(60)
+    assert NETWORK not in {one.cause.about for one in desk.alerts.values()}
+
+
+def test_when_the_network_is_back_its_alert_ends_and_says_so() -> None:
+    desk = Desk()
+    for number in range(3):
+        desk.happens(about=f"error:{number}", component=f"service {number}", needs=(NETWORK,))
+    desk.pass_s(899)
+    assert desk.told() == ["raised"]
+    desk.pass_s(1)
+    assert desk.told() == ["raised", "resolved"]
+    desk.pass_s(1000)
+    assert {one.state for one in desk.alerts.values()} == {AlertState.RESOLVED}
+    assert desk.told() == ["raised", "resolved"]
+
+
+def test_errors_of_what_is_known_to_be_unwell_are_no_news() -> None:
+    desk = Desk()
+    desk.lasts(caused("CRITICAL", "probe:kitchen", component="kitchen"))
+    desk.happens(severity="CRITICAL")
+    assert (desk.last.silent, desk.last.behind) == ("that it is unwell is told already", "kitchen")
+    desk.happens(about="error:2", component="cellar", severity="CRITICAL")
+    desk.happens(about="error:3", severity="FATAL")
+    assert desk.told() == ["raised"] * 3
+    desk.lasts()
+    desk.pass_s(1)
+    assert (desk.alerts[2].silent, desk.told()) == ("", ["raised", "resolved", "raised", "raised"])
+    desk.happens(severity="CRITICAL")
+    assert desk.told().count("raised") == 4
+
+
+def test_an_error_that_is_worse_than_what_is_told_of_it_is_news() -> None:
+    desk = Desk()
+    desk.lasts(caused("ERROR", "probe:kitchen", component="kitchen"))
+    desk.happens(severity="CRITICAL")
+    assert desk.told() == ["raised", "raised"]
