@@ -161,7 +161,7 @@ def test_a_service_that_has_escaped_is_cut_off_by_itself_and_a_person_told(core:
     assert core.state.isolations["gmail_api"].until is not None
     isolate(core, "gmail_api", "reset")
     assert circuits(core) == {"gmail_api": "CLOSED"}
-    assert core.state.needs_you == ()
+    assert core.state.unsettled == ()
 
 
 def test_isolations_survive_a_restart(start: Callable[[], Core]) -> None:  # noqa: F811
