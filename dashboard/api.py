@@ -148,6 +148,10 @@ def json_api(core: Core, access: Access, commands: Commands) -> Blueprint:
         commands.decide_alert(number, decision, _for_s(3600.0))
         return jsonify(commands.alert(number).view())
 
+    @api.post("/alerts/ack")
+    def acknowledge_alerts() -> Response:
+        return jsonify(acknowledged=commands.acknowledge_alerts())
+
     @api.post("/alerts/snooze")
     def snooze_alerts() -> Response:
         commands.snooze_alerts(_for_s(3600.0))

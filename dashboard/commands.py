@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Final, TypeVar
 
 from flask import g, request
@@ -11,7 +12,7 @@ from flask import g, request
 from dashboard.access import Access
 from dashboard.present.leaving import leaving_preview
 from dashboard.problems import Problem
-from resilience.alerting.alerts import Alert
+from resilience.alerting.alerts import Alert, AlertState
 from resilience.alerting.incidents import BEFORE, Incident, of_alert
 from resilience.clock import as_text
 from resilience.core.core import Core
@@ -153,6 +154,15 @@ class Commands:
             case _:
                 raise Problem(422, "No such decision", "It is ack or snooze.", field="decision")
         _in_time(done)
+
+    def acknowledge_alerts(self) -> int:
+        """Acknowledges all alerts that wait for somebody; returns how many those were."""
+        waiting = [one.id for one in self._core.state.alerts.values() if one.state is AlertState.OPEN]
+        done = [self._core.decide_alert(one, "acknowledge", actor=_actor(), origin=_origin()) for one in waiting]
+        for one in done:
+            with suppress(TooLateError, KeyError):  # it was just seen to, or is over
+                one.result(_COMMIT_S)
+        return len(waiting)
 
     def snooze_alerts(self, for_s: float) -> None:
         """Has nobody told of anything but what is FATAL, for so many seconds; 0: tells again.

@@ -26,6 +26,7 @@ from dashboard.present.leaving import leaving_preview
 from dashboard.problems import Problem
 from dashboard.query import error_filter
 from resilience import __version__
+from resilience.alerting.alerts import AlertState
 from resilience.clock import as_text
 from resilience.context import ErrorSeverity
 from resilience.core.core import Core
@@ -213,6 +214,7 @@ def pages(core: Core, access: Access, commands: Commands, machine: Callable[[], 
             "alerts.html",
             alerts=alert_words.newest_first(now.alerts.values()),
             channels=alert_words.channels(now.settings.alerting, now.offered, now.undelivered),
+            waiting=any(one.state is AlertState.OPEN for one in now.alerts.values()),
             snoozed_until=now.snoozed_until.isoformat() if now.snoozed_until else None,
         )
 
@@ -224,6 +226,11 @@ def pages(core: Core, access: Access, commands: Commands, machine: Callable[[], 
     @site.post("/alerts/<int:number>/<decision>")
     def decide_alert(number: int, decision: str) -> Response:
         commands.decide_alert(number, decision, _seconds("for_s"))
+        return _see("/alerts")
+
+    @site.post("/alerts/ack")
+    def acknowledge_alerts() -> Response:
+        commands.acknowledge_alerts()
         return _see("/alerts")
 
     @site.post("/alerts/snooze")

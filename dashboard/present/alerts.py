@@ -24,9 +24,8 @@ _CHANNELS: Final = {
 
 
 def newest_first(alerts: Iterable[Alert]) -> list[dict[str, Any]]:
-    """The alerts for the page: the open ones first, and of each what every channel told last."""
-    rows = [_row(one) for one in alerts]
-    return sorted(rows, key=lambda row: (row["state"] != AlertState.OPEN.value, -row["id"]))
+    """The alerts for the page: first those that wait for somebody, and of each what every channel told last."""
+    return [_row(one) for one in sorted(alerts, key=lambda one: (one.state is not AlertState.OPEN, bool(one.silent), -one.id))]
 
 
 def channels(policy: Alerting, offered: Collection[str], undelivered: Mapping[str, str]) -> list[dict[str, Any]]:

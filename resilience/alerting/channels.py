@@ -89,7 +89,9 @@ class OtherChannel(LoudChannel, frozen=True, kw_only=True):
     """Telling by any other service that apprise knows."""
 
     min_priority: Annotated[PriorityName | None, means("it tells of what presses so much, or more")] = "P3_MEDIUM"
-    url: Url = None
+    url: Annotated[
+        str | None, means("where to: `env:NAME` or `keyring:NAME`, for most such addresses hold a secret", names="reference")
+    ] = None
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
         yield from _nobody_to_tell(self.enabled, self.url, "url")

@@ -7,7 +7,7 @@ acknowledges, and at last that it is over.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
@@ -163,7 +163,7 @@ class Routing:
             return f"maintenance: {maintained.name}"
         if missing := self._missing(alert):
             is_itself = missing == alert.cause.component
-            return "that it is unwell is told already" if is_itself else f"{missing} is down, and it needs that"
+            return "that it is unwell is told already" if is_itself else f"it needs {missing}, which is down"
         if alert.due_s is not None and self._now_s < alert.due_s:
             return f"it waits whether {alert.cause.needs[0]} is down, too"
         return ""
@@ -234,8 +234,7 @@ class Routing:
         steps = [(at, one) for at, one in enumerate(policy.channels) if at >= alert.escalated and self._tells_by(one)]
         at, channel = next((step for step in steps if step[1] not in told), steps[-1] if steps else (len(policy.channels), ""))
         alert = replace(alert, escalated=at + 1, escalated_s=self._now_s)
-        minutes = round((self._at - alert.at).total_seconds() / 60)
-        text = f"Nobody has acknowledged it for {minutes} minutes. {alert.cause.message}"
+        text = f"Nobody has acknowledged it since {_time(alert.at)}. {alert.cause.message}"
         return self._telling(alert, "escalated", text, [channel]) if channel else alert
 
     def _ended(self, alert: Alert) -> Alert:
@@ -245,7 +244,7 @@ class Routing:
             return alert
         if alert.priority > AlertPriority.P2_HIGH:  # one error and its end are two messages too many
             return self._resolved(alert, told=())
-        return self._resolved(alert, f"It has not come again for {round(quiet_s / 60)} minutes.")
+        return self._resolved(alert, f"It has not come again since {_time(alert.last_at)}.")
 
     def _resolved(self, alert: Alert, text: str = "It is over.", told: Iterable[str] | None = None) -> Alert:
         after = replace(alert, state=AlertState.RESOLVED, resolved_at=self._at, held=0 if alert.silent else alert.held)
@@ -266,11 +265,9 @@ class Routing:
 
     def _telling(self, alert: Alert, what: str, text: str, channels: Iterable[str] | None = None) -> Alert:
         told = self._policy.told_of(alert.priority) if channels is None else channels
-        heard = [*self._that_tell(told)]
+        about_itself = alert.cause.about.removeprefix("channel:")
+        heard = [one for one in told if self._tells_by(one) and one != about_itself]
         return alert.telling(what, text, heard, self._at) if heard else alert
-
-    def _that_tell(self, channels: Iterable[str]) -> Iterator[str]:
-        return (one for one in channels if self._tells_by(one))
 
     def _tells_by(self, channel: str) -> bool:
         return self._policy.tells_by(channel) and (channel != AlertChannel.TOAST or channel in self._scene.offered)
@@ -280,4 +277,5 @@ class Routing:
 
 
 def _time(moment: datetime) -> str:
+    """A moment, for people near this machine."""
     return f"{moment.astimezone():%Y-%m-%d %H:%M}"

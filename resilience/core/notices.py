@@ -70,9 +70,13 @@ def of_alert(alert: Alert) -> Notice:
     """What is said of an alert that nobody has acknowledged."""
     cause = alert.cause
     return Notice(
-        name=cause.about, what=f"{cause.title}.", cause=cause.message, action="Acknowledge it on the page Alerts.",
-        page=f"/alerts#alert-{alert.id}",
+        name=cause.about, what=_sentence(cause.title), cause=_sentence(cause.message), page=f"/alerts#alert-{alert.id}",
+        action="Acknowledge it on the page Alerts.",
     )  # fmt: skip
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "!", "?", "…")) else f"{text}."
 
 
 def of_refusal(cause: str, *, loses_safe_mode: bool) -> Notice:

@@ -92,3 +92,13 @@ def test_an_incident_is_told_with_all_that_belongs_to_it(call: Caller, alert: in
     assert call("GET", path, headers=call.agent).status == 403
     page = call("GET", f"/incidents/{alert}", headers=call.login()).body.decode()
     assert ("it &lt;b&gt;burns&lt;/b&gt;" in page, "it <b>burns" in page) == (True, False)
+
+
+def test_all_alerts_are_acknowledged_at_once(call: Caller, alert: int) -> None:
+    report = Report(type="ValueError", message="x", component="cellar", operation="cook", severity="CRITICAL")
+    call.winclaw.core.report([report]).result(10)
+    assert call("POST", "/api/v1/alerts/ack", None, call.agent).status == 403
+    assert call("POST", "/api/v1/alerts/ack", None, call.operator).json == {"acknowledged": 2}
+    assert {one.state for one in call.winclaw.core.state.alerts.values()} == {AlertState.ACKNOWLEDGED}
+    assert call("POST", "/api/v1/alerts/ack", None, call.operator).json == {"acknowledged": 0}
+    assert alert == 1

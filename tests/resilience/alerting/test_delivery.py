@@ -16,7 +16,7 @@ from resilience.alerting.policy import Alerting
 from resilience.alerting.sending import UndeliverableError
 from resilience.config.settings import Settings
 from resilience.core.core import Core
-from resilience.core.inputs import Configuration, TooLateError
+from resilience.core.inputs import Configuration, Look, TooLateError
 from resilience.degradation.levels import DegradationLevel
 from resilience.events import EventType, Heartbeat, Report
 from resilience.testing import FakeClock
@@ -226,3 +226,19 @@ def test_acknowledging_is_on_disk_in_the_audit_log_and_only_once(life: Callable[
         core.decide_alert(9, "acknowledge", actor="bob", origin="here").result(10)
     again = life()
     assert (again.state.alerts[1].state, again.state.alerts[1].actor) == (AlertState.ACKNOWLEDGED, "ada")
+
+
+def test_ten_thousand_equal_errors_are_five_messages_and_one_summary(core: Core, clock: FakeClock) -> None:
+    send, report = Sender(), Report(type="MemoryError", message="it burns", component="kitchen", operation="cook", severity="FATAL")
+    one = channel(core, clock, send)
+    for _ in range(20):
+        core.report([report] * 500).result(30)
+        while one.step() == 0.0:
+            pass
+    assert [what for what, _ in send.sent] == ["raised", *["again"] * 4]
+    clock.advance(300)
+    core._submit(Look()).result(10)
+    while one.step() == 0.0:
+        pass
+    assert [what for what, _ in send.sent] == ["raised", *["again"] * 4, "summary"]
+    assert core.state.alerts[1].count == 10_000

@@ -26,7 +26,7 @@ def test_after_a_while_it_is_told_to_who_has_not_heard_of_it_yet() -> None:
     assert escalated(desk) == []
     desk.pass_s(1)
     assert escalated(desk) == ["twilio_voice"]
-    assert desk.last.tellings[-1].text == "Nobody has acknowledged it for 15 minutes. in the kitchen"
+    assert desk.last.tellings[-1].text == f"Nobody has acknowledged it since {desk.last.at.astimezone():%Y-%m-%d %H:%M}. in the kitchen"
     for _ in range(10):
         desk.pass_s(AFTER_S)
     assert escalated(desk) == ["twilio_voice"]

@@ -207,3 +207,9 @@ def test_what_was_seen_in_an_earlier_life_ends_by_the_clock_on_the_wall() -> Non
     assert desk.last.is_open
     desk.pass_s(1)
     assert desk.last.state is AlertState.RESOLVED
+
+
+def test_a_channel_does_not_tell_of_itself() -> None:
+    desk = Desk()
+    desk.lasts(caused("CRITICAL", "channel:email", component="email"))
+    assert (desk.told("email"), desk.told("sms")) == ([], ["raised"])

@@ -118,7 +118,7 @@ def test_behind_what_is_down_nothing_is_told_and_what_lasts_longer_is() -> None:
     desk = Desk()
     desk.down = frozenset({"database"})
     desk.lasts(caused(needs=("cable", "database")))
-    assert (desk.last.silent, desk.last.behind) == ("database is down, and it needs that", "database")
+    assert (desk.last.silent, desk.last.behind) == ("it needs database, which is down", "database")
     desk.pass_s(1000)
     assert desk.told() == []
     desk.down = frozenset()
