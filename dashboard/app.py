@@ -27,6 +27,7 @@ _OPEN: Final = frozenset({"static", "login", "healthz"})
 _AGENTS_MAY: Final = frozenset(
     {
         "api.state", "api.loops", "api.processes", "api.healing", "api.events", "api.errors", "api.error", "api.groups",
+        "api.alerts", "api.one_alert", "api.all_incidents", "api.one_incident",
         "agents.errors", "agents.heartbeats", "agents.orders",
     }
 )  # fmt: skip

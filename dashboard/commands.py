@@ -14,6 +14,7 @@ from dashboard.present.leaving import leaving_preview
 from dashboard.problems import Problem
 from resilience.alerting.alerts import Alert, AlertState
 from resilience.alerting.incidents import BEFORE, Incident, of_alert
+from resilience.alerting.silences import LONGEST_SNOOZE
 from resilience.clock import as_text
 from resilience.core.core import Core
 from resilience.core.inputs import ConfirmationNeededError, HowIsolated, TooLateError
@@ -23,7 +24,7 @@ from resilience.healing.heals import Heal, HealState
 from resilience.processes.supervisor import Supervisor
 
 _COMMIT_S: Final = 10.0
-_LONGEST_SNOOZE_S: Final = 7 * 86_400
+_LONGEST_SNOOZE_S: Final = int(LONGEST_SNOOZE.total_seconds())
 T = TypeVar("T")
 
 

@@ -23,7 +23,7 @@ ROOMS: Final = {
     ),
     "decisions": (
         "bulkhead executor hedging listeners pipeline redaction refusals timeouts wrapping "
-        "alerting.alerts alerting.batches alerting.channels alerting.digest alerting.incidents alerting.manager alerting.policy alerting.routing alerting.words "
+        "alerting.alerts alerting.batches alerting.channels alerting.digest alerting.handlers alerting.incidents alerting.manager alerting.policy alerting.routing alerting.silences alerting.words "
         "circuit.announcements circuit.blame circuit.breaker circuit.guarding circuit.ledger circuit.registry circuit.states circuit.window "
         "classification.classifier classification.evidence classification.known_errors classification.policy "
         "config.settings "
@@ -64,7 +64,7 @@ ROOMS: Final = {
 # Decisions whose mutants nobody makes, by the reason; all others stand in pyproject.toml under only_mutate.
 NOT_MUTATED: Final = {
     "locks, threads and waiting: a mutant that hangs says nothing": (
-        "bulkhead executor hedging pipeline timeouts alerting.manager circuit.announcements circuit.breaker circuit.registry "
+        "bulkhead executor hedging pipeline timeouts alerting.handlers alerting.manager circuit.announcements circuit.breaker circuit.registry "
         "degradation.enforcement degradation.manager healing.waiting isolation.isolator retrying.executor"
     ),
     "what is wrapped is tested with what it wraps": "listeners refusals wrapping circuit.guarding",

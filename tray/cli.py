@@ -123,7 +123,9 @@ def status(as_json: bool) -> None:
         pid, why = f" ({one['pid']})" if one["pid"] else "", f", {one['why']}" if one["why"] else ""
         _say(f"Process {one['name']}: {one['state']}{pid}{why}")
     for notice in state["notices"]:
-        _say(f"Needs you: {notice['what']} {notice['cause']} {notice['action']}")
+        _say(" ".join(f"Needs you: {notice['what']} {notice['cause']} {notice['action']}".split()))
+    if state["snoozed_until"]:
+        _say(f"Alerts are snoozed until {state['snoozed_until']}, but for what is FATAL.")
 
 
 @cli.command()
@@ -166,7 +168,7 @@ def alerts() -> None:
 @click.argument("channel")
 def test(channel: str) -> None:
     """Send a test message by CHANNEL, e.g. email; exit status 1 if it does not arrive."""
-    [telling] = _ask("POST", "/api/v1/alerts/test", {"channel": channel, "wait_s": _TEST_S})["tellings"]
+    [telling] = _ask("POST", "/api/v1/alerts/test", {"channel": channel, "wait_s": _TEST_S}, _TEST_S + 10)["tellings"]
     why = telling["why"].rstrip(".")
     match telling["state"]:
         case "delivered":
@@ -216,17 +218,17 @@ def _login_link() -> str:
     return link
 
 
-def _ask(method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-    status_code, answer = _exchange(method, path, body)
+def _ask(method: str, path: str, body: dict[str, Any] | None = None, timeout_s: float = 10) -> dict[str, Any]:
+    status_code, answer = _exchange(method, path, body, timeout_s)
     _require_success(status_code, answer)
     return answer
 
 
-def _exchange(method: str, path: str, body: dict[str, Any] | None) -> tuple[int, dict[str, Any]]:
+def _exchange(method: str, path: str, body: dict[str, Any] | None, timeout_s: float = 10) -> tuple[int, dict[str, Any]]:
     from resilience.agent.wire import UnreachableError, Wire  # noqa: PLC0415 -- the guardian, who lives long, asks nobody
 
     try:
-        return Wire(home.find(), operator=True).ask(method, path, body)
+        return Wire(home.find(), operator=True, timeout_s=timeout_s).ask(method, path, body)
     except UnreachableError:
         _fail("WinClaw is not running. Start it with: winclaw run", _NOT_RUNNING)
 

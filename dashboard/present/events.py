@@ -44,8 +44,9 @@ def _said(event: Mapping[str, Any]) -> tuple[tuple[str, str], str, str]:
             tone, text, detail = healing.said(event, component)
             return mark(tone), text, detail
         case "command" if component != "level":
-            what = _DONE.get(event["asked"], event["asked"])
-            return mark("info"), f"{_actor(event)} {what} {component}", f"command from {event['origin']}"
+            word, _, what = str(event["asked"]).partition(" ")
+            whom = component if not what else what if component == "alerts" else f"{what} ({component})"
+            return mark("info"), f"{_actor(event)} {_DONE.get(word, word)} {whom}", f"command from {event['origin']}"
         case "command":
             return mark("info"), f"{_actor(event)} chose {level_title(event['asked'])}", f"command from {event['origin']}"
         case "audit":
@@ -83,7 +84,8 @@ def _said(event: Mapping[str, Any]) -> tuple[tuple[str, str], str, str]:
 
 _DONE: Final = {
     "reset": "closed", "isolate": "isolated", "release": "released", "start": "started", "stop": "stopped",
-    "restart": "restarted",
+    "restart": "restarted", "approve": "approved", "reject": "rejected", "dismiss": "dismissed", "acknowledge": "acknowledged",
+    "snooze": "snoozed", "unsnooze": "ended the snooze of", "test": "tested",
 }  # fmt: skip
 _METRICS: Final = {
     "cpu_percent": ("CPU", "%"), "memory_percent": ("memory", "%"), "swap_percent": ("swap", "%"), "memory_mb": ("memory", "MB"),

@@ -18,6 +18,8 @@ MOST_ALERTS: Final = 200
 """Alerts that are remembered; open ones always are, up to twice as many."""
 _MOST_TELLINGS: Final = 20
 """Of each alert, tellings that are remembered after their end."""
+_MOST_REPEATED: Final = 100
+"""Of each alert and channel, repetitions that wait; of more the oldest are left out."""
 
 
 class AlertChannel(StrEnum):
@@ -95,6 +97,10 @@ class Telling(Struct, frozen=True, kw_only=True):
         """Whether it is not known to have arrived, nor given up."""
         return self.state in (TellingState.WAITING, TellingState.SENDING)
 
+    def repeats(self, channel: str) -> bool:
+        """Whether it waits for ``channel``, and only repeats what was told before."""
+        return self.channel == channel and self.what in ("again", "summary") and self.state is TellingState.WAITING
+
 
 class Cause(Struct, frozen=True, kw_only=True):
     """Something that is wrong, or that has happened. ``about`` is the same for the same cause; ``page`` shows more of it.
@@ -116,7 +122,8 @@ class Alert(Struct, frozen=True, kw_only=True):
 
     ``count`` is how often its cause was seen, ``last_at`` (``seen_s``) when last; ``lasts`` says that it goes on until it is
     seen to be gone. Of its messages in the present window, which began at ``window_s``, ``sent`` were sent and ``held`` held
-    back; ``messages`` counts all that were ever sent, by whatever channels.
+    back; ``messages`` counts all that were ever sent, by the channels ``told_by``; ``pressed`` is the most
+    that any of them pressed.
 
     ``silent`` says why nobody is told of what is new in it, until that is over: it is snoozed (``snoozed_until``), what it
     needs is down (it is ``behind`` that), or may turn out to be (``due_s``). ``escalated`` is how many were asked because
@@ -140,6 +147,8 @@ class Alert(Struct, frozen=True, kw_only=True):
     sent: int = 0
     held: int = 0
     messages: int = 0
+    told_by: tuple[str, ...] = ()
+    pressed: AlertPriority | None = None
     silent: str = ""
     behind: str = ""
     due_s: float | None = None
@@ -160,18 +169,33 @@ class Alert(Struct, frozen=True, kw_only=True):
 
     def telling(self, what: str, text: str, channels: Iterable[str], at: datetime) -> Alert:
         """The alert with one more message, which these channels have yet to tell."""
-        number = self.messages + 1
-        new = [
-            Telling(key=f"{self.id}-{number}-{channel}", channel=channel, what=what, text=text, at=at) for channel in channels
-        ]
-        return replace(self, messages=number, tellings=(*self.tellings, *new))
+        number, names = self.messages + 1, [*channels]
+        new = [Telling(key=f"{self.id}-{number}-{channel}", channel=channel, what=what, text=text, at=at) for channel in names]
+        repeated = {channel: [one.key for one in self.open_tellings if one.repeats(channel)] for channel in names}
+        old = {key for keys in repeated.values() for key in keys[: max(len(keys) + 1 - _MOST_REPEATED, 0)]}
+        kept = tuple(one for one in self.tellings if one.key not in old) if old else self.tellings
+        told_by = tuple(dict.fromkeys((*self.told_by, *names)))
+        pressed = self.priority if self.pressed is None else min(self.pressed, self.priority)
+        return replace(self, messages=number, tellings=(*kept, *new), told_by=told_by, pressed=pressed)
 
-    def told(self, after: Telling) -> Alert:
-        """The alert with ``after`` in the place of the telling of the same key; the oldest that have ended make room."""
-        tellings = [after if one.key == after.key else one for one in self.tellings]
+    def told(self, *after: Telling) -> Alert:
+        """The alert with ``after`` in the place of the tellings of the same keys; the oldest that have ended make room."""
+        new = {one.key: one for one in after}
+        tellings = [new.get(one.key, one) for one in self.tellings]
         ended = [one.key for one in tellings if not one.is_open]
         old = set(ended[: max(len(ended) - _MOST_TELLINGS, 0)])
         return replace(self, tellings=tuple(one for one in tellings if one.key not in old))
+
+    def quiet_s(self, at: datetime, now_s: float) -> float:
+        """For how long it has not been seen; since an earlier life, as the clock on the wall says."""
+        return (at - self.last_at).total_seconds() if self.seen_s is None else now_s - self.seen_s
+
+    def waited_s(self, at: datetime, now_s: float) -> float:
+        """For how long it has been left to those who were asked last; since an earlier life, as the clock on the wall says."""
+        if self.escalated_s is not None:
+            return now_s - self.escalated_s
+        asked_at = max((one.at for one in self.tellings if one.what != "again"), default=self.at)
+        return (at - asked_at).total_seconds()
 
     def view(self) -> dict[str, Any]:
         """The alert as the API gives it."""
@@ -237,11 +261,14 @@ NO_ALERTS: Final[Alerts] = MappingProxyType({})
 
 
 def with_alerts(alerts: Alerts, changed: Mapping[int, Alert]) -> Alerts:
-    """The alerts with those that have changed as they are now; the oldest that are resolved make room."""
+    """The alerts with those that have changed as they are now; the oldest make room: those that are resolved and told, and, where
+    there are far too many, others that are resolved, then single errors. What lasts, stays."""
     after = {**alerts, **changed}
     ended = [one.id for one in after.values() if not one.is_open and not any(one.open_tellings)]
     for old in ended[: max(len(after) - MOST_ALERTS, 0)]:
         del after[old]
-    while len(after) > 2 * MOST_ALERTS:
-        del after[next(iter(after))]
+    if len(after) > 2 * MOST_ALERTS:
+        others = sorted((one for one in after.values() if not (one.is_open and one.lasts)), key=lambda one: (one.is_open, one.id))
+        for one in others[: len(after) - 2 * MOST_ALERTS]:
+            del after[one.id]
     return MappingProxyType(after)

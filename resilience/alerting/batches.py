@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
-from resilience.alerting.alerts import Alert, AlertChannel, Alerts, Cause, Telling
+from resilience.alerting.alerts import Alert, AlertChannel, AlertPriority, Alerts, Cause, Telling
+from resilience.alerting.channels import Channel
 from resilience.alerting.policy import Alerting
 from resilience.context import ErrorSeverity
+from resilience.core.notices import Notice
+
+MAX_AGE: Final = timedelta(hours=24)
+"""What could not be sent for so long is given up, if it was tried often."""
+_ENOUGH: Final = 20
 
 MOST_ALONE: Final = 5
 """Alerts that wait for a channel and still go out one by one; more go out as one digest."""
@@ -54,33 +62,72 @@ class Pace(NamedTuple):
 
 
 def next_batch(
-    alerts: Alerts, channel: str, policy: Alerting, pace: Pace, now: datetime, now_s: float
-) -> Batch | float | None:
+    alerts: Alerts, channel: str, policy: Alerting, pace: Pace, now: datetime, now_s: float,
+    resting: Mapping[str, float] = MappingProxyType({}),
+) -> Batch | float | None:  # fmt: skip
     """What ``channel`` sends next; or how many seconds it rests; None: nothing waits.
 
-    What is FATAL, and a test, waits for no quiet hours and no limit.
+    What is FATAL, and a test, goes first, and waits for no quiet hours and no limit; what was tried less goes before what was
+    tried more often.
+
+    Args:
+        resting: until when (monotonic seconds) messages rest that could not be sent, by their keys.
     """
     waiting = [(alert, one) for alert in alerts.values() for one in alert.open_tellings if one.channel == channel]
     if not waiting:
         return None
-    begun = next((one.digest for _, one in waiting if one.digest), "")
-    if begun:  # it may have arrived, so it must be the same again
-        return _digest([(alert, one) for alert, one in waiting if one.digest == begun], begun)
-    urgent = [(alert, one) for alert, one in waiting if alert.cause.severity is ErrorSeverity.FATAL or one.what == "test"]
-    if channel in _AT_ONCE:
-        return _one(*waiting[0])
-    chosen = urgent or waiting
-    together = len({alert.id for alert, _ in chosen}) > MOST_ALONE
-    if not urgent:
-        configured = policy.channels.by_name.get(channel)
-        quiet = configured.quiet_for(now.astimezone()) if configured is not None else None
-        rest_s = max(quiet.total_seconds() if quiet is not None else 0.0, pace.rest_s(policy, now_s))
+    rests_s = [resting.get(one.digest or one.key, 0.0) - now_s for _, one in waiting]
+    free = [pair for pair, rest_s in zip(waiting, rests_s, strict=True) if rest_s <= 0]
+    if not free:
+        return min(rests_s)
+    urgent = [(alert, one) for alert, one in free if alert.cause.severity is ErrorSeverity.FATAL or one.what == "test"]
+    quiet = _Quiet(policy.channels.by_name.get(channel), channel in _AT_ONCE)
+    if not urgent and channel not in _AT_ONCE:
+        rest_s = max(quiet.rest_s(now), pace.rest_s(policy, now_s))
         if rest_s > 0:
             return rest_s
-        together = together or (pace.left(policy, now_s) == 1 and len(chosen) > 1)  # the last one says all
-    if together:
-        return _digest(chosen[:_MOST_TOGETHER], f"{chosen[0][1].key}-digest")
-    return _one(*chosen[0])
+    untried = [(alert, one) for alert, one in urgent or free if one.attempts == 0]
+    if not untried:
+        _, least = min(urgent or free, key=lambda pair: pair[1].attempts)
+        # It may have arrived, so it must be the same again.
+        same = [(alert, one) for alert, one in waiting if one is least or (least.digest and one.digest == least.digest)]
+        return _digest(same, least.digest) if least.digest else _one(*same[0])
+    is_last = not urgent and pace.left(policy, now_s) == 1
+    many = len({alert.id for alert, _ in untried}) > MOST_ALONE
+    held_up = len(untried) > 1 and (is_last or any(quiet.rest_s(one.at) > 0 for _, one in untried))
+    if channel not in _AT_ONCE and (many or held_up):
+        return _digest(untried[:_MOST_TOGETHER], f"{untried[0][1].key}-digest")
+    return _one(*untried[0])
+
+
+def given_up(alerts: Alerts, channel: str, now: datetime) -> tuple[str, ...]:
+    """The keys of what ``channel`` has tried to send for too long."""
+    old = (one for alert in alerts.values() for one in alert.open_tellings if one.channel == channel and now - one.at > MAX_AGE)
+    return tuple(one.key for one in old if one.attempts >= _ENOUGH)
+
+
+def of_journal(notice: Notice, now: datetime) -> tuple[Alert, Telling]:
+    """What is said of a journal that cannot be written; it waits in none."""
+    text = f"{notice.cause} {notice.action}"
+    cause = Cause(
+        about=notice.name, title=notice.what.rstrip("."), message=text, severity=ErrorSeverity.FATAL, component="journal",
+    )  # fmt: skip
+    alert = Alert(id=0, cause=cause, priority=AlertPriority.P1_CRITICAL, at=now, last_at=now)
+    return alert, Telling(key=f"journal-{int(now.timestamp())}", channel="", what="raised", text=text, at=now)
+
+
+class _Quiet(NamedTuple):
+    """The quiet hours of a channel; one that disturbs nobody has none."""
+
+    channel: Channel | None
+    is_silent: bool
+
+    def rest_s(self, moment: datetime) -> float:
+        """How long they still last at ``moment``; 0: it does not lie in them."""
+        if self.channel is None or self.is_silent:
+            return 0.0
+        quiet = self.channel.quiet_for(moment.astimezone())
+        return 0.0 if quiet is None else quiet.total_seconds()
 
 
 def _one(alert: Alert, telling: Telling) -> Batch:

@@ -18,6 +18,8 @@ from resilience.redaction import REDACTED
 if TYPE_CHECKING:
     from apprise import NotifyBase
 
+_KEPT: Final = 100
+"""Messages of which it is remembered who has had them."""
 _SHORTEST_SECRET: Final = 3
 _SMTP_REPLY: Final = re.compile(r"\b(\d{3}),? b['\"]")
 _ASKED: Final = re.compile(r"(?<=with url: )\S+")
@@ -35,28 +37,28 @@ class ByApprise:
 
     def __init__(self, name: str, url: str | None, addressed: Callable[[str, Sequence[str]], str], whom: Sequence[str]) -> None:
         self._name, self._url, self._addressed, self._whom = name, url, addressed, whom
-        self._key = ""
-        self._ended: dict[str, str] = {}
+        self._ended: dict[str, dict[str, str]] = {}
 
     def __call__(self, alert: Alert, telling: Telling) -> str:
         service = self._service(alert, telling)
-        if telling.key != self._key:
-            self._key, self._ended = telling.key, {}
+        ended = self._ended.setdefault(telling.key, {})
+        for old in [*self._ended][:-_KEPT]:
+            del self._ended[old]
         waits = []
         for whom in _each(service):
-            if whom in self._ended:
+            if whom in ended:
                 continue
             try:
                 _tell(service, *words(alert, telling, self._name))
-                self._ended[whom] = ""
+                ended[whom] = ""
             except UndeliverableError as error:
-                self._ended[whom] = str(error)
+                ended[whom] = str(error)
             except ConnectionError as error:
                 waits.append(str(error))
         if waits:
             raise ConnectionError("; ".join(dict.fromkeys(waits)))
-        if refused := [why for why in self._ended.values() if why]:
-            which = "" if len(refused) == len(self._ended) else "some were told, others not: "
+        if refused := [why for why in ended.values() if why]:
+            which = "" if len(refused) == len(ended) else "some were told, others not: "
             raise UndeliverableError(which + "; ".join(dict.fromkeys(refused)))
         return f"accepted by {service.service_name}"
 

@@ -71,7 +71,7 @@ class EmailChannel(LoudChannel, frozen=True, kw_only=True):
     url: Url = None
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
-        yield from _nobody_to_tell(self.enabled, self.url or self.recipients, "recipients")
+        yield from _nobody_to_tell(self.enabled, self.url or self.recipients, "recipients, and url for the account")
 
 
 class PhoneChannel(LoudChannel, frozen=True, kw_only=True):
@@ -82,7 +82,7 @@ class PhoneChannel(LoudChannel, frozen=True, kw_only=True):
     url: Url = None
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
-        yield from _nobody_to_tell(self.enabled, self.url or self.phone_numbers, "phone_numbers")
+        yield from _nobody_to_tell(self.enabled, self.url or self.phone_numbers, "phone_numbers, and url for the account")
 
 
 class OtherChannel(LoudChannel, frozen=True, kw_only=True):
@@ -123,7 +123,7 @@ class Channels(Section, frozen=True, kw_only=True):
 
 
 def quiet_for(span: str | None, now: datetime) -> timedelta | None:
-    """For how long it is still quiet at ``now``, in the time zone of ``now``; None: it is not."""
+    """For how long it is still quiet at ``now``, in the time zone of this machine; None: it is not."""
     if span is None:
         return None
     begins, ends = (time.fromisoformat(one) for one in span.split("-"))
@@ -131,8 +131,9 @@ def quiet_for(span: str | None, now: datetime) -> timedelta | None:
     within = begins <= at < ends if begins <= ends else at >= begins or at < ends
     if not within:
         return None
-    end = now.replace(hour=ends.hour, minute=ends.minute, second=0, microsecond=0)
-    return (end if end > now else end + timedelta(days=1)) - now
+    end = now.replace(hour=ends.hour, minute=ends.minute, second=0, microsecond=0, tzinfo=None)
+    end = end if end > now.replace(tzinfo=None) else end + timedelta(days=1)
+    return end.astimezone() - now  # the clocks may be changed in between
 
 
 def _nobody_to_tell(enabled: bool, told: object, key: str) -> Iterator[tuple[str, str]]:

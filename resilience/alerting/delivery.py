@@ -12,16 +12,18 @@ import logging
 import random
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from datetime import timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from resilience.alerting.batches import Batch, Pace, next_batch
+from resilience.alerting.alerts import AlertPriority
+from resilience.alerting.batches import MAX_AGE, Batch, Pace, given_up, next_batch, of_journal
 from resilience.alerting.channels import Channels
 from resilience.alerting.sending import Sender, UndeliverableError
 from resilience.circuit.breaker import CircuitBreaker
 from resilience.clock import Clock
 from resilience.context import message_of
 from resilience.core.inputs import Offered, Sending, TellingTold, TooLateError
+from resilience.core.notices import JOURNAL
 from resilience.outbox.message import pause_s
 from resilience.policies import CircuitBreakerConfig
 from resilience.refusals import RefusedError
@@ -30,10 +32,10 @@ if TYPE_CHECKING:  # the library alone can import this; only an app has a core
     from resilience.core.core import Core
     from resilience.core.state import State
 
-MAX_AGE: Final = timedelta(hours=24)
-"""What has not arrived after so long is given up: it is in the past."""
 _COMMIT_S: Final = 10.0
-_AGAIN_S: Final = 2.0
+_AGAIN_S: Final = 10.0
+_LOOK_S: Final = 60.0
+"""How long it rests at most, where it is to rest until a time of day: clocks are set, and machines sleep."""
 _END_S: Final = 1.0
 _CIRCUIT: Final = CircuitBreakerConfig(failure_threshold=5, timeout_seconds=30, success_threshold=1)
 _log = logging.getLogger("winclaw.alerts")
@@ -51,6 +53,8 @@ class AlertDelivery:
         self._offered: Mapping[str, Sender] = {}
         self._made_of: tuple[Channels, Mapping[str, Sender]] | None = None
         self._channels: dict[str, Channel] = {}
+        self._threads: dict[str, threading.Thread] = {}
+        self._seen: State | None = None
         self._unsubscribe: Callable[[], None] = lambda: None
 
     def start(self) -> None:
@@ -86,20 +90,29 @@ class AlertDelivery:
 
     def _heard(self, _events: object, state: State) -> None:
         """Has the channels look for what is new; after a change of the configuration they are others."""
+        before, self._seen = self._seen, state
         channels = state.settings.alerting.channels
         wanted = channels, {name: send for name, send in self._offered.items() if channels.by_name[name].enabled}
         if wanted != self._made_of:
-            self._made_of, before = wanted, self._channels
-            for channel in before.values():
-                channel.end()
-            self._channels = {
-                name: Channel(name, send, self._core, self._clock, after=before[name].thread if name in before else None)
-                for name, send in (*self._senders(channels), *wanted[1].items())
-            }
-            for channel in self._channels.values():
-                channel.thread.start()
+            self._make(dict([*self._senders(channels), *wanted[1].items()]))
+            self._made_of = wanted
+        if before is None or state.alerts is not before.alerts or state.notices is not before.notices:
+            waited_for = {one.channel for alert in state.alerts.values() for one in alert.open_tellings}
+            for name, channel in self._channels.items():
+                if name in waited_for or before is None or state.notices is not before.notices:
+                    channel.wake()
+
+    def _make(self, senders: Mapping[str, Sender]) -> None:
+        """Has these send from now on; each begins when who sent before by the same channel has ended."""
         for channel in self._channels.values():
-            channel.wake()
+            channel.end()
+        self._threads |= {name: channel.busy for name, channel in self._channels.items()}
+        self._threads = {name: thread for name, thread in self._threads.items() if thread.is_alive()}
+        self._channels = {
+            name: Channel(name, send, self._core, self._clock, after=self._threads.get(name)) for name, send in senders.items()
+        }
+        for channel in self._channels.values():
+            channel.thread.start()
 
 
 class Channel:
@@ -116,12 +129,18 @@ class Channel:
         self._name, self._send, self._core, self._clock, self._dice = name, send, core, clock, dice
         self._circuit = CircuitBreaker(f"alerts by {name}", _CIRCUIT, clock=clock)
         self._pace = Pace()
-        self._failures = 0
+        self._rests: Mapping[str, float] = {}
         self._rests_until_s = 0.0
+        self._knows_of_journal = False
         self._news, self._ending = threading.Event(), threading.Event()
         self._after = after
         self.thread = threading.Thread(target=self._main, name=f"alerts-{name}", daemon=True)
         self.wake = self._news.set
+
+    @property
+    def busy(self) -> threading.Thread:
+        """The thread that may be sending: its own, or still that of who sent before."""
+        return self._after or self.thread
 
     def end(self) -> None:
         """Has it end after the message that it is sending."""
@@ -134,15 +153,16 @@ class Channel:
         Raises:
             CoreBusyError, JournalError, TimeoutError: the core takes nothing just now; nothing is lost.
         """
-        now_s = self._clock.monotonic()
+        now, now_s, state = self._clock.now(), self._clock.monotonic(), self._core.state
         if now_s < self._rests_until_s:
             return self._rests_until_s - now_s
-        state = self._core.state
-        found = next_batch(state.alerts, self._name, state.settings.alerting, self._pace, self._clock.now(), now_s)
+        if (rest_s := self._of_journal(state, now)) is not None:
+            return rest_s
+        if old := given_up(state.alerts, self._name, now):
+            return self._told(old, False, f"it did not arrive in {MAX_AGE.days * 24} hours")
+        found = next_batch(state.alerts, self._name, state.settings.alerting, self._pace, now, now_s, self._rests)
         if not isinstance(found, Batch):
             return found
-        if self._clock.now() - found.telling.at > MAX_AGE:
-            return self._told(found, False, f"it did not arrive in {MAX_AGE.days * 24} hours; {found.telling.why}")
         try:
             self._core.tell(Sending(found.keys, found.digest)).result(_COMMIT_S)
         except (KeyError, TooLateError):  # it has just made room for others
@@ -150,27 +170,41 @@ class Channel:
         try:
             accepted = self._circuit.call(self._send, found.alert, found.telling)
         except UndeliverableError as error:
-            return self._told(found, False, message_of(error))
+            return self._told(found.keys, False, message_of(error))
+        except RefusedError as error:
+            self._rests_until_s = self._clock.monotonic() + max(error.retry_after_s or 0.0, 1.0)
+            return self._told(found.keys, None, message_of(error))
         except Exception as error:
-            self._failures += 1
-            self._told(found, None, message_of(error))
-            asked_s = error.retry_after_s if isinstance(error, RefusedError) else None
-            rest_s = pause_s(self._failures, self._dice(), asked_s)
-            self._rests_until_s = self._clock.monotonic() + rest_s
-            return rest_s
-        self._failures = 0
+            until_s = self._clock.monotonic() + pause_s(found.telling.attempts + 1, self._dice())
+            self._rests = {**{key: s for key, s in self._rests.items() if s > now_s}, found.telling.key: until_s}
+            return self._told(found.keys, None, message_of(error))
         self._pace = self._pace.sent(self._clock.monotonic())
-        return self._told(found, True, accepted)
+        return self._told(found.keys, True, accepted)
 
-    def _told(self, batch: Batch, delivered: bool | None, why: str) -> float:
+    def _of_journal(self, state: State, now: datetime) -> float | None:
+        """Tells at once that the journal cannot be written, if that is so and not yet told; None: nothing of that kind."""
+        notice = next((one for one in state.notices if one.name == JOURNAL), None)
+        is_told = self._name in state.settings.alerting.told_of(AlertPriority.P1_CRITICAL)
+        if notice is None or not is_told or self._knows_of_journal:
+            self._knows_of_journal = notice is not None
+            return None
+        try:
+            self._send(*of_journal(notice, now))
+        except Exception as error:
+            _log.warning("that the journal cannot be written could not be told by %s: %s", self._name, message_of(error))
+            return _AGAIN_S
+        self._knows_of_journal = True
+        return 0.0
+
+    def _told(self, keys: tuple[str, ...], delivered: bool | None, why: str) -> float:
         with contextlib.suppress(KeyError, TooLateError):
-            self._core.tell(TellingTold(batch.keys, delivered, why)).result(_COMMIT_S)
+            self._core.tell(TellingTold(keys, delivered, why)).result(_COMMIT_S)
         return 0.0
 
     def _main(self) -> None:
-        if self._after is not None:
-            self._after.join()
-            self._after = None
+        while self._after is not None and not self._ending.is_set():
+            self._after.join(_END_S)
+            self._after = self._after if self._after.is_alive() else None
         while not self._ending.is_set():
             self._news.clear()
             try:
@@ -179,4 +213,4 @@ class Channel:
                 _log.exception("alerts by %s have to wait", self._name)
                 rest_s = _AGAIN_S
             if rest_s is None or rest_s > 0:
-                self._news.wait(rest_s)
+                self._news.wait(rest_s and min(rest_s, _LOOK_S))

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from msgspec import field
 from msgspec.structs import asdict, replace
 
 from resilience.alerting.alerts import (
+    MOST_ALERTS,
     NO_ALERTS,
     SEVERITY_PRIORITY,
     Alert,
@@ -27,17 +26,18 @@ from resilience.alerting.alerts import (
     with_alerts,
 )
 from resilience.alerting.channels import Channels, OtherChannel
+from resilience.alerting.handlers import Handler, called
 from resilience.alerting.policy import Alerting
-from resilience.alerting.routing import Routing, Scene
+from resilience.alerting.routing import Routing
+from resilience.alerting.silences import Scene
 from resilience.bulkhead import Bulkhead
 from resilience.clock import Clock, SystemClock
-from resilience.context import ErrorContext, fingerprint, message_of
-from resilience.wrapping import is_async
+from resilience.context import ErrorContext, fingerprint
 
-Handler = Callable[[Alert], object]
-"""Tells somebody of an alert, as a function or a coroutine function; an exception says that it could not."""
 MOST_AT_ONCE: Final = 10
 """Calls of one handler at the same time; more wait for them, so that one which hangs does not use up the threads."""
+_MOST: Final = 2 * MOST_ALERTS - 2
+"""Alerts that are remembered: nobody has to see to those of a program alone, so the oldest make room."""
 _SEVERITIES: Final = {priority: severity for severity, priority in SEVERITY_PRIORITY.items()}
 _log = logging.getLogger("winclaw.alerts")
 
@@ -172,7 +172,8 @@ class AlertManager:
         with self._lock:
             scene = Scene(self._clock.now(), self._clock.monotonic(), offered=frozenset({AlertChannel.TOAST}))
             policy = _Asked(**asdict(self._policy), priority=priority, told=names)
-            alerts, before = self._alerts, _latest(self._alerts, cause.about)
+            alerts: Alerts = dict([*self._alerts.items()][-_MOST:])
+            before = _latest(alerts, cause.about)
             if before is not None and before.state is AlertState.ACKNOWLEDGED:
                 alerts = {**alerts, before.id: replace(before, state=AlertState.RESOLVED, resolved_at=scene.at)}
             turn = Routing(alerts, policy, scene)
@@ -206,7 +207,7 @@ class AlertManager:
         way = self._ways.get(channel)
         if way is None:
             return "no handler is registered for this channel"
-        call = asyncio.ensure_future(_called(*way, alert))
+        call = asyncio.ensure_future(called(*way, alert))
         limit = asyncio.ensure_future(self._clock.asleep(self._timeout_s))
         try:
             await asyncio.wait((call, limit), return_when=asyncio.FIRST_COMPLETED)
@@ -249,49 +250,6 @@ def _begun(alert: Alert) -> tuple[Alert, list[Telling]]:
     }  # fmt: skip
     tellings = tuple(new.get(one.key, one) for one in alert.tellings)
     return replace(alert, cause=replace(alert.cause, message=text), held=0, tellings=tellings), list(new.values())
-
-
-async def _called(handler: Handler, room: Bulkhead, alert: Alert) -> str:
-    """Calls a handler in its room; why it failed, or empty."""
-    try:
-        await room.aenter()
-        if not is_async(handler):
-            answer, why = await asyncio.wrap_future(_in_thread(handler, room, alert))
-            if inspect.isawaitable(answer):
-                await answer
-            return why
-        try:
-            await handler(alert)
-        finally:
-            room.leave()
-    except Exception as error:
-        return _words(error)
-    return ""
-
-
-def _in_thread(handler: Handler, room: Bulkhead, alert: Alert) -> Future[tuple[object, str]]:
-    """What a handler gives, and why it failed, from a thread that nobody waits for when the program ends."""
-    done: Future[tuple[object, str]] = Future()
-    done.set_running_or_notify_cancel()  # who gives up must not end it: the thread would stumble over that
-
-    def run() -> None:
-        try:
-            told: tuple[object, str] = handler(alert), ""
-        except BaseException as error:  # SystemExit included: it ends this thread and nothing else
-            told = None, _words(error)
-        room.leave()
-        done.set_result(told)
-
-    try:
-        threading.Thread(target=run, name="winclaw-alert", daemon=True).start()
-    except RuntimeError:  # the system has no thread left
-        room.leave()
-        raise
-    return done
-
-
-def _words(error: BaseException) -> str:
-    return f"{type(error).__name__}: {message_of(error)}"
 
 
 async def _to_log(alert: Alert) -> None:

@@ -64,6 +64,15 @@ class Maintenance(Section, frozen=True, kw_only=True):
     def contradictions(self) -> Iterator[tuple[str, str]]:
         if self.hours is None and (self.starts is None or self.ends is None):
             yield "", "it would never end; give it hours, or starts and ends"
+        elif (self.starts is None) != (self.ends is None):
+            yield "", "starts and ends go together"
+        if self.days and self.hours is None:
+            yield "days", "give it hours, too: on which days those begin is what days says"
+        if self.hours is not None and self.hours.partition("-")[0] == self.hours.partition("-")[2]:
+            yield "hours", f"{self.hours} is no time at all; for whole days write 00:00-23:59"
+        starts, ends = (_moment(one) if one is not None else None for one in (self.starts, self.ends))
+        if starts is not None and ends is not None and ends <= starts:
+            yield "ends", "it ends before it starts"
         for key in ("starts", "ends"):
             if (text := getattr(self, key)) is not None and _moment(text) is None:
                 yield key, f"{text!r} is no time; write it as 2026-12-24T18:00, by this machine's clock"
@@ -98,7 +107,7 @@ class Alerting(Section, frozen=True, kw_only=True):
     enabled: Annotated[bool, means("whether anybody is told")] = True
     rate_limit_window: Annotated[float, means("time in which alerts of a kind count", "s", ge=1, le=86_400)] = 300.0
     max_alerts_per_window: Annotated[
-        int, means("alerts of a kind in that time; a summary of the rest follows", ge=1, le=10_000)
+        int, means("alerts of a kind in that time; a summary of the rest follows", ge=1, le=100)
     ] = 5
     max_messages_per_window: Annotated[
         int, means("messages of a channel in that time, of all kinds; a digest of the rest follows", ge=1, le=10_000)

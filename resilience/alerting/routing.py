@@ -9,36 +9,35 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Final, NamedTuple
+from typing import Final
 
 from msgspec.structs import replace
 
-from resilience.alerting.alerts import Alert, AlertChannel, AlertPriority, Alerts, AlertState, Cause, TellingState, with_alerts
+from resilience.alerting.alerts import (
+    MOST_ALERTS,
+    Alert,
+    AlertChannel,
+    AlertPriority,
+    Alerts,
+    AlertState,
+    Cause,
+    TellingState,
+    with_alerts,
+)
 from resilience.alerting.policy import Alerting
+from resilience.alerting.silences import Scene, Silences, time_of
 from resilience.context import ErrorSeverity
 
 NETWORK: Final = "network"
 """What everything needs that talks to other machines."""
 _NETWORK_OF: Final = 3
 """So many components without a connection are one trouble."""
-_AT_ONCE_S: Final = 60.0
-"""How far apart they may be."""
-_NO_DESKTOP: Final = timedelta(seconds=60)
-"""How long a notification waits for a desktop."""
-
-
-class Scene(NamedTuple):
-    """What holds while alerts are looked at.
-
-    ``now_s`` is ``at`` in monotonic seconds, which nobody who sets a clock can move. ``down`` are the components that are known
-    to be down, ``offered`` the channels that not every WinClaw has and this one has; until ``snoozed_until`` nobody is told.
-    """
-
-    at: datetime
-    now_s: float
-    down: frozenset[str] = frozenset()
-    offered: frozenset[str] = frozenset()
-    snoozed_until: datetime | None = None
+_MOST_OPEN: Final = 2 * MOST_ALERTS - 1
+"""Open alerts; of single errors that would be more, there is one alert for all."""
+_FLOOD: Final = "flood"
+_OVER: Final = "It is over."
+_A_MINUTE: Final = timedelta(minutes=1)
+"""How far apart they may be, and how long a notification waits for a desktop."""
 
 
 class Routing:
@@ -49,6 +48,10 @@ class Routing:
         self._at, self._now_s = scene.at, scene.now_s
         self._latest = {one.cause.about: one for one in alerts.values()}
         self._changed: dict[int, Alert] = {}
+        self._last = max(alerts, default=0)
+        self._open = sum(one.is_open for one in alerts.values())
+        self._silences = Silences(policy, scene)
+        self._told_unwell: dict[str, int] | None = None
 
     def after(self) -> Alerts:
         """The alerts after all that came in."""
@@ -74,10 +77,14 @@ class Routing:
 
     def looked(self) -> None:
         """Time has passed: silences and windows end, what nobody sees to goes on to others, what has not come again is over."""
-        for alert in [*self._latest.values()]:
-            after = self._ended(self._summed_up(self._given_up(alert)))
-            if after.is_open:
-                after = self._escalated(self._spoken(after))
+        for alert in [*{**self._alerts, **self._changed}.values()]:
+            after = self._given_up(alert) if alert.tellings else alert
+            if self._latest[alert.cause.about].id == alert.id:
+                after = self._ended(self._spoken(self._summed_up(after)))
+                if after.is_open:
+                    after = self._escalated(after)
+            elif after.silent:  # it has come again since
+                after = replace(after, silent="")
             if after is not alert:
                 self._put(after)
 
@@ -108,6 +115,12 @@ class Routing:
 
     def _seen(self, cause: Cause, times: int, *, lasts: bool) -> None:
         known = self._latest.get(cause.about)
+        if known is None and not lasts and self._open >= _MOST_OPEN and cause.about != _FLOOD:
+            cause = Cause(
+                about=_FLOOD, title="More goes wrong than alerts can be kept of", severity=cause.severity, component="winclaw",
+                message="Look at the page Errors.", page="/errors",
+            )  # fmt: skip
+            known = self._latest.get(_FLOOD)
         if known is not None and known.is_open:
             priority = self._policy.priority_of(cause.severity)
             alert = replace(known, cause=cause, priority=priority, count=known.count + times, lasts=lasts)
@@ -116,6 +129,10 @@ class Routing:
             alert = self._new(cause, times, lasts=lasts)
             if known is not None:  # what comes and goes has one window, or it would tell each time
                 alert = replace(alert, window_s=known.window_s, sent=known.sent, held=known.held)
+                alert = replace(alert, snoozed_until=known.snoozed_until)
+        is_worse = alert.pressed is not None and alert.priority < alert.pressed
+        if alert.state is AlertState.ACKNOWLEDGED and is_worse:
+            alert = replace(alert, state=AlertState.OPEN)
         if alert.state is not AlertState.ACKNOWLEDGED:
             if silence := self._silence(alert):
                 alert = replace(alert, silent=silence, behind=self._missing(alert), held=alert.held + times)
@@ -124,9 +141,9 @@ class Routing:
         self._put(alert)
 
     def _new(self, cause: Cause, times: int, *, lasts: bool) -> Alert:
-        number = max((*self._alerts, *self._changed), default=0) + 1
+        self._last += 1
         return Alert(
-            id=number, cause=cause, priority=self._policy.priority_of(cause.severity), at=self._at, last_at=self._at,
+            id=self._last, cause=cause, priority=self._policy.priority_of(cause.severity), at=self._at, last_at=self._at,
             seen_s=self._now_s, count=times, lasts=lasts,
             due_s=self._now_s + self._policy.wait_for_parent_s if cause.needs else None,
         )  # fmt: skip
@@ -135,7 +152,7 @@ class Routing:
         """Many components without a connection are one trouble, and theirs is behind it."""
         cut_off = sorted({
             one.cause.component for one in self._latest.values()
-            if one.is_open and NETWORK in one.cause.needs and not one.lasts and self._quiet_s(one) < _AT_ONCE_S
+            if one.is_open and NETWORK in one.cause.needs and not one.lasts and one.quiet_s(self._at, self._now_s) < _A_MINUTE.total_seconds()
         })  # fmt: skip
         if len(cut_off) < _NETWORK_OF:
             return
@@ -152,15 +169,8 @@ class Routing:
 
     def _silence(self, alert: Alert) -> str:
         """Why nobody is told of it now; empty: somebody is. What is FATAL is told, unless a person has snoozed just that."""
-        if alert.snoozed_until is not None and self._at < alert.snoozed_until:
-            return f"snoozed until {_time(alert.snoozed_until)}"
-        if alert.cause.severity is ErrorSeverity.FATAL:
-            return ""
-        snoozed = self._scene.snoozed_until
-        if snoozed is not None and self._at < snoozed:
-            return f"all alerts are snoozed until {_time(snoozed)}"
-        if (maintained := self._policy.maintained(alert.cause.component, self._at.astimezone())) is not None:
-            return f"maintenance: {maintained.name}"
+        if (quiet := self._silences.quiet(alert)) or alert.cause.severity is ErrorSeverity.FATAL:
+            return quiet
         if missing := self._missing(alert):
             is_itself = missing == alert.cause.component
             return "that it is unwell is told already" if is_itself else f"it needs {missing}, which is down"
@@ -177,8 +187,11 @@ class Routing:
 
     def _is_known_unwell(self, cause: Cause) -> bool:
         """Whether people hear already that what has this error is unwell, and how much that presses."""
-        told = (one.cause for one in self._latest.values() if one.is_open and one.lasts)
-        return any(one.component == cause.component and one.severity.value >= cause.severity.value for one in told)
+        if self._told_unwell is None:
+            self._told_unwell = {}
+            for one in (one.cause for one in self._latest.values() if one.is_open and one.lasts):
+                self._told_unwell[one.component] = max(one.severity.value, self._told_unwell.get(one.component, 0))
+        return self._told_unwell.get(cause.component, 0) >= cause.severity.value
 
     def _told(self, alert: Alert, times: int) -> Alert:
         if self._is_over(alert):
@@ -194,8 +207,10 @@ class Routing:
     def _given_up(self, alert: Alert) -> Alert:
         """Without the messages of channels that are off."""
         for one in alert.open_tellings:
+            if one.state is TellingState.SENDING:
+                continue
             why = "" if self._policy.tells_by(one.channel) else "this channel was turned off"
-            if one.channel == AlertChannel.TOAST not in self._scene.offered and abs(self._at - one.at) > _NO_DESKTOP:
+            if one.channel == AlertChannel.TOAST not in self._scene.offered and abs(self._at - one.at) > _A_MINUTE:
                 why = "there was no desktop"
             if why:
                 alert = alert.told(replace(one, state=TellingState.FAILED, why=why, ended=self._at))
@@ -203,7 +218,7 @@ class Routing:
 
     def _summed_up(self, alert: Alert) -> Alert:
         """With the summary of what was held back, if its window is over."""
-        if not alert.held or alert.silent or not self._is_over(alert):
+        if not alert.held or alert.silent or not self._is_over(alert) or self._silence(alert):
             return alert
         return self._telling(self._begun(alert), "summary", f"{alert.held} more, {alert.count} since it began.")
 
@@ -211,6 +226,9 @@ class Routing:
         """With what is told because nothing keeps it silent any more."""
         if not alert.silent:
             return alert
+        if not alert.is_open:  # what is left to say is that it is over
+            spoken = replace(alert, silent="")
+            return alert if self._silences.quiet(alert) else self._telling(spoken, "resolved", _OVER, alert.told_by)
         missing = self._missing(alert)
         was_behind = bool(alert.behind) and not missing
         if was_behind and alert.lasts:  # what it needs is back; it may follow
@@ -219,42 +237,41 @@ class Routing:
             return alert if silence == alert.silent else replace(alert, silent=silence, behind=missing)
         is_news = alert.lasts or (alert.held > 0 and not was_behind)
         alert = replace(alert, silent="", behind="", due_s=None, held=0, snoozed_until=None)
-        return self._told(alert, 1) if is_news else alert
+        if not is_news or alert.state is AlertState.ACKNOWLEDGED:
+            return alert
+        return replace(self._told(alert, 1), escalated_s=self._now_s, seen_s=self._now_s)
 
     def _escalated(self, alert: Alert) -> Alert:
         """Told on, where nobody has acknowledged it for too long."""
         policy, pressing = self._policy.escalation, alert.priority <= AlertPriority[self._policy.escalation.from_priority]
         if alert.state is not AlertState.OPEN or not pressing or not alert.messages or alert.silent:
             return alert
-        if alert.escalated_s is None:
-            return replace(alert, escalated_s=self._now_s)
-        if alert.escalated >= len(policy.channels) or self._now_s - alert.escalated_s < policy.after_s:
+        is_over = alert.escalated >= len(policy.channels) or alert.waited_s(self._at, self._now_s) < policy.after_s
+        if is_over or self._silence(alert):
             return alert
-        told = {one.channel for one in alert.tellings}
+        told = {one.channel for one in alert.tellings if one.state is not TellingState.FAILED}
         steps = [(at, one) for at, one in enumerate(policy.channels) if at >= alert.escalated and self._tells_by(one)]
         at, channel = next((step for step in steps if step[1] not in told), steps[-1] if steps else (len(policy.channels), ""))
         alert = replace(alert, escalated=at + 1, escalated_s=self._now_s)
-        text = f"Nobody has acknowledged it since {_time(alert.at)}. {alert.cause.message}"
+        text = f"Nobody has acknowledged it since {time_of(alert.at)}. {alert.cause.message}"
         return self._telling(alert, "escalated", text, [channel]) if channel else alert
 
     def _ended(self, alert: Alert) -> Alert:
         """Resolved, if it has not happened again for long enough."""
-        quiet_s = self._quiet_s(alert)
-        if not alert.is_open or alert.lasts or quiet_s < self._policy.resolve_after_s or (alert.held and not alert.silent):
+        quiet_s = alert.quiet_s(self._at, self._now_s)
+        if not alert.is_open or alert.lasts or quiet_s < self._policy.resolve_after_s or (alert.held and not alert.behind):
             return alert
-        if alert.priority > AlertPriority.P2_HIGH:  # one error and its end are two messages too many
+        if alert.pressed is None or alert.pressed > AlertPriority.P2_HIGH:  # one error and its end are two messages too many
             return self._resolved(alert, told=())
-        return self._resolved(alert, f"It has not come again since {_time(alert.last_at)}.")
+        return self._resolved(alert, f"It has not come again since {time_of(alert.last_at)}.")
 
-    def _resolved(self, alert: Alert, text: str = "It is over.", told: Iterable[str] | None = None) -> Alert:
+    def _resolved(self, alert: Alert, text: str = _OVER, told: Iterable[str] | None = None) -> Alert:
         after = replace(alert, state=AlertState.RESOLVED, resolved_at=self._at, held=0 if alert.silent else alert.held)
         after = replace(after, silent="", behind="", due_s=None)
-        told = dict.fromkeys(one.channel for one in alert.tellings) if told is None else told
+        told = alert.told_by if told is None else told
+        if told and (quiet := self._silences.quiet(after)):
+            return replace(after, silent=quiet)
         return self._telling(after, "resolved", text, told)
-
-    def _quiet_s(self, alert: Alert) -> float:
-        """For how long it has not been seen; since an earlier life, as the clock on the wall says."""
-        return (self._at - alert.last_at).total_seconds() if alert.seen_s is None else self._now_s - alert.seen_s
 
     def _is_over(self, alert: Alert) -> bool:
         """Whether its window has ended; that of an earlier life has."""
@@ -265,17 +282,18 @@ class Routing:
 
     def _telling(self, alert: Alert, what: str, text: str, channels: Iterable[str] | None = None) -> Alert:
         told = self._policy.told_of(alert.priority) if channels is None else channels
-        about_itself = alert.cause.about.removeprefix("channel:")
-        heard = [one for one in told if self._tells_by(one) and one != about_itself]
+        heard = [one for one in told if self._tells_by(one) and alert.cause.about != f"channel:{one}"]
         return alert.telling(what, text, heard, self._at) if heard else alert
 
     def _tells_by(self, channel: str) -> bool:
         return self._policy.tells_by(channel) and (channel != AlertChannel.TOAST or channel in self._scene.offered)
 
     def _put(self, alert: Alert) -> None:
-        self._latest[alert.cause.about] = self._changed[alert.id] = alert
-
-
-def _time(moment: datetime) -> str:
-    """A moment, for people near this machine."""
-    return f"{moment.astimezone():%Y-%m-%d %H:%M}"
+        before = self._changed.get(alert.id) or self._alerts.get(alert.id)
+        self._open += alert.is_open - (before is not None and before.is_open)
+        if alert.lasts:
+            self._told_unwell = None
+        self._changed[alert.id] = alert
+        latest = self._latest.get(alert.cause.about)
+        if latest is None or latest.id <= alert.id:
+            self._latest[alert.cause.about] = alert

@@ -84,8 +84,8 @@ class Webhook:
         headers = {"Content-Type": "application/json", "User-Agent": "WinClaw", "Idempotency-Key": telling.key}
         if secret:
             headers[SIGNATURE] = signature(resolved(secret), body, self._clock.now())
-        request = urllib.request.Request(url, body, headers)  # noqa: S310 -- looked at above
         try:
+            request = urllib.request.Request(url, body, headers)  # noqa: S310 -- looked at above
             with _OPENER.open(request, timeout=self._timeout_s) as answer:
                 return f"the server said {answer.status}"
         except urllib.error.HTTPError as error:

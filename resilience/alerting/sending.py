@@ -49,5 +49,5 @@ def resolved(reference: str) -> str:
         return reference
     if not found:
         where = "the environment" if kind == "env" else "the system's key store"
-        raise UndeliverableError(f"{where} has no {name}; put the address or secret there")
+        raise UndeliverableError(f"{where} has no {name}; put the address or secret there, and start WinClaw again")
     return found

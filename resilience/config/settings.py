@@ -30,7 +30,7 @@ from resilience.policies import (
     RetryStrategy,
     Seconds,
 )
-from resilience.processes.policy import Process, ProcessName, not_startable
+from resilience.processes.policy import Process, ProcessName, not_startable, start_order
 
 CheckpointLevel = Literal["operation", "session", "component", "system"]
 
@@ -213,6 +213,10 @@ class Settings(Section, frozen=True, kw_only=True):
         for name in self.detection.probes:
             if name in self.services:
                 yield f"detection.probes.{name}", f"there is a service of that name; give the probe to it: services.{name}.probe"
+        try:
+            start_order({name: one.depends_on for name, one in self.services.items()})
+        except ValueError as circle:
+            yield "services", f"they need each other in a circle: {circle}"
         yield from in_two_zones(self.zones)
         yield from not_understood(self.degradation.rules, self.services)
         yield from not_startable(self.processes)

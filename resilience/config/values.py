@@ -27,12 +27,16 @@ _LOOKS: Final = {
     "email address": (re.compile(r"[^@\s,;<>]+@[^@\s,;<>]+"), "an email address, e.g. you@example.com"),
     "phone number": (re.compile(r"\+[1-9][0-9]{6,14}"), 'a phone number with its country, e.g. "+1234567890"'),
     "span of hours": (
-        re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]-(?:[01][0-9]|2[0-3]):[0-5][0-9]"), "two times of day, e.g. 22:00-07:00"
+        re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]-(?:[01][0-9]|2[0-3]):[0-5][0-9]"),
+        "two times of day from 00:00 to 23:59, e.g. 22:00-07:00",
     ),
-    "reference": (re.compile(r"(?:env|keyring):[A-Za-z_][\w.-]*"), "env:NAME or keyring:NAME"),
+    "reference": (
+        re.compile(r"(?:env|keyring):[A-Za-z_][\w.-]*"),
+        "env:NAME or keyring:NAME; put what it names into an environment variable or the system's key store",
+    ),
     "address": (
         re.compile(r"(?:env|keyring):[A-Za-z_][\w.-]*|(?!env:|keyring:)[A-Za-z][A-Za-z0-9+.-]*://\S+"),
-        "an address such as https://example.com/hook, or env:NAME, or keyring:NAME",
+        "an address such as https://example.com/hook or mailto://127.0.0.1, or env:NAME, or keyring:NAME",
     ),
 }
 
@@ -76,7 +80,8 @@ def check_name(node: yaml.Node, text: str, names: str) -> None:
             )
         pattern, allowed = _LOOKS[names]
         if not pattern.fullmatch(text):
-            raise NotAllowedError(f"must be {allowed}, not {shown(node)}")
+            instead = "" if names in ("address", "reference") else f", not {shown(node)}"  # it may be a secret itself
+            raise NotAllowedError(f"must be {allowed}{instead}")
         return
     known = {"error class": TAXONOMY, "feature flag": FEATURES[DegradationLevel.FULL]}[names]
     if text not in known:

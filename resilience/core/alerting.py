@@ -13,7 +13,8 @@ from typing import Final
 from msgspec.structs import replace
 
 from resilience.alerting.alerts import Alert, AlertChannel, AlertState, Telling, TellingState, with_alerts
-from resilience.alerting.routing import Routing, Scene
+from resilience.alerting.routing import Routing
+from resilience.alerting.silences import Scene
 from resilience.clock import Clock
 from resilience.core import causes
 from resilience.core.inputs import AlertDecision, Sending, Snooze, TellingTold, TestMessage, TooLateError
@@ -71,10 +72,20 @@ class AlertDecisions:
             routing.happened(cause, times)
         if looked:
             routing.looked()
-        if looked and state.snoozed_until is not None and state.snoozed_until <= self._clock.now():
-            state = replace(state, snoozed_until=None)
+        if looked:
+            state = self._tidied(state)
         after = routing.after()
         return state if after is state.alerts else replace(state, alerts=after)
+
+    def _tidied(self, state: State) -> State:
+        """Without a snooze that is over, and without channels that are off."""
+        if state.snoozed_until is not None and state.snoozed_until <= self._clock.now():
+            state = replace(state, snoozed_until=None)
+        off = [name for name in state.undelivered if not state.settings.alerting.tells_by(name)]
+        if off:
+            left = {name: why for name, why in state.undelivered.items() if name not in off}
+            state = replace(state, undelivered=MappingProxyType(left))
+        return state
 
     def _routing(self, state: State) -> Routing:
         scene = Scene(self._clock.now(), self._clock.monotonic(), causes.down(state), state.offered, state.snoozed_until)
@@ -83,20 +94,17 @@ class AlertDecisions:
     def _telling(self, state: State, told: Sending | TellingTold) -> tuple[State, list[Record]]:
         """Where messages stand. Those that are none any more, because others needed their room, are passed over."""
         said: list[Record] = []
-        found = [(key, state.alerts.get(int(key.partition("-")[0]))) for key in told.keys]
+        keys, waiting = frozenset(told.keys), dict[str, tuple[Alert, Telling]]()
+        for number in {int(key.partition("-")[0]) for key in keys}:
+            if (alert := state.alerts.get(number)) is not None:
+                waiting.update({one.key: (alert, one) for one in alert.open_tellings if one.key in keys})
         changed: dict[int, Alert] = {}
-        channel, missing = "", 0
-        for key, alert in found:
-            alert = changed.get(alert.id, alert) if alert is not None else None
-            telling = next((one for one in alert.tellings if one.key == key and one.is_open), None) if alert is not None else None
-            if alert is None or telling is None:
-                missing += 1
-                continue
-            telling, channel = self._now_stands(telling, told), telling.channel
-            changed[alert.id] = alert.told(telling)
-            if telling.state is TellingState.FAILED and not said:
-                said.append(self._records.of_undelivered(alert, telling))
-        if not changed or (isinstance(told, Sending) and missing):
+        channel = ""
+        for alert in {alert.id: alert for alert, _ in waiting.values()}.values():
+            after = [self._now_stands(one, told) for of, one in waiting.values() if of is alert]
+            changed[alert.id], channel = alert.told(*after), after[0].channel
+            said += [self._records.of_undelivered(alert, one) for one in after if one.state is TellingState.FAILED and not said]
+        if not changed or (isinstance(told, Sending) and len(waiting) < len(keys)):
             raise TooLateError(f"{', '.join(told.keys)}: not to be sent any more")
         if isinstance(told, TellingTold) and told.delivered is not None:
             why = None if told.delivered else self._redactor.text(told.why)
@@ -116,12 +124,14 @@ class AlertDecisions:
 
     def _snoozed(self, state: State, asked: Snooze) -> tuple[State, list[Record]]:
         until = self._clock.now() + timedelta(seconds=asked.for_s) if asked.for_s > 0 else None
-        word = f"snooze all alerts for {asked.for_s:g} s" if until else "hear alerts again"
+        word = f"snooze all alerts for {asked.for_s:g} s" if until else "unsnooze all alerts"
         said = self._records.event(EventType.COMMAND, "alerts", asked=word, actor=asked.actor, origin=asked.origin)
         return replace(state, snoozed_until=until), [said]
 
     def _tested(self, state: State, asked: TestMessage) -> tuple[State, list[Record]]:
         channel, channels = asked.channel, state.settings.alerting.channels.by_name
+        if not state.settings.alerting.enabled:
+            raise ValueError("nobody is told of anything; set alerting.enabled to true")
         if channel not in channels:
             raise ValueError(f"there is no channel {channel!r}; there are {', '.join(channels)}")
         if not state.settings.alerting.tells_by(channel):
@@ -135,7 +145,7 @@ class AlertDecisions:
 
     def _decided(self, state: State, asked: AlertDecision) -> tuple[State, list[Record]]:
         alert = state.alerts[asked.id]
-        if not alert.is_open or (asked.decision == "acknowledge" and alert.state is not AlertState.OPEN):
+        if alert.state is not AlertState.OPEN:
             raise TooLateError(f"alert {alert.id} is {alert.state.value}; there is nothing to {asked.decision}")
         word = f"{asked.decision} alert {alert.id}"
         said = self._records.event(EventType.COMMAND, alert.cause.component, asked=word, actor=asked.actor, origin=asked.origin)

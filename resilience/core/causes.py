@@ -13,7 +13,7 @@ from resilience.alerting.alerts import Cause
 from resilience.alerting.routing import NETWORK
 from resilience.config.settings import Settings
 from resilience.context import ErrorSeverity
-from resilience.core.notices import Notice
+from resilience.core.notices import JOURNAL, Notice
 from resilience.core.state import State
 from resilience.degradation.levels import DegradationLevel
 from resilience.errors import WinClawError
@@ -27,9 +27,6 @@ _OF_LEVELS: Final = {
 _AGENT: Final = "agent:"
 _OF_NETWORK: Final = frozenset({"transient.network", "transient.network.dns", "transient.network.timeout"})
 """The kinds of errors that are only there because there is no connection."""
-_OF_NOTICES: Final = {"journal": ErrorSeverity.FATAL}
-"""How bad what waits for the user is, by the beginning of its name; everything else is CRITICAL, for WinClaw cannot help it."""
-
 
 def are_same(before: State, after: State) -> bool:
     """Whether nothing has changed from which ``lasting`` takes what it finds."""
@@ -42,7 +39,8 @@ def are_same(before: State, after: State) -> bool:
 
 def lasting(state: State) -> dict[str, Cause]:
     """What is wrong now and lasts until it is seen to be over, by what it is about."""
-    notices = (_of_notice(one, state.settings) for one in state.unsettled)
+    # Of the journal that cannot be written, no message could wait in it: the channels tell of that by themselves.
+    notices = (_of_notice(one, state.settings) for one in state.unsettled if one.name != JOURNAL)
     return {one.about: one for one in (*_of_level(state), *_of_agents(state), *notices)}
 
 
@@ -129,9 +127,10 @@ def needed(component: str, settings: Settings) -> tuple[str, ...]:
 
 
 def _of_notice(notice: Notice, settings: Settings) -> Cause:
-    kind, _, component = notice.name.partition(":")
+    kind, _, name = notice.name.partition(":")
+    component = notice.component or name or kind
     return Cause(
-        about=notice.name, title=notice.what.rstrip("."), message=f"{notice.cause} {notice.action}", component=component or kind,
-        severity=_OF_NOTICES.get(kind, ErrorSeverity.CRITICAL), page=notice.page or "/",
-        needs=needed(component, settings) if component else (),
+        about=notice.name, title=notice.what.rstrip("."), message=f"{notice.cause} {notice.action}", component=component,
+        severity=ErrorSeverity.CRITICAL, page=notice.page or "/",
+        needs=needed(component, settings),
     )  # fmt: skip

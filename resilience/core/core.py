@@ -41,7 +41,7 @@ from resilience.core.inputs import (
 )
 from resilience.core.keeping import at_start
 from resilience.core.lanes import Lanes
-from resilience.core.notices import Notice, of_refusal, without
+from resilience.core.notices import JOURNAL, Notice, of_refusal, without
 from resilience.core.publishing import Publishing
 from resilience.core.services import CircuitCommand
 from resilience.core.state import State
@@ -338,7 +338,7 @@ class Core(Publishing):
         _log.error("%s", error)
         standing = state.standing if state.standing.level is DegradationLevel.SAFE_MODE else self.state.standing
         loses = standing.level is DegradationLevel.SAFE_MODE and not self._writing.has_written(standing)
-        notices = (*without(self.state.notices, "journal"), of_refusal(str(error), loses_safe_mode=loses))
+        notices = (*without(self.state.notices, JOURNAL), of_refusal(str(error), loses_safe_mode=loses))
         self._publish(replace(self.state, standing=standing, notices=notices), ())
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from msgspec import Struct
 
 from resilience.alerting.alerts import Alert
@@ -11,15 +13,22 @@ from resilience.isolation.isolated import Isolated
 from resilience.processes.status import ProcessStatus
 from resilience.processes.supervision import ProcessState
 
+JOURNAL: Final = "journal"
+"""The name of the notice that the journal cannot be written."""
+
 
 class Notice(Struct, frozen=True, kw_only=True):
-    """Something that waits for the user: what, why, what to do, and the page on which to do it, if there is one."""
+    """Something that waits for the user: what, why, what to do, and the page on which to do it, if there is one.
+
+    ``component`` is what it is about, where that is not what follows the colon in ``name``.
+    """
 
     name: str
     what: str
     cause: str
     action: str
     page: str = ""
+    component: str = ""
 
 
 def of_process(process: ProcessStatus) -> Notice:
@@ -49,7 +58,8 @@ def of_heal(heal: Heal) -> Notice:
     else:
         what, cause = f"{heal.target} could not be healed.", f"{heal.trigger} {heal.verification}"
         action = "Mend it, then dismiss this on the page Healing."
-    return Notice(name=f"heal:{heal.id}", what=what, cause=cause, action=action, page=f"/healing/{heal.id}")
+    page = f"/healing/{heal.id}"
+    return Notice(name=f"heal:{heal.id}", what=what, cause=cause, action=action, page=page, component=heal.target)
 
 
 def of_probe(name: str, probe: Probed) -> Notice:
@@ -61,8 +71,8 @@ def of_probe(name: str, probe: Probed) -> Notice:
 def of_channel(name: str, why: str) -> Notice:
     """What is said of a channel whose last alert did not arrive."""
     return Notice(
-        name=f"channel:{name}", what=f"Alerts by {name} do not arrive.", cause=f"{why.rstrip('.')}.", page="/alerts",
-        action="Mend it in the configuration, then test it on the page Alerts.",
+        name=f"channel:{name}", what=f"Alerts by {name} do not arrive.", cause=_sentence(f"{why[:1].upper()}{why[1:]}"),
+        action="Mend that, then test it on the page Alerts.", page="/alerts", component="alerts",
     )  # fmt: skip
 
 
@@ -82,7 +92,7 @@ def _sentence(text: str) -> str:
 def of_refusal(cause: str, *, loses_safe_mode: bool) -> Notice:
     """What is said where the journal cannot be written; ``loses_safe_mode``: it has yet to learn that Safe Mode is on."""
     return Notice(
-        name="journal",
+        name=JOURNAL,
         what="WinClaw cannot write to its journal.",
         cause=cause,
         action="Free some disk space or mend the folder's rights. Errors wait with the agents until then"

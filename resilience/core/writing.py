@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from resilience.clock import Clock
 from resilience.core.keeping import changed, everything
 from resilience.core.lives import Lives, ended
-from resilience.core.notices import of_damage, without
+from resilience.core.notices import JOURNAL, of_damage, without
 from resilience.core.records import Records
 from resilience.core.state import State
 from resilience.damage import is_damage
@@ -61,7 +61,7 @@ class Writing:
         Raises:
             JournalError, UnicodeEncodeError: as ``Journal.commit``; nothing was written.
         """
-        was_refused = state.notices != without(state.notices, "journal")  # so again and again, for the user to hear of its end
+        was_refused = state.notices != without(state.notices, JOURNAL)  # so again and again, for the user to hear of its end
         to_keep = everything(state, self._lives) if self._written is None or was_refused else changed(self._written, state)
         if not records and not to_keep and not self._owed:
             return Committed(state, [], ())
@@ -86,7 +86,7 @@ class Writing:
     def _commit(self, state: State, records: Sequence[Record], to_keep: Mapping[str, Any]) -> Committed:
         told = [*records, *self._owed]
         written = self._journal.commit(told, to_keep)
-        notices = without(state.notices, "journal")
+        notices = without(state.notices, JOURNAL)
         if self._owed and self._journal.set_aside is not None:
             damage = of_damage(self._journal.path.name, self._journal.set_aside.name)
             notices = (*without(notices, damage.name), damage)

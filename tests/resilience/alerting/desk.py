@@ -9,7 +9,8 @@ from typing import Any
 from resilience.alerting.alerts import NO_ALERTS, Alert, Alerts, Cause
 from resilience.alerting.channels import Channels, EmailChannel, PhoneChannel, WebhookChannel
 from resilience.alerting.policy import Alerting
-from resilience.alerting.routing import Routing, Scene
+from resilience.alerting.routing import Routing
+from resilience.alerting.silences import Scene
 from resilience.context import ErrorSeverity
 
 EVERY = Channels(

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from resilience.alerting.alerts import Alert, Alerts
-from resilience.alerting.batches import MOST_ALONE, Batch, Pace, next_batch
+from resilience.alerting.batches import MOST_ALONE, Batch, Pace, given_up, next_batch
 from resilience.alerting.channels import Channels, EmailChannel
 from resilience.alerting.policy import Alerting
 from resilience.context import ErrorSeverity
@@ -30,8 +30,11 @@ def waiting(count: int, severity: str = "ERROR", what: str = "raised", first: in
     return alerts
 
 
-def found(alerts: Alerts, channel: str = "email", pace: Pace = FRESH, at: datetime = NOON, **policy: Any) -> Any:
-    return next_batch(alerts, channel, Alerting(**{"channels": EVERY, **policy}), pace, at, 1000.0)
+def found(
+    alerts: Alerts, channel: str = "email", pace: Pace = FRESH, at: datetime = NOON, resting: dict[str, float] | None = None,
+    **policy: Any,
+) -> Any:  # fmt: skip
+    return next_batch(alerts, channel, Alerting(**{"channels": EVERY, **policy}), pace, at, 1000.0, resting or {})
 
 
 def local(hour: int, minute: int = 0) -> datetime:
@@ -76,9 +79,14 @@ def test_a_digest_that_was_begun_is_the_same_again() -> None:
     alerts = dict(waiting(8))
     first = found(alerts)
     for number in range(1, 7):
-        alerts[number] = alerts[number].told(replace(next(alerts[number].open_tellings), digest=first.digest))
-    again = found({**alerts, **waiting(3, "FATAL", first=20)})
+        alerts[number] = alerts[number].told(replace(next(alerts[number].open_tellings), digest=first.digest, attempts=1))
+    assert found(alerts).keys == ("7-1-email",)  # what was tried less goes first
+    old = {number: one for number, one in alerts.items() if number < 7}
+    again = found(old)
     assert (again.digest, again.keys) == (first.digest, first.keys[:6])
+    assert found({**old, **waiting(1, "FATAL", first=20)}).keys == ("20-1-email",)
+    assert found(old, at=local(23), channels=NIGHTS) == 8 * 3600
+    assert found(old, resting={first.digest: 1003.0}) == 3.0
 
 
 def test_in_quiet_hours_it_rests_and_then_tells_all_at_once() -> None:
@@ -126,3 +134,28 @@ def test_a_digest_says_how_often_and_where_it_stands() -> None:
     alerts = {**waiting(6), 1: replace(waiting(1)[1], count=3, at=NOON - timedelta(hours=1))}
     assert "ERROR trouble 1 (since 11:00 UTC, 3 times, open)" in found(alerts).telling.text
     assert found(alerts).alert.count == 8
+
+
+def test_a_few_that_came_in_quiet_hours_come_as_one_after_them() -> None:
+    night = {number: replace(one, tellings=tuple(replace(telling, at=local(6, 30)) for telling in one.tellings))
+             for number, one in waiting(3).items()}  # fmt: skip
+    assert found(night, at=local(7), channels=NIGHTS).keys == ("1-1-email", "2-1-email", "3-1-email")
+    assert found({1: night[1]}, at=local(7), channels=NIGHTS).digest == ""
+    assert found(night, "log", at=local(7), channels=NIGHTS).digest == ""
+
+
+def test_what_rests_is_passed_over_and_the_first_that_is_due_is_waited_for() -> None:
+    alerts = waiting(3)
+    assert found(alerts, resting={"1-1-email": 1000.5}).keys == ("2-1-email",)
+    assert found(alerts, resting={"1-1-email": 1000.0}).keys == ("1-1-email",)
+    assert found(alerts, resting={f"{number}-1-email": 1000.0 + number for number in (1, 2, 3)}) == 1.0
+
+
+def test_given_up_is_what_was_tried_often_for_a_day() -> None:
+    [alert] = waiting(1).values()
+    late = NOON + timedelta(hours=24, seconds=1)
+
+    def after(attempts: int, at: datetime = late) -> tuple[str, ...]:
+        return given_up({1: alert.told(replace(next(alert.open_tellings), attempts=attempts))}, "email", at)
+
+    assert (after(20), after(19), after(20, NOON + timedelta(hours=24))) == (("1-1-email",), (), ())

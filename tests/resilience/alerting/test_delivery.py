@@ -8,15 +8,18 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from resilience.alerting.alerts import Alert, AlertState, Telling, TellingState
+from resilience.alerting.batches import MAX_AGE
 from resilience.alerting.channels import Channels, EmailChannel
-from resilience.alerting.delivery import MAX_AGE, AlertDelivery, Channel
+from resilience.alerting.delivery import AlertDelivery, Channel
 from resilience.alerting.policy import Alerting
 from resilience.alerting.sending import UndeliverableError
 from resilience.config.settings import Settings
 from resilience.core.core import Core
 from resilience.core.inputs import Configuration, Look, TooLateError
+from resilience.core.notices import of_refusal
 from resilience.degradation.levels import DegradationLevel
 from resilience.events import EventType, Heartbeat, Report
 from resilience.testing import FakeClock
@@ -36,8 +39,9 @@ class Sender:
         return "taken"
 
 
-def fatal(core: Core, message: str = "it burns", **more: Any) -> None:
-    core.report([Report(type="MemoryError", message=message, component="kitchen", operation="cook", severity="FATAL", **more)]).result(10)
+def fatal(core: Core, message: str = "it burns", component: str = "kitchen", **more: Any) -> None:
+    report = Report(type="MemoryError", message=message, component=component, operation="cook", severity="FATAL", **more)
+    core.report([report]).result(10)
 
 
 def channel(core: Core, clock: FakeClock, send: Callable[[Alert, Telling], str]) -> Channel:
@@ -67,6 +71,7 @@ def test_what_cannot_be_sent_now_is_tried_again_after_growing_pauses(core: Core,
     fatal(core)
     pauses = []
     for _ in range(4):
+        assert one.step() == 0.0
         pauses.append(one.step())
         assert one.step() == pauses[-1]  # news does not make it try sooner
         clock.advance(pauses[-1] or 0)
@@ -83,11 +88,12 @@ def test_the_circuit_of_a_channel_that_is_down_asks_for_its_pause(core: Core, cl
     one = channel(core, clock, send)
     fatal(core)
     for _ in range(5):
+        one.step()
         clock.advance(one.step() or 0)
     send.error = None
-    assert one.step() == 32.0  # it is open, and nothing was sent
+    assert (one.step(), one.step()) == (0.0, 14.0)  # it is open, and nothing was sent
     assert (send.sent, telling(core).state) == ([], TellingState.WAITING)
-    clock.advance(32)
+    clock.advance(14)
     assert (one.step(), len(send.sent)) == (0.0, 1)
 
 
@@ -108,13 +114,83 @@ def test_what_cannot_be_delivered_is_said_and_holds_up_nothing(core: Core, clock
 
 def test_what_has_not_arrived_in_a_day_is_given_up(core: Core, clock: FakeClock) -> None:
     send = Sender()
+    send.error = ConnectionError("nobody there")
     one = channel(core, clock, send)
     fatal(core)
+    for _ in range(19):
+        one.step()
+        clock.advance(one.step() or 0)
     clock.advance(MAX_AGE.total_seconds() + 1)
-    while one.step() == 0.0:
-        pass
-    assert telling(core).state is TellingState.FAILED
-    assert ("raised", "MemoryPressureError at kitchen") not in send.sent
+    one.step()
+    assert telling(core).is_open
+    one.step()
+    assert (telling(core).state, telling(core).why) == (TellingState.FAILED, "it did not arrive in 24 hours")
+
+
+def test_what_was_never_tried_is_never_given_up(core: Core, clock: FakeClock) -> None:
+    send = Sender()
+    fatal(core)
+    clock.advance(MAX_AGE.total_seconds() * 7)
+    channel(core, clock, send).step()
+    assert send.sent == [("raised", "MemoryPressureError at kitchen")]
+
+
+def test_one_message_that_cannot_be_sent_holds_up_no_other(core: Core, clock: FakeClock) -> None:
+    sent: list[str] = []
+
+    def send(alert: Alert, _telling: Telling) -> str:
+        if alert.cause.component == "kitchen":
+            raise ConnectionError("not that one")
+        sent.append(alert.cause.component)
+        return "taken"
+
+    one = channel(core, clock, send)
+    fatal(core)
+    assert one.step() == 0.0
+    fatal(core, "another", component="cellar")
+    assert (one.step(), sent) == (0.0, ["cellar"])
+    assert one.step() == 1.0
+
+
+def test_that_the_journal_cannot_be_written_is_told_at_once_and_once(core: Core, clock: FakeClock) -> None:
+    send = Sender()
+    one = channel(core, clock, send)
+    send.error = ConnectionError("nobody there")
+    core._publish(replace(core.state, notices=(of_refusal("the disk is full", loses_safe_mode=False),)), ())
+    assert one.step() == 10.0
+    send.error = None
+    assert (one.step(), one.step()) == (0.0, None)
+    assert send.sent == [("raised", "WinClaw cannot write to its journal")]
+    core._publish(replace(core.state, notices=()), ())
+    one.step()
+    core._publish(replace(core.state, notices=(of_refusal("the disk is full", loses_safe_mode=False),)), ())
+    one.step()
+    assert len(send.sent) == 2
+
+
+def test_who_sends_already_is_waited_for_also_by_who_comes_after_the_next(core: Core) -> None:
+    began, let_go, sending = threading.Event(), threading.Event(), list[str]()
+
+    def hangs(_alert: Alert, telling: Telling) -> str:
+        sending.append(telling.key)
+        began.set()
+        let_go.wait(30)
+        return "taken"
+
+    delivery = AlertDelivery(core, lambda channels: [("webhook", hangs)] if channels.webhook.enabled else [], core.clock)
+    delivery.start()
+    fatal(core)
+    assert began.wait(30)
+    before = threading.active_count()
+    on = core.state.settings
+    off = Settings(alerting=Alerting(channels=Channels()))
+    for settings in [off, on] * 10:
+        core.tell(Configuration(settings)).result(10)
+    while threading.active_count() > before + 2:
+        threading.Event().wait(0.01)
+    assert sending == [telling(core).key]
+    let_go.set()
+    delivery.stop()
 
 
 def test_what_waits_is_delivered_by_the_next_winclaw_under_the_same_key(

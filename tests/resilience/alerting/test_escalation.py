@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from msgspec.structs import replace
 
+from resilience.alerting.alerts import TellingState
 from resilience.alerting.channels import Channels, EmailChannel, PhoneChannel
 from resilience.alerting.policy import Alerting, Escalation
 from tests.resilience.alerting.desk import Desk, caused
@@ -26,7 +29,7 @@ def test_after_a_while_it_is_told_to_who_has_not_heard_of_it_yet() -> None:
     assert escalated(desk) == []
     desk.pass_s(1)
     assert escalated(desk) == ["twilio_voice"]
-    assert desk.last.tellings[-1].text == f"Nobody has acknowledged it since {desk.last.at.astimezone():%Y-%m-%d %H:%M}. in the kitchen"
+    assert desk.last.tellings[-1].text == f"Nobody has acknowledged it since {desk.last.at:%Y-%m-%d %H:%M} UTC. in the kitchen"
     for _ in range(10):
         desk.pass_s(AFTER_S)
     assert escalated(desk) == ["twilio_voice"]
@@ -83,13 +86,43 @@ def test_the_configuration_says_from_which_priority_on_and_to_whom() -> None:
     assert escalated(desk) == ["sms"]
 
 
-def test_after_a_restart_the_time_begins_again() -> None:
+def test_after_a_restart_the_time_goes_on_by_the_clock_on_the_wall() -> None:
     desk = lasting(Desk())
+    desk.pass_s(AFTER_S - 10)
     desk.alerts, desk.s = {1: replace(desk.last, escalated_s=None)}, 5.0
-    desk.pass_s(1)
-    desk.pass_s(AFTER_S - 1)
+    desk.pass_s(9)
     assert escalated(desk) == []
+    before = desk.alerts
+    desk.pass_s(0)
+    assert desk.alerts is before
     desk.pass_s(1)
+    assert escalated(desk) == ["twilio_voice"]
+
+
+def test_a_message_that_did_not_arrive_is_no_reason_to_pass_a_channel_over() -> None:
+    desk = lasting(Desk())
+    failed = next(one for one in desk.last.tellings if one.channel == "sms")
+    desk.alerts = {1: desk.last.told(replace(failed, state=TellingState.FAILED, ended=desk.at))}
+    desk.pass_s(AFTER_S)
+    assert escalated(desk) == ["sms"]
+
+
+def test_in_a_silence_nobody_is_told_on() -> None:
+    desk = lasting(Desk())
+    desk.snoozed_until = desk.at + timedelta(hours=1)
+    desk.pass_s(AFTER_S)
+    assert escalated(desk) == []
+    desk.snoozed_until = None
+    desk.pass_s(1)
+    assert escalated(desk) == ["twilio_voice"]
+
+
+def test_after_a_snooze_the_time_begins_again() -> None:
+    desk = lasting(Desk())
+    desk.person(lambda turn: turn.snooze(1, desk.at + timedelta(hours=1)))
+    desk.pass_s(3600)
+    assert (desk.told("sms"), escalated(desk)) == (["raised", "again"], [])
+    desk.pass_s(AFTER_S)
     assert escalated(desk) == ["twilio_voice"]
 
 

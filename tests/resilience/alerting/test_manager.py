@@ -485,7 +485,7 @@ def test_memory_is_bounded(manager: AlertManager) -> None:
                 await manager.acknowledge_alert(alert.id, "Ada")
 
     asyncio.run(scene())
-    assert len(manager.alert_history) == 2 * MOST_ALERTS
+    assert len(manager.alert_history) == 2 * MOST_ALERTS - 1
     for alert in manager.alert_history:
         manager.resolve_alert(alert.id)
     assert len(manager.alert_history) == MOST_ALERTS

@@ -118,7 +118,7 @@ def test_pings_go_on_by_themselves(core: Core, outside: Outside) -> None:
         ("http://127.0.0.1:s3cret/", 200, b"", "it cannot be asked (InvalidURL)"),
         ("http://127.0.0.1/a s3cret", 200, b"", "it cannot be asked (InvalidURL)"),
         ("http://[s3cret/", 200, b"", "it cannot be asked (ValueError)"),
-        ("", 200, b"", "the environment has no PING_URL; put the address or secret there"),
+        ("", 200, b"", "the environment has no PING_URL; put the address or secret there, and start WinClaw again"),
         ("{nobody}/s3cret", 200, b"", None),
     ],
 )

@@ -95,7 +95,11 @@ def test_maintenance_may_name_its_time_with_a_zone() -> None:
 
 @pytest.mark.parametrize(("wrong", "keys"), [
     (Maintenance(), [""]), (Maintenance(starts="2026-12-24T18:00"), [""]), (Maintenance(starts="Monday", ends="2026-12-24"), ["starts"]),
-    (Maintenance(hours="10:00-11:00", ends="soon"), ["ends"]),
+    (Maintenance(hours="10:00-11:00", starts="2026-12-24T18:00", ends="soon"), ["ends"]),
+    (Maintenance(hours="10:00-11:00", starts="2026-12-24T18:00"), [""]), (Maintenance(hours="02:00-02:00"), ["hours"]),
+    (Maintenance(starts="2026-12-24T22:00", ends="2026-12-24T18:00"), ["ends"]),
+    (Maintenance(starts="2026-12-24T22:00", ends="2026-12-24T22:00"), ["ends"]),
+    (Maintenance(days=("sun",), starts="2026-12-24T18:00", ends="2026-12-24T22:00"), ["days"]),
 ])  # fmt: skip
 def test_maintenance_that_never_ends_or_names_no_time_is_refused(wrong: Maintenance, keys: list[str]) -> None:
     assert [key for key, _ in wrong.contradictions()] == keys

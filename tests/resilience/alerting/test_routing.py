@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from resilience.alerting.alerts import Alert, AlertChannel, AlertState, TellingState
-from resilience.alerting.channels import Channel, Channels
+from resilience.alerting.channels import Channel, Channels, OtherChannel
+from resilience.alerting.policy import Alerting
 from resilience.context import ErrorSeverity
 from tests.resilience.alerting.desk import WINDOW_S, Desk, caused
 
@@ -137,8 +138,8 @@ def test_an_acknowledged_alert_counts_on_and_tells_nothing_more_but_its_end() ->
     turn = desk.turn()
     turn.acknowledge(1, "ada", "here")
     desk.alerts = turn.after()
-    desk.lasts(caused("FATAL"))
-    assert (desk.told(), desk.last.actor, desk.last.acknowledged_at, desk.last.count) == (["raised"], "ada", desk.at, 2)
+    desk.lasts(caused(message="in the whole house"))
+    assert (desk.told(), desk.last.actor, desk.last.acknowledged_at) == (["raised"], "ada", desk.at)
     desk.lasts()
     assert desk.told() == ["raised", "resolved"]
     with pytest.raises(KeyError):
@@ -213,3 +214,66 @@ def test_a_channel_does_not_tell_of_itself() -> None:
     desk = Desk()
     desk.lasts(caused("CRITICAL", "channel:email", component="email"))
     assert (desk.told("email"), desk.told("sms")) == ([], ["raised"])
+
+
+def test_who_has_acknowledged_hears_when_it_gets_worse() -> None:
+    desk = Desk()
+    desk.lasts(caused())
+    desk.person(lambda turn: turn.acknowledge(1, "ada", "here"))
+    desk.lasts(caused("CRITICAL"))
+    assert (desk.told(), desk.last.state) == (["raised", "again"], AlertState.OPEN)
+
+
+def test_all_who_were_ever_told_hear_that_it_is_over_and_by_what_pressed_most() -> None:
+    desk = Desk()
+    desk.happens(severity="CRITICAL")
+    for _ in range(30):
+        desk.pass_s(WINDOW_S)
+        desk.happens(times=5)
+        alert = desk.last
+        desk.alerts = {1: alert.told(*(msgspec.structs.replace(one, state=TellingState.DELIVERED) for one in alert.open_tellings))}
+    desk.pass_s(900)
+    assert (desk.told("sms"), desk.last.state) == (["resolved"], AlertState.RESOLVED)
+
+
+def test_what_an_older_alert_of_the_same_cause_has_yet_to_tell_is_given_up_with_its_channel() -> None:
+    desk = Desk()
+    desk.lasts(caused())
+    desk.lasts()
+    desk.lasts(caused())
+    desk.policy = Alerting()
+    desk.pass_s(1)
+    assert [one.state for alert in desk.alerts.values() for one in alert.tellings if one.channel == "email"] == [TellingState.FAILED] * 3
+    assert desk.last.is_open
+
+
+def test_a_flood_of_different_errors_is_one_alert_from_some_number_on_and_what_lasts_stays() -> None:
+    desk = Desk()
+    desk.lasts(caused("FATAL", "level", component="level"))
+    for number in range(1000):
+        desk.happens(about=f"error:{number}", component=f"c{number}")
+    assert len(desk.alerts) == 400
+    assert (desk.alerts[1].is_open, desk.last.cause.about, desk.last.count) == (True, "flood", 602)
+    desk.lasts(*(caused("CRITICAL", f"agent:{number}", component=f"a{number}") for number in range(600)))
+    before = desk.alerts
+    desk.lasts(*(caused("CRITICAL", f"agent:{number}", component=f"a{number}") for number in range(600)))
+    assert desk.told("sms").count("raised") >= 600
+    assert [one for one in before.values() if one.cause.about.startswith("agent:")] == [
+        one for one in desk.alerts.values() if one.cause.about.startswith("agent:")
+    ]
+
+
+def test_repetitions_that_wait_are_bounded() -> None:
+    desk = Desk()
+    for _ in range(100):
+        desk.happens(times=100)
+        desk.pass_s(WINDOW_S)
+    waiting = [one for one in desk.last.tellings if one.channel == "email"]
+    assert (len(waiting), waiting[0].what, waiting[-1].what) == (101, "raised", "summary")
+
+
+def test_a_channel_called_like_something_else_is_told_of_that() -> None:
+    own = Channels(others={"level": OtherChannel(url="env:X")})
+    desk = Desk(channels=own)
+    desk.lasts(caused(about="level"))
+    assert desk.told("level") == ["raised"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from resilience.alerting.alerts import AlertState
 from resilience.alerting.policy import Maintenance
@@ -49,6 +50,9 @@ def test_what_is_over_while_it_is_snoozed_is_said() -> None:
     desk.lasts(caused())
     desk.person(lambda turn: turn.snooze(1, desk.at + timedelta(hours=1)))
     desk.lasts()
+    assert (desk.told(), desk.last.state) == (["raised"], AlertState.RESOLVED)
+    desk.pass_s(3600)
+    desk.pass_s(1)
     assert (desk.told(), desk.last.silent) == (["raised", "resolved"], "")
 
 
@@ -211,3 +215,69 @@ def test_an_error_that_is_worse_than_what_is_told_of_it_is_news() -> None:
     desk.lasts(caused("ERROR", "probe:kitchen", component="kitchen"))
     desk.happens(severity="CRITICAL")
     assert desk.told() == ["raised", "raised"]
+
+
+def test_what_happened_in_a_long_silence_is_told_at_its_end_and_then_that_it_is_over() -> None:
+    desk = Desk()
+    desk.snoozed_until = desk.at + timedelta(hours=8)
+    desk.happens(severity="CRITICAL")
+    desk.pass_s(8 * 3600)
+    assert desk.told() == ["raised"]
+    desk.pass_s(899)
+    assert desk.last.is_open
+    desk.pass_s(1)
+    assert desk.told() == ["raised", "resolved"]
+
+
+def test_what_waited_for_another_life_to_see_what_it_needs_is_told_by_the_next() -> None:
+    desk = Desk()
+    desk.happens(severity="CRITICAL", needs=("database",))
+    desk.alerts, desk.s = {1: replace(desk.last, seen_s=None, window_s=None, due_s=None, escalated_s=None)}, 5.0
+    desk.pass_s(5000)
+    assert desk.told() == ["raised"]
+
+
+def test_a_snooze_ends_though_the_clock_is_set_back() -> None:
+    desk = Desk()
+    desk.lasts(caused("CRITICAL"))
+    desk.person(lambda turn: turn.snooze(1, desk.at + timedelta(hours=1)))
+    desk.at -= timedelta(days=365)
+    desk.pass_s(1)
+    assert desk.told() == ["raised", "again"]
+
+
+def test_what_comes_and_goes_stays_snoozed() -> None:
+    desk = Desk()
+    desk.lasts(caused())
+    desk.person(lambda turn: turn.snooze(1, desk.at + timedelta(hours=1)))
+    for _ in range(3):
+        desk.lasts()
+        desk.lasts(caused())
+        desk.pass_s(60)
+    assert desk.told() == ["raised"]
+    desk.pass_s(3600)
+    assert desk.told() == ["raised", "raised"]
+    assert {one.silent for one in desk.alerts.values()} == {""}
+
+
+def test_a_summary_waits_for_the_end_of_a_silence() -> None:
+    desk = Desk(max_alerts_per_window=1)
+    desk.happens(times=9)
+    desk.snoozed_until = desk.at + timedelta(hours=1)
+    desk.pass_s(WINDOW_S)
+    assert desk.told() == ["raised"]
+    desk.snoozed_until = None
+    desk.pass_s(1)
+    assert desk.told() == ["raised", "summary"]
+
+
+def test_in_maintenance_it_is_not_said_that_something_is_over_until_afterwards() -> None:
+    desk = Desk()
+    desk.lasts(caused())
+    desk.policy = Desk(maintenance=(Maintenance(starts="2020-01-01T00:00", ends="2030-01-01T00:00"),)).policy
+    desk.lasts()
+    desk.pass_s(60)
+    assert desk.told() == ["raised"]
+    desk.policy = Desk().policy
+    desk.pass_s(1)
+    assert desk.told() == ["raised", "resolved"]

@@ -48,11 +48,11 @@ def test_a_heal_that_waits_for_a_person() -> None:
     )  # fmt: skip
     assert notices.of_heal(heal) == Notice(
         name="heal:7", what="A heal of store waits for your approval: clear cache.", cause="It fell.",
-        action="Approve or reject it on the page Healing.", page="/healing/7",
+        action="Approve or reject it on the page Healing.", page="/healing/7", component="store",
     )  # fmt: skip
     assert notices.of_heal(replace(heal, state=HealState.ESCALATED)) == Notice(
         name="heal:7", what="store could not be healed.", cause="It fell. It does not answer.",
-        action="Mend it, then dismiss this on the page Healing.", page="/healing/7",
+        action="Mend it, then dismiss this on the page Healing.", page="/healing/7", component="store",
     )  # fmt: skip
 
 

@@ -64,7 +64,7 @@ def test_the_view_is_whole() -> None:
     services, notices = view.pop("services"), view.pop("notices")
     assert [one["name"] for one in services] == ["gpt-5.2", "gmail_api"]
     assert [one["name"] for one in notices] == ["n", "process:gateway", "probe:disk", "isolated:gpt-5.2", "heal:1", "heal:3"]
-    assert notices[0] == {"name": "n", "what": "w", "cause": "c", "action": "a", "page": ""}
+    assert notices[0] == {"name": "n", "what": "w", "cause": "c", "action": "a", "page": "", "component": ""}
     assert view == {
         "level": "LIMITED_EXTERNAL", "number": 3, "since": AT, "cause": "a rule", "pinned": False, "latched": False,
         "features": dict(FEATURES[DegradationLevel.LIMITED_EXTERNAL]),
