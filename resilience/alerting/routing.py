@@ -36,7 +36,7 @@ _MOST_OPEN: Final = 2 * MOST_ALERTS - 1
 """Open alerts; of single errors that would be more, there is one alert for all."""
 _FLOOD: Final = "flood"
 _OVER: Final = "It is over."
-_A_MINUTE: Final = timedelta(minutes=1)
+_A_MINUTE_S: Final = 60.0
 """How far apart they may be, and how long a notification waits for a desktop."""
 
 
@@ -77,8 +77,9 @@ class Routing:
 
     def looked(self) -> None:
         """Time has passed: silences and windows end, what nobody sees to goes on to others, what has not come again is over."""
+        on = {name for name in self._policy.channels.by_name if self._tells_by(name)}
         for alert in [*{**self._alerts, **self._changed}.values()]:
-            after = self._given_up(alert) if alert.tellings else alert
+            after = alert if on.issuperset(alert.told_by) else self._given_up(alert)
             if self._latest[alert.cause.about].id == alert.id:
                 after = self._ended(self._spoken(self._summed_up(after)))
                 if after.is_open:
@@ -150,9 +151,10 @@ class Routing:
 
     def _look_at_network(self) -> None:
         """Many components without a connection are one trouble, and theirs is behind it."""
+        at, now_s = self._at, self._now_s
         cut_off = sorted({
             one.cause.component for one in self._latest.values()
-            if one.is_open and NETWORK in one.cause.needs and not one.lasts and one.quiet_s(self._at, self._now_s) < _A_MINUTE.total_seconds()
+            if one.is_open and NETWORK in one.cause.needs and not one.lasts and one.quiet_s(at, now_s) < _A_MINUTE_S
         })  # fmt: skip
         if len(cut_off) < _NETWORK_OF:
             return
@@ -210,7 +212,7 @@ class Routing:
             if one.state is TellingState.SENDING:
                 continue
             why = "" if self._policy.tells_by(one.channel) else "this channel was turned off"
-            if one.channel == AlertChannel.TOAST not in self._scene.offered and abs(self._at - one.at) > _A_MINUTE:
+            if one.channel == AlertChannel.TOAST not in self._scene.offered and abs(self._at - one.at) > timedelta(seconds=_A_MINUTE_S):
                 why = "there was no desktop"
             if why:
                 alert = alert.told(replace(one, state=TellingState.FAILED, why=why, ended=self._at))

@@ -138,7 +138,13 @@ def _alerts_kept(journal: Journal) -> list[Alert]:
     """The alerts in the order in which they came; their windows were of another life, with another monotonic clock."""
     names = {*journal.states(_ALERT), *(name for name in journal.salvaged or () if name.startswith(_ALERT))}
     kept = [one for name in names if (one := _kept(journal, name, Alert)) is not None]
-    return [replace(one, seen_s=None, window_s=None, due_s=None, escalated_s=None) for one in sorted(kept, key=attrgetter("id"))]
+    return [
+        replace(
+            one, seen_s=None, window_s=None, due_s=None, escalated_s=None,
+            told_by=one.told_by or tuple(dict.fromkeys(telling.channel for telling in one.tellings)),
+        )
+        for one in sorted(kept, key=attrgetter("id"))
+    ]  # fmt: skip
 
 
 def _services(journal: Journal, isolations: Sequence[Isolated], clock: Clock) -> Services:
