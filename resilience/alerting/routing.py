@@ -36,7 +36,7 @@ _MOST_OPEN: Final = 2 * MOST_ALERTS - 1
 """Open alerts; of single errors that would be more, there is one alert for all."""
 _FLOOD: Final = "flood"
 _OVER: Final = "It is over."
-_A_MINUTE_S: Final = 60.0
+_A_MINUTE: Final = timedelta(minutes=1)
 """How far apart they may be, and how long a notification waits for a desktop."""
 
 
@@ -45,7 +45,7 @@ class Routing:
 
     def __init__(self, alerts: Alerts, policy: Alerting, scene: Scene) -> None:
         self._alerts, self._policy, self._scene = alerts, policy, scene
-        self._at, self._now_s = scene.at, scene.now_s
+        self._now = self._at, self._now_s = scene.at, scene.now_s
         self._latest = {one.cause.about: one for one in alerts.values()}
         self._changed: dict[int, Alert] = {}
         self._last = max(alerts, default=0)
@@ -151,10 +151,9 @@ class Routing:
 
     def _look_at_network(self) -> None:
         """Many components without a connection are one trouble, and theirs is behind it."""
-        at, now_s = self._at, self._now_s
         cut_off = sorted({
             one.cause.component for one in self._latest.values()
-            if one.is_open and NETWORK in one.cause.needs and not one.lasts and one.quiet_s(at, now_s) < _A_MINUTE_S
+            if one.is_open and NETWORK in one.cause.needs and not one.lasts and one.quiet_s(*self._now) < _A_MINUTE.total_seconds()
         })  # fmt: skip
         if len(cut_off) < _NETWORK_OF:
             return
@@ -212,7 +211,7 @@ class Routing:
             if one.state is TellingState.SENDING:
                 continue
             why = "" if self._policy.tells_by(one.channel) else "this channel was turned off"
-            if one.channel == AlertChannel.TOAST not in self._scene.offered and abs(self._at - one.at) > timedelta(seconds=_A_MINUTE_S):
+            if one.channel == AlertChannel.TOAST not in self._scene.offered and abs(self._at - one.at) > _A_MINUTE:
                 why = "there was no desktop"
             if why:
                 alert = alert.told(replace(one, state=TellingState.FAILED, why=why, ended=self._at))
@@ -248,7 +247,7 @@ class Routing:
         policy, pressing = self._policy.escalation, alert.priority <= AlertPriority[self._policy.escalation.from_priority]
         if alert.state is not AlertState.OPEN or not pressing or not alert.messages or alert.silent:
             return alert
-        is_over = alert.escalated >= len(policy.channels) or alert.waited_s(self._at, self._now_s) < policy.after_s
+        is_over = alert.escalated >= len(policy.channels) or alert.waited_s(*self._now) < policy.after_s
         if is_over or self._silence(alert):
             return alert
         told = {one.channel for one in alert.tellings if one.state is not TellingState.FAILED}
@@ -260,7 +259,7 @@ class Routing:
 
     def _ended(self, alert: Alert) -> Alert:
         """Resolved, if it has not happened again for long enough."""
-        quiet_s = alert.quiet_s(self._at, self._now_s)
+        quiet_s = alert.quiet_s(*self._now)
         if not alert.is_open or alert.lasts or quiet_s < self._policy.resolve_after_s or (alert.held and not alert.behind):
             return alert
         if alert.pressed is None or alert.pressed > AlertPriority.P2_HIGH:  # one error and its end are two messages too many
