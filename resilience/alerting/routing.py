@@ -151,10 +151,8 @@ class Routing:
 
     def _look_at_network(self) -> None:
         """Many components without a connection are one trouble, and theirs is behind it."""
-        cut_off = sorted({
-            one.cause.component for one in self._latest.values()
-            if one.is_open and NETWORK in one.cause.needs and not one.lasts and one.quiet_s(*self._now) < _A_MINUTE.total_seconds()
-        })  # fmt: skip
+        errors = (one for one in self._latest.values() if one.is_open and not one.lasts and NETWORK in one.cause.needs)
+        cut_off = sorted({one.cause.component for one in errors if one.quiet_s(*self._now) < _A_MINUTE.total_seconds()})
         if len(cut_off) < _NETWORK_OF:
             return
         cause = Cause(
