@@ -141,7 +141,7 @@ class Commands:
         return found, self._core.history.between(since, until, found.touched)
 
     def decide_alert(self, number: int, decision: str, for_s: float) -> None:
-        """Acknowledges an alert, or has it silent for ``for_s`` seconds.
+        """Acknowledges an alert, or has it silent for ``for_s`` seconds (0: not any more).
 
         Raises:
             Problem: 404, there is no such alert; 409, it is acknowledged already, or resolved; 422, there is no such decision.
@@ -171,7 +171,7 @@ class Commands:
         Raises:
             Problem: 422, it is too long, or no time.
         """
-        self._core.snooze_alerts(_snooze_s(for_s) if for_s else 0.0, actor=_actor(), origin=_origin()).result(_COMMIT_S)
+        self._core.snooze_alerts(_snooze_s(for_s), actor=_actor(), origin=_origin()).result(_COMMIT_S)
 
     def test_channel(self, channel: str, wait_s: float = 0.0) -> Alert:
         """Has a channel say that this is a test; the alert whose telling says what comes of it.
@@ -231,8 +231,8 @@ def _in_time(done: Future[list[int]]) -> None:
 
 
 def _snooze_s(for_s: float) -> float:
-    if not 60 <= for_s <= _LONGEST_SNOOZE_S:
-        raise Problem(422, "No such time", f"It is 60 to {_LONGEST_SNOOZE_S} seconds.", field="for_s")
+    if for_s and not 60 <= for_s <= _LONGEST_SNOOZE_S:
+        raise Problem(422, "No such time", f"It is 60 to {_LONGEST_SNOOZE_S} seconds, or 0 to be told again.", field="for_s")
     return for_s
 
 

@@ -272,9 +272,9 @@ def _done(command: Callable[[], None], then: str, *, ask: str) -> Response:
 
 
 def _seconds(name: str) -> float:
-    """The seconds in the current request's form; 0: none."""
-    text = request.form.get(name, "0")
-    return float(text) if text.isascii() and text.isdigit() else 0.0
+    """The seconds in the current request's form; -1: there are none."""
+    text = request.form.get(name, "")
+    return float(text) if text.isascii() and text.isdigit() else -1.0
 
 
 def _see(path: str) -> Response:

@@ -25,7 +25,8 @@ _CHANNELS: Final = {
 
 def newest_first(alerts: Iterable[Alert]) -> list[dict[str, Any]]:
     """The alerts for the page: first those that wait for somebody, and of each what every channel told last."""
-    return [_row(one) for one in sorted(alerts, key=lambda one: (one.state is not AlertState.OPEN, bool(one.silent), -one.id))]
+    order = {AlertState.OPEN: 0, AlertState.ACKNOWLEDGED: 1, AlertState.RESOLVED: 2}
+    return [_row(one) for one in sorted(alerts, key=lambda one: (order[one.state], bool(one.silent), -one.id))]
 
 
 def channels(policy: Alerting, offered: Collection[str], undelivered: Mapping[str, str]) -> list[dict[str, Any]]:

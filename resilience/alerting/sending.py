@@ -44,7 +44,10 @@ def resolved(reference: str) -> str:
     elif kind == "keyring":
         import keyring  # noqa: PLC0415 -- only who keeps secrets there pays for it
 
-        found = keyring.get_password("winclaw", name)
+        try:
+            found = keyring.get_password("winclaw", name)
+        except keyring.errors.NoKeyringError as error:
+            raise UndeliverableError("this system has no key store; use env:NAME instead") from error
     else:
         return reference
     if not found:

@@ -147,7 +147,7 @@ class AlertDecisions:
         alert = state.alerts[asked.id]
         if alert.state is not AlertState.OPEN:
             raise TooLateError(f"alert {alert.id} is {alert.state.value}; there is nothing to {asked.decision}")
-        word = f"{asked.decision} alert {alert.id}"
+        word = f"{asked.decision if asked.for_s or asked.decision != 'snooze' else 'unsnooze'} alert {alert.id}"
         said = self._records.event(EventType.COMMAND, alert.cause.component, asked=word, actor=asked.actor, origin=asked.origin)
         routing = self._routing(state)
         if asked.decision == "acknowledge":

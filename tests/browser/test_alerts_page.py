@@ -40,6 +40,8 @@ def test_an_alert_comes_by_itself_and_is_acknowledged(page: Page, winclaw: Runni
     page.get_by_role("link", name="All alerts").click()
     row.get_by_role("button", name="Snooze alert 1 for an hour").click()
     expect(row).to_contain_text("not told: snoozed until")
+    row.get_by_role("button", name="Be told of alert 1 again").click()
+    expect(row.get_by_role("button", name="Snooze alert 1 for an hour")).to_be_visible()
     page.get_by_role("button", name="Acknowledge all").click()
     expect(row).to_contain_text("acknowledged")
     expect(row).to_contain_text("by dashboard, from 127.0.0.1")

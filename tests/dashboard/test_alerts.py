@@ -47,6 +47,7 @@ def test_an_alert_is_snoozed_for_a_time_that_has_an_end(call: Caller, alert: int
     done = call("POST", path, {"for_s": 60}, call.operator).json
     assert done["silent"].startswith("snoozed until")
     assert call("POST", path, None, call.operator).status == 200
+    assert call("POST", path, {"for_s": 0}, call.operator).json["silent"] == ""
 
 
 def test_all_alerts_are_snoozed_and_told_again(call: Caller) -> None:
@@ -79,6 +80,7 @@ def test_on_the_page_channels_are_shown_tested_and_alerts_snoozed(call: Caller, 
     assert call("POST", "/alerts/snooze", b"for_s=0", form).status == 303
     assert "Tell again" not in call("GET", "/alerts", headers=cookie).body.decode()
     assert call("POST", f"/alerts/{alert}/snooze", b"for_s=rm", form).status == 422
+    assert call("POST", "/alerts/snooze", b"for_s=nan", form).status == 422
 
 
 def test_an_incident_is_told_with_all_that_belongs_to_it(call: Caller, alert: int) -> None:

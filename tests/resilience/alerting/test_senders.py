@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import keyring
 import pytest
+from keyring.errors import NoKeyringError
 
 from resilience.alerting.channels import Channel, Channels, OtherChannel
 from resilience.alerting.senders import Webhook, senders
-from resilience.alerting.sending import Sender, UndeliverableError
+from resilience.alerting.sending import Sender, UndeliverableError, resolved
 from resilience.clock import SystemClock
 from tests.resilience.alerting.receivers import (
     Web,
@@ -201,3 +203,12 @@ def test_a_message_that_was_taken_stays_so_whatever_apprise_notes(monkeypatch: p
 
     monkeypatch.setattr(apprise.plugins.custom_json.NotifyJSON, "send", note)
     assert send(other("json://127.0.0.1/"), "other") == "accepted by JSON"
+
+
+def test_where_there_is_no_key_store_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*_: object) -> None:
+        raise NoKeyringError
+
+    monkeypatch.setattr(keyring, "get_password", none)
+    with pytest.raises(UndeliverableError, match="this system has no key store; use env:NAME instead"):
+        resolved("keyring:winclaw")
