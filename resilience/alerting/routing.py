@@ -98,8 +98,9 @@ class Routing:
         seen = replace(self._alerts[number], state=AlertState.ACKNOWLEDGED, actor=actor, origin=origin, acknowledged_at=self._at)
         self._put(replace(seen, silent="", behind="", snoozed_until=None, held=0))
 
-    def snooze(self, number: int, until: datetime) -> None:
-        """Nobody is told of an alert until then; what is new in it by then, and that it still lasts, is told at that time."""
+    def snooze(self, number: int, until: datetime | None) -> None:
+        """Nobody is told of an alert until then; what is new in it by then, and that it still lasts, is told at that time. None:
+        people are told of what is new again."""
         alert = replace(self._alerts[number], snoozed_until=until)
         self._put(replace(alert, silent=self._silence(alert)))
 

@@ -153,5 +153,5 @@ class AlertDecisions:
         if asked.decision == "acknowledge":
             routing.acknowledge(alert.id, asked.actor, asked.origin)
         else:
-            routing.snooze(alert.id, self._clock.now() + timedelta(seconds=asked.for_s))
+            routing.snooze(alert.id, self._clock.now() + timedelta(seconds=asked.for_s) if asked.for_s > 0 else None)
         return replace(state, alerts=routing.after()), [said]
