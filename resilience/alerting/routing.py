@@ -239,7 +239,8 @@ class Routing:
         alert = replace(alert, silent="", behind="", due_s=None, held=0, snoozed_until=None)
         if not is_news or alert.state is AlertState.ACKNOWLEDGED:
             return alert
-        return replace(self._told(alert, 1), escalated_s=self._now_s, seen_s=self._now_s)
+        is_old = alert.quiet_s(*self._now) >= self._policy.resolve_after_s  # it is not to be told and over at once
+        return replace(self._told(alert, 1), escalated_s=self._now_s, seen_s=self._now_s if is_old else alert.seen_s)
 
     def _escalated(self, alert: Alert) -> Alert:
         """Told on, where nobody has acknowledged it for too long."""

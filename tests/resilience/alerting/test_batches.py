@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from resilience.alerting.alerts import Alert, Alerts
-from resilience.alerting.batches import MOST_ALONE, Batch, Pace, given_up, next_batch
+from resilience.alerting.alerts import Alert, AlertPriority, Alerts, Telling
+from resilience.alerting.batches import MOST_ALONE, Batch, Pace, given_up, next_batch, of_journal
 from resilience.alerting.channels import Channels, EmailChannel
 from resilience.alerting.policy import Alerting
 from resilience.context import ErrorSeverity
+from resilience.core.notices import Notice
 from tests.resilience.alerting.desk import EVERY, caused
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -159,3 +160,34 @@ def test_given_up_is_what_was_tried_often_for_a_day() -> None:
         return given_up({1: alert.told(replace(next(alert.open_tellings), attempts=attempts))}, "email", at)
 
     assert (after(20), after(19), after(20, NOON + timedelta(hours=24))) == (("1-1-email",), (), ())
+
+
+def test_a_digest_stands_for_all_that_it_tells_of() -> None:
+    alerts = {number: replace(one, priority=AlertPriority.P3_MEDIUM) for number, one in waiting(6).items()}
+    alerts |= {9: replace(waiting(1, "CRITICAL", first=9)[9], priority=AlertPriority.P2_HIGH)}
+    batch = found(alerts)
+    cause = batch.alert.cause
+    assert (batch.alert.id, batch.alert.priority, batch.alert.at) == (1, AlertPriority.P2_HIGH, NOON)
+    assert (cause.about, cause.component, cause.page, cause.message) == ("digest", "several", "/alerts", batch.telling.text)
+    assert (batch.telling.channel, batch.telling.at) == ("email", NOON)
+
+
+def test_that_the_journal_cannot_be_written_is_said_as_fatal() -> None:
+    alert, telling = of_journal(Notice(name="journal", what="It is full.", cause="No room.", action="Make some."), NOON)
+    cause = alert.cause
+    assert (cause.about, cause.title, cause.message, cause.severity.name, cause.component) == (
+        "journal", "It is full", "No room. Make some.", "FATAL", "journal",
+    )  # fmt: skip
+    assert (alert.id, alert.priority, alert.at, alert.last_at) == (0, AlertPriority.P1_CRITICAL, NOON, NOON)
+    assert telling == Telling(
+        key=f"journal-{int(NOON.timestamp())}", channel="", what="raised", text="No room. Make some.", at=NOON,
+    )  # fmt: skip
+
+
+def test_a_pace_forgets_what_is_long_ago() -> None:
+    pace = FRESH
+    for second in range(10_005):
+        pace = pace.sent(float(second))
+    assert (len(pace.at_s), pace.at_s[0]) == (10_000, 5.0)
+    assert pace.left(Alerting(rate_limit_window=10), 10_004.0) == 10
+    assert pace.left(Alerting(rate_limit_window=10), 10_014.0) == 20

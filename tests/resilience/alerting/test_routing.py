@@ -277,3 +277,39 @@ def test_a_channel_called_like_something_else_is_told_of_that() -> None:
     desk = Desk(channels=own)
     desk.lasts(caused(about="level"))
     assert desk.told("level") == ["raised"]
+
+
+def test_a_test_of_a_channel_is_one_message_and_no_open_alert() -> None:
+    desk = Desk()
+    desk.happens()
+    alert = desk.turn().test("sms")
+    cause = alert.cause
+    assert (alert.id, alert.state, alert.resolved_at, alert.count, alert.lasts) == (2, AlertState.RESOLVED, desk.at, 1, False)
+    assert (cause.about, cause.title, cause.severity.name, cause.component, cause.page) == (
+        "test:sms", "A test", "INFO", "winclaw", "/alerts",
+    )  # fmt: skip
+    assert [(one.channel, one.what, one.text, one.at) for one in alert.tellings] == [("sms", "test", cause.message, desk.at)]
+    assert desk.person(lambda turn: turn.test("sms")) == alert
+
+
+def test_why_a_message_is_given_up() -> None:
+    desk = Desk()
+    desk.happens(severity="FATAL")
+    sending = next(one for one in desk.last.tellings if one.channel == "sms")
+    desk.alerts = {1: desk.last.told(msgspec.structs.replace(sending, state=TellingState.SENDING))}
+    desk.policy = Alerting()
+    desk.offered = frozenset()
+    desk.pass_s(60)
+    whys = {one.channel: (one.state, one.why, one.ended) for one in desk.last.tellings}
+    assert whys["email"] == (TellingState.FAILED, "this channel was turned off", desk.at)
+    assert (whys["sms"][0], whys["toast"][0], whys["log"][0]) == (TellingState.SENDING, TellingState.WAITING, TellingState.WAITING)
+    desk.pass_s(1)
+    toast = next(one for one in desk.last.tellings if one.channel == "toast")
+    assert (toast.state, toast.why, toast.ended) == (TellingState.FAILED, "there was no desktop", desk.at)
+
+
+def test_what_changes_in_what_lasts_is_kept_without_a_word() -> None:
+    desk = Desk()
+    desk.lasts(caused("CRITICAL"))
+    desk.lasts(caused("ERROR", message="half of it"))
+    assert (desk.last.cause.message, desk.last.priority.name, desk.told("sms")) == ("half of it", "P3_MEDIUM", ["raised"])

@@ -281,3 +281,81 @@ def test_in_maintenance_it_is_not_said_that_something_is_over_until_afterwards()
     desk.policy = Desk().policy
     desk.pass_s(1)
     assert desk.told() == ["raised", "resolved"]
+
+
+def cut_off(desk: Desk, *numbers: int) -> None:
+    for number in numbers:
+        desk.happens(about=f"error:{number}", component=f"service {number:02}", severity="ERROR", needs=(NETWORK,))
+
+
+def test_the_alert_of_a_dead_network_says_who_has_no_connection() -> None:
+    desk = Desk()
+    cut_off(desk, 1, 2, 3)
+    network = desk.last
+    assert (network.cause.title, network.cause.page, network.cause.component, network.count, network.lasts) == (
+        "Several services cannot be reached: is the network down?", "/errors?kind=transient.network", NETWORK, 1, False,
+    )  # fmt: skip
+    assert network.cause.message == "No connection to service 01, service 02, service 03."
+    desk.pass_s(5)
+    cut_off(desk, *range(4, 12))
+    names = ", ".join(f"service {number:02}" for number in range(1, 11))
+    assert (desk.last.id, desk.alerts[network.id].count, desk.alerts[network.id].last_at) == (12, 9, desk.at)
+    assert desk.alerts[network.id].cause.message == f"No connection to {names} and others."
+    assert desk.told().count("raised") == 1
+
+
+def test_connections_lost_within_a_minute_are_one_trouble() -> None:
+    for apart_s, is_one in ((29.9, True), (30.0, False)):
+        desk = Desk()
+        for number in range(3):
+            cut_off(desk, number)
+            desk.pass_s(apart_s)
+        assert (NETWORK in {one.cause.about for one in desk.alerts.values()}) is is_one
+
+
+def test_a_network_that_dies_again_is_told_again() -> None:
+    desk = Desk()
+    cut_off(desk, 1, 2, 3)
+    desk.pass_s(900)
+    desk.pass_s(900)
+    cut_off(desk, 1, 2, 3)
+    assert desk.told("sms") == ["raised", "resolved", "raised"]
+
+
+def test_errors_without_connection_that_are_over_or_of_another_kind_count_for_no_dead_network() -> None:
+    desk = Desk()
+    cut_off(desk, 1, 2)
+    desk.happens(about="error:3", component="service 3")
+    desk.lasts(caused(about="x", component="service 4", needs=(NETWORK,)))
+    assert NETWORK not in {one.cause.about for one in desk.alerts.values()}
+    desk.pass_s(10)
+    desk.pass_s(890)
+    cut_off(desk, 5)
+    assert NETWORK not in {one.cause.about for one in desk.alerts.values()}
+
+
+def test_what_keeps_it_silent_is_said_as_it_changes() -> None:
+    desk = Desk()
+    desk.down = frozenset({"database"})
+    desk.lasts(caused(needs=("database",)))
+    desk.person(lambda turn: turn.snooze(1, desk.at + timedelta(hours=1)))
+    assert desk.last.silent == f"snoozed until {desk.at + timedelta(hours=1):%Y-%m-%d %H:%M} UTC"
+    desk.pass_s(3600)
+    assert (desk.last.silent, desk.last.behind, desk.last.snoozed_until is None) == ("it needs database, which is down", "database", False)
+    desk.down = frozenset()
+    desk.pass_s(1)
+    assert (desk.last.silent, desk.last.behind, desk.last.due_s) == ("it waits whether database is down, too", "", desk.s + 10)
+    desk.pass_s(10)
+    assert (desk.last.silent, desk.last.due_s, desk.last.snoozed_until, desk.last.escalated_s) == ("", None, None, desk.s)
+    assert desk.told() == ["raised"]
+
+
+def test_an_acknowledged_alert_says_nothing_at_the_end_of_a_silence() -> None:
+    desk = Desk()
+    desk.down = frozenset({"database"})
+    desk.lasts(caused(needs=("database",)))
+    desk.alerts = {1: replace(desk.last, state=AlertState.ACKNOWLEDGED)}
+    desk.down = frozenset()
+    for _ in range(20):
+        desk.pass_s(1)
+    assert (desk.told(), desk.last.silent) == ([], "")
