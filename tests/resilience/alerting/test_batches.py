@@ -191,3 +191,21 @@ def test_a_pace_forgets_what_is_long_ago() -> None:
     assert (len(pace.at_s), pace.at_s[0]) == (10_000, 5.0)
     assert pace.left(Alerting(rate_limit_window=10), 10_004.0) == 10
     assert pace.left(Alerting(rate_limit_window=10), 10_014.0) == 20
+
+
+def test_of_what_was_tried_already_the_least_tried_goes_next_and_alone() -> None:
+    alerts = {
+        number: one.told(replace(next(one.open_tellings), attempts=attempts))
+        for (number, one), attempts in zip(waiting(3).items(), (3, 1, 2), strict=True)
+    }
+    batch = found(alerts)
+    assert (batch.keys, batch.digest, batch.alert.id) == (("2-1-email",), "", 2)
+
+
+def test_a_rest_of_less_than_a_second_is_a_rest() -> None:
+    assert found(waiting(1), pace=FRESH.sent(700.5), max_messages_per_window=1) == 0.5
+
+
+def test_a_digest_counts_from_two_on() -> None:
+    alerts = {**waiting(6), 1: replace(waiting(1)[1], count=2)}
+    assert "ERROR trouble 1 (since 12:00 UTC, 2 times, open)" in found(alerts).telling.text

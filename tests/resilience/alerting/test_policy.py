@@ -76,6 +76,7 @@ ONCE = Maintenance(starts="2026-12-24T18:00", ends="2026-12-24T20:00")
 @pytest.mark.parametrize(("maintenance", "component", "now", "covers"), [
     (NIGHT, "db", "2026-02-28T23:30", True), (NIGHT, "web", "2026-02-28T23:30", False),  # a Saturday
     (NIGHT, "db", "2026-02-28T22:59", False), (NIGHT, "db", "2026-02-28T00:30", False),  # that began on Friday
+    (NIGHT, "db", "2026-02-28T23:00", True), (NIGHT, "db", "2026-03-01T00:59", True), (NIGHT, "db", "2026-03-03T00:30", False),
     (NIGHT, "db", "2026-03-02T00:30", True), (NIGHT, "db", "2026-03-02T23:30", False),  # began on Sunday; Monday
     (ONCE, "any", "2026-12-24T18:00", True), (ONCE, "any", "2026-12-24T17:59", False), (ONCE, "any", "2026-12-24T20:00", False),
     (Maintenance(hours="10:00-11:00", starts="2026-01-01T00:00", ends="2026-01-02T00:00"), "x", "2026-01-01T10:30", True),
@@ -103,3 +104,14 @@ def test_maintenance_may_name_its_time_with_a_zone() -> None:
 ])  # fmt: skip
 def test_maintenance_that_never_ends_or_names_no_time_is_refused(wrong: Maintenance, keys: list[str]) -> None:
     assert [key for key, _ in wrong.contradictions()] == keys
+
+
+def test_quiet_hours_end_to_the_second() -> None:
+    now = at("2026-03-01T12:59:30.500000")
+    assert quiet_for("12:00-13:00", now) == timedelta(seconds=29.5)
+
+
+def test_what_is_wrong_is_said_with_its_remedy() -> None:
+    assert [*OtherChannel().contradictions()] == [("enabled", "it is on, but there is nobody to tell; give it url, or turn it off")]
+    assert [wrong for _, wrong in Maintenance(hours="10:00-11:00", ends="2026-12-24").contradictions()] == ["starts and ends go together"]
+    assert [key for key, _ in Maintenance(ends="2026-12-24T18:00").contradictions()] == [""]

@@ -289,6 +289,7 @@ def test_a_test_of_a_channel_is_one_message_and_no_open_alert() -> None:
         "test:sms", "A test", "INFO", "winclaw", "/alerts",
     )  # fmt: skip
     assert [(one.channel, one.what, one.text, one.at) for one in alert.tellings] == [("sms", "test", cause.message, desk.at)]
+    assert cause.message.startswith("This is how alerts reach you.")
     assert desk.person(lambda turn: turn.test("sms")) == alert
 
 
@@ -302,6 +303,7 @@ def test_why_a_message_is_given_up() -> None:
     desk.pass_s(60)
     whys = {one.channel: (one.state, one.why, one.ended) for one in desk.last.tellings}
     assert whys["email"] == (TellingState.FAILED, "this channel was turned off", desk.at)
+    assert whys["webhook"][1] == "this channel was turned off"
     assert (whys["sms"][0], whys["toast"][0], whys["log"][0]) == (TellingState.SENDING, TellingState.WAITING, TellingState.WAITING)
     desk.pass_s(1)
     toast = next(one for one in desk.last.tellings if one.channel == "toast")

@@ -359,3 +359,23 @@ def test_an_acknowledged_alert_says_nothing_at_the_end_of_a_silence() -> None:
     for _ in range(20):
         desk.pass_s(1)
     assert (desk.told(), desk.last.silent) == ([], "")
+
+
+def test_who_acknowledges_what_is_behind_something_hears_no_more_of_that() -> None:
+    desk = Desk(max_alerts_per_window=1)
+    desk.down = frozenset({"database"})
+    desk.happens(times=5, needs=("database",))
+    desk.person(lambda turn: turn.acknowledge(1, "ada", "here"))
+    assert (desk.last.silent, desk.last.behind, desk.last.held) == ("", "", 0)
+
+
+def test_ten_without_connection_are_all_named() -> None:
+    desk = Desk()
+    cut_off(desk, *range(1, 11))
+    network = next(one for one in desk.alerts.values() if one.cause.about == NETWORK)
+    assert network.cause.message.endswith("service 09, service 10.")
+    assert network.seen_s == desk.s
+    desk.pass_s(800)
+    cut_off(desk, 1, 2, 3)
+    desk.pass_s(899)
+    assert desk.alerts[network.id].is_open
