@@ -55,6 +55,7 @@ class AlertDelivery:
         self._channels: dict[str, Channel] = {}
         self._threads: dict[str, threading.Thread] = {}
         self._seen: State | None = None
+        self._hearing = threading.Lock()
         self._unsubscribe: Callable[[], None] = lambda: None
 
     def start(self) -> None:
@@ -74,10 +75,11 @@ class AlertDelivery:
         """Adds a channel that not every WinClaw has; what is returned takes it away.
 
         Raises:
-            CoreBusyError: the core takes nothing.
+            CoreBusyError, TimeoutError: the core takes nothing.
         """
         self._offered = {**self._offered, name: send}
-        self._core.tell(Offered(name, True))
+        self._core.tell(Offered(name, True)).result(_COMMIT_S)
+        self._heard((), self._core.state)  # the core tells nobody where it knew already that there would be such a channel
 
         def withdraw() -> None:
             from resilience.core.core import CoreBusyError  # noqa: PLC0415 -- only an app has a core
@@ -90,6 +92,10 @@ class AlertDelivery:
 
     def _heard(self, _events: object, state: State) -> None:
         """Has the channels look for what is new; after a change of the configuration they are others."""
+        with self._hearing:
+            self._follow(state)
+
+    def _follow(self, state: State) -> None:
         before, self._seen = self._seen, state
         channels = state.settings.alerting.channels
         wanted = channels, {name: send for name, send in self._offered.items() if channels.by_name[name].enabled}
