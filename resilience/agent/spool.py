@@ -130,11 +130,13 @@ class _Segment:
 
     @classmethod
     def create(cls, folder: Path) -> _Segment:
-        path = folder / f"{os.getpid()}-{uuid.uuid4().hex[:12]}{_ENDING}"
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-        file = os.fdopen(os.open(path, flags, 0o600), "r+b", buffering=0)
-        try_lock(file)
-        return cls(path, file, is_ours=True)
+        while True:
+            path = folder / f"{os.getpid()}-{uuid.uuid4().hex[:12]}{_ENDING}"
+            file = os.fdopen(os.open(path, flags, 0o600), "r+b", buffering=0)
+            if try_lock(file) and path.exists():
+                return cls(path, file, is_ours=True)
+            file.close()  # another process has just taken it for an orphan
 
     @classmethod
     def take_over(cls, path: Path) -> _Segment | None:

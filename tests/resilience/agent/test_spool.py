@@ -152,3 +152,25 @@ def test_refused_reports_are_kept_up_to_a_bound(tmp_path: Path, monkeypatch: pyt
     for _ in range(10):
         Spool(tmp_path).refuse(b"0123456789\n")
     assert (tmp_path / "refused.jsonl").read_bytes() == b"0123456789\n" * 4
+
+
+@pytest.mark.parametrize("is_removed", [
+    pytest.param(True, marks=pytest.mark.skipif(sys.platform == "win32", reason="what is open there, nobody removes")), False,
+])  # fmt: skip
+def test_a_file_that_another_process_took_for_an_orphan_at_its_birth_is_left_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_removed: bool
+) -> None:
+    births = []
+
+    def lock(_file: object) -> bool:
+        births.append(1)
+        if len(births) == 1 and is_removed:
+            next(tmp_path.glob("*.spool")).unlink()
+        return is_removed or len(births) > 1
+
+    monkeypatch.setattr("resilience.agent.spool.try_lock", lock)
+    spool = Spool(tmp_path)
+    spool.append({"n": 1})
+    assert (len(births), [path.stat().st_size > 0 for path in tmp_path.glob("*.spool")].count(True)) == (2, 1)
+    assert drain(spool) == [1]
+    spool.close()
