@@ -7,19 +7,23 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import json
 import os
+import re
 import sys
 import tempfile
 import threading
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 _TRIES: Final = 50
 _PAUSE_S: Final = 0.02
-CONFIG, JOURNAL, LOGS, ENDPOINT, OPERATOR, SPOOL, HELD, OUTBOX, PROCESSES, ALIVE = (
+_RESERVED: Final = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
+CONFIG, JOURNAL, LOGS, ENDPOINT, OPERATOR, SPOOL, HELD, OUTBOX, PROCESSES, ALIVE, CHECKPOINTS, TRANSACTIONS, BACKUPS = (
     "error_handling_config.yaml", "journal.db", "logs", "endpoint.json", "operator.json", "spool", "held.json", "outbox",
-    "processes", "alive",
+    "processes", "alive", "checkpoints", "transactions", "backups",
 )  # fmt: skip
 
 
@@ -111,6 +115,19 @@ def put_new(new: Path, path: Path) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def file_name(name: str, kind: str) -> str:
+    """A name for the file of what is called ``name``, without its ending: every system takes it, and no other name has it.
+
+    Args:
+        kind: what long and odd names begin with.
+    """
+    quoted = quote(name, safe="", errors="surrogatepass")
+    if name not in ("", ".", "..") and quoted == quoted.lower() and len(quoted) <= 100 and not _RESERVED.fullmatch(quoted):
+        return quoted
+    distinct = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]  # a and A are one file on Windows
+    return f"{kind}-{quoted[:100]}-{distinct}"
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

@@ -18,7 +18,7 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 PACKAGES: Final = ("resilience", "dashboard", "tray")
 ROOMS: Final = {
     "words": (
-        "clock context errors events home policies repeating "
+        "clock context errors events exact home policies repeating "
         "config.nearest config.sections "
     ),
     "decisions": (
@@ -34,11 +34,12 @@ ROOMS: Final = {
         "isolation.isolated isolation.isolator isolation.policy "
         "outbox.message "
         "processes.policy processes.status processes.supervision "
+        "recovery.policy "
         "retrying.attempts retrying.budget retrying.executor retrying.strategies "
         "sandbox.limits "
     ),
     "adapters": (
-        "damage forking locked log "
+        "damage forking locked log shared_file "
         "alerting.by_apprise alerting.senders alerting.sending "
         "agent.circuits agent.fitting agent.link agent.ollama agent.ollama_wire agent.reporting agent.spool agent.texts agent.wire "
         "config.checking config.file config.nodes config.problems config.values "
@@ -69,7 +70,7 @@ NOT_MUTATED: Final = {
     ),
     "what is wrapped is tested with what it wraps": "listeners refusals wrapping circuit.guarding",
     "settings and shapes: types, limits and defaults, which stand outside of functions": (
-        "classification.policy config.settings degradation.policy processes.status"
+        "classification.policy config.settings degradation.policy processes.status recovery.policy"
     ),
 }
 ROOM_OF: Final = {name: number for number, names in enumerate(ROOMS.values()) for name in names.split()}

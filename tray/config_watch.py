@@ -23,7 +23,7 @@ _COMMIT_S: Final = 10.0
 AT_ONCE: Final = frozenset(
     {
         "circuit_breaker", "retry", "bulkhead", "services", "agents", "degradation", "loops", "outbox", "processes", "retention",
-        "detection", "self_healing", "isolation", "zones",
+        "detection", "self_healing", "isolation", "zones", "checkpoint", "recovery",
     }
 )
 """Sections that hold at once, here and as soon as agents have heard; the others hold from the next start on."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from msgspec import convert, field, json, to_builtins
 
@@ -31,8 +31,7 @@ from resilience.policies import (
     Seconds,
 )
 from resilience.processes.policy import Process, ProcessName, not_startable, start_order
-
-CheckpointLevel = Literal["operation", "session", "component", "system"]
+from resilience.recovery.policy import Checkpointing, Recovering
 
 
 class CircuitBreakers(Section, frozen=True, kw_only=True):
@@ -62,17 +61,6 @@ class Bulkheads(Section, frozen=True, kw_only=True):
         Mapping[Name, BulkheadLimits],
         means("by service, with the keys of `default`, from which a new one starts", like="default"),
     ] = field(default_factory=dict)
-
-
-class Checkpoint(Section, frozen=True, kw_only=True):
-    """What is saved, to go back to (§9)."""
-
-    enabled: Annotated[bool, means("whether checkpoints are made")] = True
-    max_checkpoints: Annotated[int, means("how many are kept", ge=1, le=100_000)] = 100
-    auto_checkpoint_interval: Annotated[float, means("time between two of them", "s", ge=1, le=86_400)] = 300.0
-    levels: Annotated[tuple[CheckpointLevel, ...], means("what they are made of")] = (
-        "operation", "session", "component", "system",
-    )  # fmt: skip
 
 
 class Service(Section, frozen=True, kw_only=True):
@@ -174,7 +162,8 @@ class Settings(Section, frozen=True, kw_only=True):
     degradation: Degradation = Degradation()
     self_healing: SelfHealing = SelfHealing()
     alerting: Alerting = Alerting()
-    checkpoint: Checkpoint = Checkpoint()
+    checkpoint: Checkpointing = Checkpointing()
+    recovery: Recovering = Recovering()
     services: Annotated[
         Mapping[Name, Service], means("what agents call; yours change the defaults or are added to them")
     ] = field(default_factory=_services)
@@ -237,7 +226,7 @@ class Settings(Section, frozen=True, kw_only=True):
         return frozenset(self.classification.llm_services) | {name for name, one in self.services.items() if one.llm}
 
 
-_CALL_POLICIES = ("circuit_breaker", "retry", "bulkhead", "services", "loops", "outbox")
+_CALL_POLICIES = ("circuit_breaker", "retry", "bulkhead", "services", "loops", "outbox", "checkpoint")
 
 
 def call_policies(settings: Settings) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,10 +10,10 @@ from typing import Any, Final
 from msgspec import Struct
 
 from resilience.errors import WinClawError
+from resilience.exact import InexactError, exact_json
 from resilience.policies import OutboxLimits
 
 _MAX_NAME: Final = 200
-MAX_DEPTH: Final = 100
 MAX_LIFETIME_S: Final = 315_360_000.0
 """Ten years."""
 _LONGEST_PAUSE_S: Final = 60.0
@@ -92,41 +91,16 @@ def fit_payload(payload: Any, max_kb: int) -> str:
     Raises:
         UnfitMessageError: JSON cannot hold it exactly, or it is larger than ``max_kb`` thousand bytes; it says where.
     """
-    _check(payload, "payload", 0)
     try:
-        text = json.dumps(payload, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    except ValueError as error:  # an integer with thousands of digits
-        raise UnfitMessageError(f"the payload cannot be written as JSON: {error}") from error
+        text = exact_json(payload, "payload")
+    except InexactError as error:
+        raise UnfitMessageError(str(error)) from error
     if len(text) > max_kb * 1000:
         raise UnfitMessageError(
             f"the payload is too large: {len(text) / 1000:.1f} kB as JSON, and {max_kb} kB is the limit (max_payload_kb); "
             "put what is large into a file and send where it lies"
         )
     return text
-
-
-def _check(value: Any, place: str, depth: int) -> None:
-    if depth > MAX_DEPTH:
-        raise UnfitMessageError(f"the payload nests deeper than {MAX_DEPTH} levels, or holds itself: {place[:200]}…")
-    kind = type(value)
-    if value is None or kind in (bool, int, str):
-        return
-    if kind is float:
-        if not math.isfinite(value):
-            raise UnfitMessageError(f"{place} is {value}, which JSON cannot hold; send None or a text instead")
-    elif kind is list:
-        for number, entry in enumerate(value):
-            _check(entry, f"{place}[{number}]", depth + 1)
-    elif kind is dict:
-        for name, entry in value.items():
-            if type(name) is not str:
-                raise UnfitMessageError(f"{place} has the key {name!r}, a {type(name).__name__}; keys in JSON are texts")
-            _check(entry, f"{place}[{name!r}]", depth + 1)
-    else:
-        raise UnfitMessageError(
-            f"{place} is a {kind.__module__}.{kind.__qualname__}, which JSON cannot hold exactly; "
-            "make it of dict, list, str, int, float, bool and None"
-        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from resilience.clock import Clock, as_text
-from resilience.outbox.file import OutboxError, OutboxFile, OutboxFullError
+from resilience.outbox.file import OutboxError, OutboxFullError
+from resilience.shared_file import SharedFile
 
 _AT_ONCE: Final = 100
 _WAITING: Final = "SELECT channel, count(*) FROM messages WHERE settled_at IS NULL GROUP BY channel"
@@ -58,13 +59,13 @@ class Outcome(NamedTuple):
 
 
 class OutboxStore:
-    """The messages of one agent; any thread may call. For the arguments see ``OutboxFile``.
+    """The messages of one agent; any thread may call. For the arguments see ``SharedFile``.
 
     Every method raises ``OutboxError`` where the file cannot be read or written.
     """
 
     def __init__(self, path: Path, clock: Clock, damaged: Callable[[OutboxError], Any]) -> None:
-        self._file = OutboxFile(path, _SCHEMA, clock, damaged)
+        self._file = SharedFile(path, "outbox", OutboxError, _SCHEMA, clock, damaged)
         self.close = self._file.close
 
     def add(self, channel: str, key: str, payload: str, lifetime: tuple[datetime, datetime], max_messages: int) -> bool:

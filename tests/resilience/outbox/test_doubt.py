@@ -115,7 +115,7 @@ def test_a_message_that_kills_its_process_each_time_is_given_up(tmp_path: Path) 
 
 
 def test_what_the_disk_refuses_to_note_is_noted_later_and_not_sent_again(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("resilience.outbox.file._BUSY_S", 0.01)
+    monkeypatch.setattr("resilience.shared_file._BUSY_S", 0.01)
     desk.outbox.send("mail", 1, key="a")
     other = sqlite3.connect(desk.outbox.path, isolation_level=None)
 

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from resilience.exact import MAX_DEPTH
 from resilience.outbox.message import (
-    MAX_DEPTH,
     MAX_LIFETIME_S,
     Pace,
     UnfitMessageError,
