@@ -21,9 +21,9 @@ from urllib.parse import quote
 _TRIES: Final = 50
 _PAUSE_S: Final = 0.02
 _RESERVED: Final = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
-CONFIG, JOURNAL, LOGS, ENDPOINT, OPERATOR, SPOOL, HELD, OUTBOX, PROCESSES, ALIVE, CHECKPOINTS, TRANSACTIONS, BACKUPS = (
+CONFIG, JOURNAL, LOGS, ENDPOINT, OPERATOR, SPOOL, HELD, OUTBOX, PROCESSES, ALIVE, CHECKPOINTS, TRANSACTIONS, BACKUPS, VERSIONS = (
     "error_handling_config.yaml", "journal.db", "logs", "endpoint.json", "operator.json", "spool", "held.json", "outbox",
-    "processes", "alive", "checkpoints", "transactions", "backups",
+    "processes", "alive", "checkpoints", "transactions", "backups", "config_versions",
 )  # fmt: skip
 
 
@@ -66,17 +66,18 @@ def keep_private(path: Path) -> None:
         path.chmod(0o700 if path.is_dir() else 0o600)
 
 
-def write_private(path: Path, content: str) -> None:
-    """Writes ``path`` in one step (never half a file), readable by this user alone."""
+def write_private(path: Path, content: str | bytes) -> None:
+    """Writes ``path`` in one step (never half a file), readable by this user alone; on disk when it returns."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)  # made with 0600
     temporary = Path(name)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:  # as given: a copy's line ends are not doubled
-            file.write(content)
+        with os.fdopen(handle, "wb") as file:  # as given: a copy's line ends are not doubled
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         keep_private(temporary)
         _replace(temporary, path)
+        sync_folder(path.parent)
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink()
@@ -110,7 +111,14 @@ def put_new(new: Path, path: Path) -> None:
         if path.exists():
             raise FileExistsError(f"there is {path} already") from error
         new.rename(path)
-    folder = os.open(path.parent, os.O_RDONLY)
+    sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Has the names of the files in ``path`` on disk; where the system knows no such thing, they are without it."""
+    if sys.platform == "win32":
+        return
+    folder = os.open(path, os.O_RDONLY)
     try:
         os.fsync(folder)
     finally:

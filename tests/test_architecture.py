@@ -34,7 +34,7 @@ ROOMS: Final = {
         "isolation.isolated isolation.isolator isolation.policy "
         "outbox.message "
         "processes.policy processes.status processes.supervision "
-        "recovery.policy "
+        "recovery.checkpoint recovery.policy "
         "retrying.attempts retrying.budget retrying.executor retrying.strategies "
         "sandbox.limits "
     ),
@@ -49,6 +49,7 @@ ROOMS: Final = {
         "journal.history journal.journal journal.schema "
         "outbox.file outbox.store "
         "processes.identity processes.output processes.ports processes.posix processes.records processes.spawning processes.takeover processes.windows "
+        "recovery.checkpoints "
         "sandbox.calling sandbox.cgroup sandbox.folders sandbox.guard sandbox.pipes sandbox.posix sandbox.runner sandbox.sandbox sandbox.tree_watch sandbox.windows "
     ),
     "shell": (
