@@ -12,13 +12,17 @@ from flask_socketio import SocketIO
 
 from dashboard.access import Access, Guard
 from dashboard.agents import MAX_BODY_BYTES, agents_api
+from dashboard.alerts import alert_pages
 from dashboard.api import json_api
 from dashboard.commands import Commands
 from dashboard.pages import pages
 from dashboard.problems import Problem, answer_errors
+from dashboard.recovery import RecoveryDesk, recovery_api, recovery_pages
+from dashboard.settings import ConfigControl, ConfigDesk, config_api, config_pages
 from dashboard.stream import Stream
 from resilience.core.core import Core
 from resilience.processes.supervisor import Supervisor
+from resilience.recovery.engine import RecoveryEngine
 
 # What a caller may reach without being anybody, and what an agent may; all else is for the operator and sessions.
 _OWN_PATH: Final = re.compile(r"/(?![/\\])[\w./?=&%#-]*", re.ASCII)
@@ -28,7 +32,8 @@ _AGENTS_MAY: Final = frozenset(
     {
         "api.state", "api.loops", "api.processes", "api.healing", "api.events", "api.errors", "api.error", "api.groups",
         "api.alerts", "api.one_alert", "api.all_incidents", "api.one_incident",
-        "agents.errors", "agents.heartbeats", "agents.orders",
+        "recovery_api.overview", "recovery_api.one_recovery", "recovery_api.checkpoints", "recovery_api.one_checkpoint",
+        "recovery_api.save", "agents.errors", "agents.heartbeats", "agents.orders",
     }
 )  # fmt: skip
 
@@ -38,12 +43,16 @@ def create_app(
     access: Access,
     supervisor: Supervisor,
     *,
+    recovery: RecoveryEngine,
+    config: ConfigControl,
+    folder: Path,
     policy: Callable[[], Mapping[str, Any]],
     machine: Callable[[], Mapping[str, float]],
 ) -> tuple[Flask, Stream]:
     """The dashboard's WSGI application, guarded, and its live stream (not yet started).
 
     Args:
+        recovery: what brings back what was lost. config: the versions of the configuration. folder: WINCLAW_HOME.
         policy: gives what agents are told with the state. machine: this machine's numbers for the overview.
     """
     files = _files()
@@ -108,6 +117,13 @@ def create_app(
     app.register_blueprint(json_api(core, access, commands))
     app.register_blueprint(agents_api(core, policy))
     app.register_blueprint(pages(core, access, commands, machine))
+    app.register_blueprint(alert_pages(core, commands))
+    desk = RecoveryDesk(core, recovery, folder)
+    app.register_blueprint(recovery_api(core, desk))
+    app.register_blueprint(recovery_pages(core, desk))
+    settings = ConfigDesk(core, access, config)
+    app.register_blueprint(config_api(settings))
+    app.register_blueprint(config_pages(settings))
     socketio = SocketIO(app, async_mode="threading", cors_allowed_origins=sorted(access.origins), max_http_buffer_size=100_000)
     stream = Stream(socketio, core, access)
     app.wsgi_app = Guard(app.wsgi_app, access)  # type: ignore[method-assign]

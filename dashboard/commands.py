@@ -48,7 +48,7 @@ class Commands:
         now = self._core.state
         confirmed = self._access.confirmed(now.standing.since, confirm)
         try:
-            self._core.set_level(chosen, actor=_actor(), origin=_origin(), confirmed=confirmed).result(_COMMIT_S)
+            self._core.set_level(chosen, actor=actor(), origin=origin(), confirmed=confirmed).result(_COMMIT_S)
         except ConfirmationNeededError:
             raise Problem(
                 409, "Confirm first", "Leaving Safe Mode takes a confirmation: send it again with this token.",
@@ -63,7 +63,7 @@ class Commands:
         """
         match command:
             case "isolate" | "release" | "reset":
-                done = self._core.switch_circuit(service[:200], command, actor=_actor(), origin=_origin(), how=how)
+                done = self._core.switch_circuit(service[:200], command, actor=actor(), origin=origin(), how=how)
             case _:
                 raise Problem(422, "No such command", "It is isolate, release or reset.", field="command")
         try:
@@ -80,7 +80,7 @@ class Commands:
         match command:
             case "start" | "stop" | "restart":
                 try:
-                    done = self._supervisor.command(name, command, actor=_actor(), origin=_origin())
+                    done = self._supervisor.command(name, command, actor=actor(), origin=origin())
                 except KeyError:
                     raise _no_process(name) from None
                 done.result(_COMMIT_S)
@@ -149,9 +149,9 @@ class Commands:
         alert = self.alert(number)
         match decision:
             case "ack":
-                done = self._core.decide_alert(alert.id, "acknowledge", actor=_actor(), origin=_origin())
+                done = self._core.decide_alert(alert.id, "acknowledge", actor=actor(), origin=origin())
             case "snooze":
-                done = self._core.decide_alert(alert.id, "snooze", actor=_actor(), origin=_origin(), for_s=_snooze_s(for_s))
+                done = self._core.decide_alert(alert.id, "snooze", actor=actor(), origin=origin(), for_s=_snooze_s(for_s))
             case _:
                 raise Problem(422, "No such decision", "It is ack or snooze.", field="decision")
         _in_time(done)
@@ -159,7 +159,7 @@ class Commands:
     def acknowledge_alerts(self) -> int:
         """Acknowledges all alerts that wait for somebody; returns how many those were."""
         waiting = [one.id for one in self._core.state.alerts.values() if one.state is AlertState.OPEN]
-        done = [self._core.decide_alert(one, "acknowledge", actor=_actor(), origin=_origin()) for one in waiting]
+        done = [self._core.decide_alert(one, "acknowledge", actor=actor(), origin=origin()) for one in waiting]
         for one in done:
             with suppress(TooLateError, KeyError):  # it was just seen to, or is over
                 one.result(_COMMIT_S)
@@ -171,7 +171,7 @@ class Commands:
         Raises:
             Problem: 422, it is too long, or no time.
         """
-        self._core.snooze_alerts(_snooze_s(for_s), actor=_actor(), origin=_origin()).result(_COMMIT_S)
+        self._core.snooze_alerts(_snooze_s(for_s), actor=actor(), origin=origin()).result(_COMMIT_S)
 
     def test_channel(self, channel: str, wait_s: float = 0.0) -> Alert:
         """Has a channel say that this is a test; the alert whose telling says what comes of it.
@@ -183,7 +183,7 @@ class Commands:
             Problem: 422, there is no such channel, or it is off.
         """
         try:
-            self._core.test_channel(channel, actor=_actor(), origin=_origin()).result(_COMMIT_S)
+            self._core.test_channel(channel, actor=actor(), origin=origin()).result(_COMMIT_S)
         except ValueError as error:
             raise Problem(422, "It cannot be tested", f"{error}.", field="channel") from error
         about, end_s = f"test:{channel}", self._core.clock.monotonic() + wait_s
@@ -210,7 +210,7 @@ class Commands:
                     preview=heal.view(), confirm=self._access.confirmation(heal.at),
                 )  # fmt: skip
             case "approve" | "reject" | "dismiss":
-                done = self._core.decide_heal(number, decision, actor=_actor(), origin=_origin())
+                done = self._core.decide_heal(number, decision, actor=actor(), origin=origin())
             case _:
                 raise Problem(422, "No such decision", "It is approve, reject or dismiss.", field="decision")
         _in_time(done)
@@ -236,11 +236,11 @@ def _snooze_s(for_s: float) -> float:
     return for_s
 
 
-def _actor() -> str:
+def actor() -> str:
     return "command line" if g.identity == "operator" else "dashboard"
 
 
-def _origin() -> str:
+def origin() -> str:
     return request.remote_addr or ""
 
 

@@ -15,18 +15,15 @@ from msgspec.structs import replace
 
 from dashboard.access import Access
 from dashboard.commands import Commands
-from dashboard.present import alerts as alert_words
 from dashboard.present import errors as error_words
 from dashboard.present import events as event_words
 from dashboard.present import healing as heal_words
-from dashboard.present import incidents as incident_words
 from dashboard.present import now as now_words
 from dashboard.present import words
 from dashboard.present.leaving import leaving_preview
 from dashboard.problems import Problem
 from dashboard.query import error_filter
 from resilience import __version__
-from resilience.alerting.alerts import AlertState
 from resilience.clock import as_text
 from resilience.context import ErrorSeverity
 from resilience.core.core import Core
@@ -116,7 +113,7 @@ def pages(core: Core, access: Access, commands: Commands, machine: Callable[[], 
             causes=error_words.causes(view),
             what_helps=error_words.strategy_words(view["recovery_strategy"]),
             affected=error_words.impact_words(view["impact"]),
-            metadata=msgspec.json.format(msgspec.json.encode(view["metadata"])).decode() if view.get("metadata") else "",
+            **error_words.details(view),
             previous=before[0].id if before else None,
             next=core.history.error_after(error_id),
             group=next(iter(_groups(same, since="", limit=1)), None),
@@ -168,7 +165,7 @@ def pages(core: Core, access: Access, commands: Commands, machine: Callable[[], 
     def level() -> Response:
         wanted, confirm = request.form.get("level", ""), request.form.get("confirm")
         if confirm is not None and core.state.standing.level is not DegradationLevel.SAFE_MODE:
-            return _see("/")  # Safe Mode was left already; an old form must not undo what was chosen since
+            return see("/")  # Safe Mode was left already; an old form must not undo what was chosen since
         return _done(lambda: commands.level(wanted, confirm), "/", ask="/safe-mode?again")
 
     @site.get("/loops")
@@ -188,7 +185,7 @@ def pages(core: Core, access: Access, commands: Commands, machine: Callable[[], 
     @site.post("/processes/<name>/<command>")
     def command_process(name: str, command: str) -> Response:
         commands.process(name, command)
-        return _see("/processes")
+        return see("/processes")
 
     @site.get("/healing")
     def healing() -> str:
@@ -207,42 +204,6 @@ def pages(core: Core, access: Access, commands: Commands, machine: Callable[[], 
         confirm = request.form.get("confirm")
         return _done(lambda: commands.decide(number, decision, confirm), "/healing", ask=f"/healing/{number}?again")
 
-    @site.get("/alerts")
-    def alerts() -> str:
-        now = core.state
-        return render_template(
-            "alerts.html",
-            alerts=alert_words.newest_first(now.alerts.values()),
-            channels=alert_words.channels(now.settings.alerting, now.offered, now.undelivered),
-            waiting=any(one.state is AlertState.OPEN for one in now.alerts.values()),
-            snoozed_until=now.snoozed_until.isoformat() if now.snoozed_until else None,
-        )
-
-    @site.get("/incidents/<int:number>")
-    def incident(number: int) -> str:
-        found, events = commands.incident(number)
-        return render_template("incident.html", incident=incident_words.incident(found, events, core.clock.now()))
-
-    @site.post("/alerts/<int:number>/<decision>")
-    def decide_alert(number: int, decision: str) -> Response:
-        commands.decide_alert(number, decision, _seconds("for_s"))
-        return _see("/alerts")
-
-    @site.post("/alerts/ack")
-    def acknowledge_alerts() -> Response:
-        commands.acknowledge_alerts()
-        return _see("/alerts")
-
-    @site.post("/alerts/snooze")
-    def snooze_alerts() -> Response:
-        commands.snooze_alerts(_seconds("for_s"))
-        return _see("/alerts")
-
-    @site.post("/alerts/test")
-    def test_channel() -> Response:
-        alert = commands.test_channel(request.form.get("channel", ""))
-        return _see(f"/alerts#alert-{alert.id}")
-
     @site.get("/circuits")
     def circuits() -> str:
         return render_template("circuits.html", services=[now_words.circuit(one) for one in core.view()["services"]])
@@ -250,12 +211,12 @@ def pages(core: Core, access: Access, commands: Commands, machine: Callable[[], 
     @site.post("/circuits")
     def switch_circuit() -> Response:
         commands.circuit(request.form.get("service", ""), request.form.get("command", ""))
-        return _see("/circuits")
+        return see("/circuits")
 
     @site.post("/logout-everywhere")
     def logout_everywhere() -> Response:
         access.rotate()
-        return _see("/")
+        return see("/")
 
     return site
 
@@ -267,17 +228,12 @@ def _done(command: Callable[[], None], then: str, *, ask: str) -> Response:
     except Problem as problem:
         if "confirm" not in problem.more:
             raise
-        return _see(ask)
-    return _see(then)
+        return see(ask)
+    return see(then)
 
 
-def _seconds(name: str) -> float:
-    """The seconds in the current request's form; -1: there are none."""
-    text = request.form.get(name, "")
-    return float(text) if text.isascii() and text.isdigit() else -1.0
-
-
-def _see(path: str) -> Response:
+def see(path: str) -> Response:
+    """Sends the browser on to another of our pages."""
     answer = redirect(path, 303)
     assert isinstance(answer, Response)
     return answer

@@ -17,6 +17,7 @@ from resilience.refusals import RefusedError
 if TYPE_CHECKING:
     from resilience.agent.client import connect
     from resilience.agent.ollama import Ollama, OllamaUnavailableError
+    from resilience.agent_executor import ResilientAgentExecutor
     from resilience.alerting.alerts import Alert, AlertChannel, AlertPriority
     from resilience.alerting.manager import AlertManager
     from resilience.bulkhead import Bulkhead, BulkheadFullError, BulkheadRegistry, BulkheadTimeoutError
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from resilience.degradation.health import ServiceHealth
     from resilience.degradation.manager import DegradationManager
     from resilience.degradation.rules import DegradationRule
-    from resilience.executor import Resilience, ResilientAgentExecutor
+    from resilience.executor import Resilience
     from resilience.healing.engine import SelfHealingEngine
     from resilience.healing.heals import HealingAction, HealingResult
     from resilience.healing.policy import HealingActionType
@@ -40,6 +41,13 @@ if TYPE_CHECKING:
     from resilience.outbox.file import OutboxError, OutboxFullError
     from resilience.outbox.message import Message
     from resilience.policies import CIRCUIT_CONFIGS
+    from resilience.recovery.checkpoint import Checkpoint, CheckpointDamagedError, CheckpointError, CheckpointTooLargeError
+    from resilience.recovery.checkpoints import CheckpointManager
+    from resilience.recovery.prepared import Transaction
+    from resilience.recovery.restoring import NotRestoredError, RecoveryManager
+    from resilience.recovery.steps import CompensationFailedError, StepResultError, TransactionReplayError
+    from resilience.recovery.transaction_file import TransactionBusyError, TransactionError
+    from resilience.recovery.transactions import TransactionManager
     from resilience.retrying.attempts import RetryContext, RetryExhaustedError
     from resilience.retrying.executor import RetryExecutor, retry
     from resilience.retrying.strategies import RETRY_STRATEGIES, RetryConfig
@@ -61,6 +69,13 @@ _LATER = {
     "degradation.manager": "DegradationManager",
     "degradation.rules": "DegradationRule",
     "degradation.gate": "IsolatedError",
+    "recovery.checkpoint": "Checkpoint CheckpointDamagedError CheckpointError CheckpointTooLargeError",
+    "recovery.checkpoints": "CheckpointManager",
+    "recovery.restoring": "NotRestoredError RecoveryManager",
+    "recovery.prepared": "Transaction",
+    "recovery.steps": "CompensationFailedError StepResultError TransactionReplayError",
+    "recovery.transaction_file": "TransactionBusyError TransactionError",
+    "recovery.transactions": "TransactionManager",
     "healing.engine": "SelfHealingEngine",
     "healing.heals": "HealingAction HealingResult",
     "healing.policy": "HealingActionType",
@@ -69,7 +84,8 @@ _LATER = {
     "agent.ollama": "Ollama OllamaUnavailableError",
     "outbox.file": "OutboxError OutboxFullError",
     "outbox.message": "Message",
-    "executor": "Resilience ResilientAgentExecutor",
+    "agent_executor": "ResilientAgentExecutor",
+    "executor": "Resilience",
     "sandbox.limits": "ResourceLimitExceeded ResourceLimits SandboxError SandboxResult",
     "sandbox.sandbox": "ExecutionSandbox",
     "retrying.attempts": "RetryContext RetryExhaustedError",
@@ -88,12 +104,18 @@ __all__ = [  # noqa: PLE0604 -- _taxonomy is a list of names
     "BulkheadFullError",
     "BulkheadRegistry",
     "BulkheadTimeoutError",
+    "Checkpoint",
+    "CheckpointDamagedError",
+    "CheckpointError",
+    "CheckpointManager",
+    "CheckpointTooLargeError",
     "CircuitBreaker",
     "CircuitBreakerConfig",
     "CircuitBreakerOpenError",
     "CircuitBreakerRegistry",
     "CircuitMetrics",
     "CircuitState",
+    "CompensationFailedError",
     "DegradationLevel",
     "DegradationManager",
     "DegradationRule",
@@ -110,10 +132,12 @@ __all__ = [  # noqa: PLE0604 -- _taxonomy is a list of names
     "IsolatedError",
     "LoopPausedError",
     "Message",
+    "NotRestoredError",
     "Ollama",
     "OllamaUnavailableError",
     "OutboxError",
     "OutboxFullError",
+    "RecoveryManager",
     "RecoveryStrategy",
     "RefusedError",
     "Resilience",
@@ -128,6 +152,12 @@ __all__ = [  # noqa: PLE0604 -- _taxonomy is a list of names
     "SandboxResult",
     "SelfHealingEngine",
     "ServiceHealth",
+    "StepResultError",
+    "Transaction",
+    "TransactionBusyError",
+    "TransactionError",
+    "TransactionManager",
+    "TransactionReplayError",
     "connect",
     "retry",
     *_taxonomy,

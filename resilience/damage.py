@@ -25,13 +25,18 @@ def is_damage(error: BaseException | None) -> bool:
     )
 
 
+def is_checked_whole(path: Path) -> bool:
+    """Whether the file at ``path`` is small enough to be checked when it is opened."""
+    return path.stat().st_size < _CHECKED_WHOLE_BYTES
+
+
 def check(conn: sqlite3.Connection, path: Path) -> None:
     """Has SQLite look at all of the file at ``path``, if it is not too large for that.
 
     Raises:
         DamagedError: it found something. sqlite3.Error: it could not look.
     """
-    if path.stat().st_size < _CHECKED_WHOLE_BYTES:
+    if is_checked_whole(path):
         finding = conn.execute("PRAGMA quick_check(1)").fetchone()[0]
         if finding != "ok":
             raise DamagedError(finding)

@@ -139,14 +139,20 @@ class EventType(StrEnum):
     HEAL_STARTED = "heal.started"
     HEAL_ENDED = "heal.ended"
     HEAL_ESCALATED = "heal.escalated"
+    RECOVERY_STARTED = "recovery.started"
+    RECOVERY_ENDED = "recovery.ended"
     ALERT_UNDELIVERED = "alert.undelivered"
     ANOMALY_BEGAN = "anomaly.began"
     ANOMALY_ENDED = "anomaly.ended"
     APP_STARTED = "app.started"
     APP_STOPPED = "app.stopped"
+    CONFIG_ROLLED_BACK = "config.rolled_back"
+    CONFIG_TROUBLE = "config.trouble"
     CONFIG_REFUSED = "config.refused"
     CONFIG_CHANGED = "config.changed"
     JOURNAL_SET_ASIDE = "journal.set_aside"
+    JOURNAL_REPAIRED = "journal.repaired"
+    JOURNAL_GAP = "journal.gap"
 
 
 class Event(Struct, frozen=True):

@@ -1,13 +1,13 @@
-"""What a program has of policies, in one object, and the document's executor over it (§10.1)."""
+"""What a program has of policies, in one object (§10.1)."""
 
 from __future__ import annotations
 
 import functools
 import math
 import threading
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from inspect import isasyncgenfunction, isawaitable
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, ParamSpec, TypeVar
+from collections.abc import Callable, Collection, Mapping, Sequence
+from inspect import isasyncgenfunction
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
 from msgspec.structs import asdict, replace
@@ -27,12 +27,12 @@ from resilience.wrapping import is_async, name_of
 
 if TYPE_CHECKING:
     from resilience.healing.waiting import EndedHeals
+    from resilience.recovery.critical import Critical, Keeper
     from resilience.timeouts import TimeLimits
 
 P = ParamSpec("P")
 R = TypeVar("R")
 Fallback = Callable[..., Any]
-_FROM_CONTEXT: Final = ("fallback", "read_only", "timeout_s", "attempt_timeout_s", "wait_for_healing_s")
 
 
 class _Asked(NamedTuple):
@@ -52,6 +52,7 @@ class Resilience:
         gate: asked with (service, read_only) for what each try has to ask, which raises where it is not allowed; None where
             every call is. It is asked again whenever ``look_again`` is called, never by a call.
         heals: tells calls that wait for it when a service is healed; None: nobody heals here, and no call waits.
+        recovery: gives what saves and restores the states that critical calls might spoil; None: no call can be critical.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Resilience:
         gate: Callable[[str, bool], Gate | None] | None = None,
         on_circuit: Callable[[CircuitBreaker], Any] | None = None,
         heals: EndedHeals | None = None,
+        recovery: Callable[[], Keeper] | None = None,
         clock: Clock | None = None,
     ) -> None:
         self.settings = settings or Settings()
@@ -75,6 +77,7 @@ class Resilience:
         self.bulkheads = BulkheadRegistry(clock=self.clock)
         self._report = self._classify if report is None else report
         self._heals = heals
+        self._recovery = recovery
         self._gate = (lambda *_: None) if gate is None else gate
         self._budgets: dict[str, Budget] = {}
         self._scaled: dict[str, tuple[float, float]] = {}
@@ -93,6 +96,7 @@ class Resilience:
         hedge_after_s: float | None = None,
         wait_for_healing_s: float | None = None,
         read_only: bool = False,
+        critical: bool | str | Collection[str] | Critical = False,
     ) -> Callable[[Callable[P, R]], Callable[P, R]]:
         """Puts a function behind the policies of ``service``; coroutine functions and asynchronous generators too.
 
@@ -107,6 +111,9 @@ class Resilience:
             wait_for_healing_s: wait so long, beyond ``timeout_s``, until WinClaw has healed the service, and try once more;
                 only where WinClaw is there, and only once.
             read_only: the call only reads, so Safe Mode allows it.
+            critical: before each call the states that it might spoil are saved (§9.1), and restored, as far as there are
+                restorers, when it has failed: those of the components that are named; True: all that have a snapshotter. Or
+                what ``Resilience.critical`` gives.
 
         Raises:
             ValueError: there is no such strategy, it cannot work, or a time is not above 0 and finite.
@@ -123,6 +130,7 @@ class Resilience:
         elif retry is not None:
             retry.sound()
         fallbacks = (fallback,) if callable(fallback) else tuple(fallback)
+        around = self._critical(critical)
 
         def decorate(function: Callable[P, R]) -> Callable[P, R]:
             if not (is_async(function) or isasyncgenfunction(function)):
@@ -131,7 +139,7 @@ class Resilience:
                         what = f"nobody can interrupt {name_of(function)}"
                         raise ValueError(f"{name} needs a coroutine function, for {what}; make it async, or use timeout_s")
             pipeline = self.pipeline(service, retry=retry, fallbacks=fallbacks, read_only=read_only, **times)
-            protected = pipeline(function)
+            protected = pipeline(function) if around is None else around.protect(function, pipeline)
             protected.pipeline = pipeline  # type: ignore[attr-defined]
             return protected
 
@@ -161,6 +169,27 @@ class Resilience:
             self._pipelines[made] = asked
         self._settle(made, asked)  # after that, or what changes in between would miss it
         return made
+
+    def _critical(self, chosen: bool | str | Collection[str] | Critical) -> Critical | None:
+        if isinstance(chosen, bool):
+            return self.critical() if chosen else None
+        if isinstance(chosen, str):
+            return self.critical((chosen,))
+        return self.critical(chosen) if isinstance(chosen, Collection) else chosen
+
+    def critical(
+        self, components: Collection[str] | None = None, state: Callable[[], Any] | None = None, operation_id: str | None = None
+    ) -> Critical:
+        """What makes a call critical: see ``Critical``.
+
+        Raises:
+            ValueError: there is nothing here that could save a state.
+        """
+        from resilience.recovery.critical import Critical  # noqa: PLC0415 -- few calls are
+
+        if self._recovery is None:
+            raise ValueError("a critical call needs somebody to save its state: Resilience(recovery=lambda: RecoveryManager())")
+        return Critical(self._recovery(), components, state, operation_id)
 
     def configure(self, settings: Settings) -> None:
         """Takes other policies, for everything that is protected already, too; states and windows stay."""
@@ -244,40 +273,3 @@ class Resilience:
 
     def _classify(self, error: Exception, service: str, operation: str, retries: int) -> ErrorContext:
         return self.classifier.classify(error, {"component": service, "operation": operation, "retry_count": retries})
-
-
-class ResilientAgentExecutor:
-    """The document's executor (§10.1): one operation at a time, by a context. ``Resilience.protect`` is the same, once."""
-
-    def __init__(self, resilience: Resilience | None = None) -> None:
-        self.resilience = resilience or Resilience()
-
-    async def execute_with_resilience(
-        self, operation: Callable[..., Any], context: Mapping[str, Any], *args: Any, **kwargs: Any
-    ) -> Any:
-        """``await operation(*args, **kwargs)`` behind the policies of ``context["component"]``.
-
-        Args:
-            context: ``component`` (the service), and if wanted ``retry_strategy``, ``fallback``, ``read_only``,
-                ``timeout_s``, ``attempt_timeout_s``, ``wait_for_healing_s``.
-
-        Raises:
-            RefusedError: a policy did not let it happen. Whatever the operation raises in the end, as it is.
-        """
-        chosen = {name: context[name] for name in _FROM_CONTEXT if name in context}
-        protect = self.resilience.protect(
-            str(context.get("component", "unknown")), retry=context.get("retry_strategy"), **chosen
-        )
-        return await protect(_as_async(operation))(*args, **kwargs)
-
-
-def _as_async(operation: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
-    if is_async(operation):
-        return operation
-
-    async def run(*args: Any, **kwargs: Any) -> Any:
-        result = operation(*args, **kwargs)
-        return await result if isawaitable(result) else result
-
-    run.__qualname__ = name_of(operation)
-    return run

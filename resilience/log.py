@@ -8,13 +8,15 @@ from datetime import UTC, datetime
 from logging.handlers import QueueHandler, QueueListener, RotatingFileHandler
 from pathlib import Path
 from queue import Queue
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from resilience.clock import as_text
 from resilience.events import Event
 from resilience.redaction import Redactor
+
+LOG: Final = "winclaw.jsonl"
 
 
 class EventLog:
@@ -30,7 +32,7 @@ class EventLog:
 
     def __init__(self, folder: Path, redactor: Redactor, max_file_mb: float = 10, files: int = 5) -> None:
         folder.mkdir(mode=0o700, exist_ok=True)
-        self.path = folder / "winclaw.jsonl"
+        self.path = folder / LOG
         writer = RotatingFileHandler(
             self.path, maxBytes=int(max_file_mb * 1_000_000), backupCount=files, encoding="utf-8", delay=True
         )
@@ -46,6 +48,16 @@ class EventLog:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def begins(self, life: str) -> None:
+        """Notes that a life of WinClaw begins here: what stands above is of another one."""
+        record = logging.LogRecord("winclaw.life", logging.INFO, "", 0, "WinClaw begins", None, None)
+        record.life = life
+        self._handler.handle(record)
+
+    def close(self) -> None:
+        """Writes what waits, and ends; no more is taken."""
         logging.getLogger().removeHandler(self._handler)
         self._listener.stop()
         self._writer.close()
@@ -82,6 +94,8 @@ class _Line(logging.Formatter):
                 "at": as_text(datetime.fromtimestamp(record.created, UTC)), "type": "log", "component": record.name,
                 "severity": record.levelname, "message": self._redactor.text(record.getMessage()),
             }  # fmt: skip
+            if (life := getattr(record, "life", None)) is not None:
+                said["life"] = life
             if record.exc_text:
                 said["stack"] = self._redactor.text(record.exc_text)
         return msgspec.json.encode(said).decode()

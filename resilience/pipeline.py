@@ -74,6 +74,8 @@ class Pipeline:
         self.set_times(None, None)
         self.gate: Gate | None = None
         """Asked before each try; None while every call is allowed."""
+        self.failed: Callable[[], object] | None = None
+        """Called, before any fallback is, when a call has failed in the end; not when it was only refused."""
         self._clock = clock
         self._limits = limits
 
@@ -334,6 +336,8 @@ class Pipeline:
         if context.because and context.attempt > 1:
             with contextlib.suppress(Exception):
                 final.add_note(f"{context.attempt} tries failed, and there is no further one: {context.because}")
+        if self.failed is not None and not isinstance(final, RefusedError):
+            self.failed()
         known = self.tell(final, operation, max(context.attempt - 1, 0))
         if known is not None:
             with contextlib.suppress(Exception):  # not every error takes attributes

@@ -16,9 +16,10 @@ class Repeating:
 
     Args:
         name: the thread's. look: what is done; a fault in it is logged, and it is called again all the same.
+        every_s: a function is asked each time.
     """
 
-    def __init__(self, name: str, every_s: float, look: Callable[[], object]) -> None:
+    def __init__(self, name: str, every_s: float | Callable[[], float], look: Callable[[], object]) -> None:
         self._name, self._every_s, self._look = name, every_s, look
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._repeat, name=name, daemon=True)
@@ -40,4 +41,5 @@ class Repeating:
                 more = self._look()
             except Exception:
                 _log.exception("%s failed, and is tried again", self._name)
-            self._stopping.wait(0 if more else self._every_s)
+            every_s = self._every_s() if callable(self._every_s) else self._every_s
+            self._stopping.wait(0 if more else every_s)

@@ -22,19 +22,20 @@ ROOMS: Final = {
         "config.nearest config.sections "
     ),
     "decisions": (
-        "bulkhead executor hedging listeners pipeline redaction refusals timeouts wrapping "
+        "agent_executor bulkhead executor hedging listeners pipeline redaction refusals timeouts wrapping "
         "alerting.alerts alerting.batches alerting.channels alerting.digest alerting.handlers alerting.incidents alerting.manager alerting.policy alerting.routing alerting.silences alerting.words "
         "circuit.announcements circuit.blame circuit.breaker circuit.guarding circuit.ledger circuit.registry circuit.states circuit.window "
         "classification.classifier classification.evidence classification.known_errors classification.policy "
-        "config.settings "
-        "core.lanes core.lives core.notices core.orders core.presence core.services core.state "
+        "config.difference config.settings config.version "
+        "core.deaths core.lanes core.lives core.notices core.orders core.presence core.services core.state "
         "degradation.condition_parts degradation.conditions degradation.enforcement degradation.gate degradation.health degradation.levels degradation.loops degradation.manager degradation.policy degradation.rules "
         "detection.anomalies detection.flood detection.lines detection.policy detection.reading detection.status "
         "healing.diagnosis healing.heals healing.policy healing.verification healing.waiting "
         "isolation.isolated isolation.isolator isolation.policy "
+        "journal.health "
         "outbox.message "
         "processes.policy processes.status processes.supervision "
-        "recovery.checkpoint recovery.policy "
+        "recovery.asked recovery.bundle recovery.checkpoint recovery.critical recovery.leaving_out recovery.plans recovery.policy recovery.steps "
         "retrying.attempts retrying.budget retrying.executor retrying.strategies "
         "sandbox.limits "
     ),
@@ -42,34 +43,36 @@ ROOMS: Final = {
         "damage forking locked log shared_file "
         "alerting.by_apprise alerting.senders alerting.sending "
         "agent.circuits agent.fitting agent.link agent.ollama agent.ollama_wire agent.reporting agent.spool agent.texts agent.wire "
-        "config.checking config.file config.nodes config.problems config.values "
-        "core.alerting core.causes core.decisions core.inputs core.intake core.keeping core.last_word core.publishing core.records core.writing "
+        "config.checking config.file config.nodes config.problems config.rewriting config.shown config.values config.versions "
+        "core.alerting core.caring core.causes core.configuring core.decisions core.facts core.gap core.inputs core.intake core.keeping core.last_word core.publishing core.records core.writing "
         "detection.metrics detection.prober detection.probes "
         "healing.memory "
-        "journal.history journal.journal journal.schema "
+        "journal.backup journal.history journal.journal journal.pages journal.salvage journal.schema journal.sums "
         "outbox.file outbox.store "
         "processes.identity processes.output processes.ports processes.posix processes.records processes.spawning processes.takeover processes.windows "
-        "recovery.checkpoints "
+        "recovery.archive recovery.checkpoints recovery.clean_config recovery.clean_parts recovery.driving recovery.export recovery.owners recovery.placing recovery.restore recovery.restoring recovery.saving recovery.snapshot recovery.transaction_file recovery.undoing "
         "sandbox.calling sandbox.cgroup sandbox.folders sandbox.guard sandbox.pipes sandbox.posix sandbox.runner sandbox.sandbox sandbox.tree_watch sandbox.windows "
     ),
     "shell": (
         "testing "
         "alerting.delivery alerting.ping "
-        "agent.client agent.loops agent.orders "
-        "core.collector core.core core.sign_of_life "
+        "agent.client agent.loops agent.orders agent.recovering "
+        "core.asking core.collector core.core core.sign_of_life "
         "detection.anomaly_watch detection.service_probes "
         "healing.actions healing.engine healing.troubles "
+        "journal.care "
         "outbox.channel outbox.delivery outbox.outbox "
+        "recovery.engine recovery.ground recovery.prepared recovery.running recovery.transaction recovery.transactions "
         "processes.following processes.meter processes.runs processes.supervisor processes.telling "
     ),
 }  # fmt: skip
 # Decisions whose mutants nobody makes, by the reason; all others stand in pyproject.toml under only_mutate.
 NOT_MUTATED: Final = {
     "locks, threads and waiting: a mutant that hangs says nothing": (
-        "bulkhead executor hedging pipeline timeouts alerting.handlers alerting.manager circuit.announcements circuit.breaker circuit.registry "
+        "agent_executor bulkhead executor hedging pipeline timeouts alerting.handlers alerting.manager circuit.announcements circuit.breaker circuit.registry "
         "degradation.enforcement degradation.manager healing.waiting isolation.isolator retrying.executor"
     ),
-    "what is wrapped is tested with what it wraps": "listeners refusals wrapping circuit.guarding",
+    "what is wrapped is tested with what it wraps": "listeners refusals wrapping circuit.guarding recovery.critical",
     "settings and shapes: types, limits and defaults, which stand outside of functions": (
         "classification.policy config.settings degradation.policy processes.status recovery.policy"
     ),

@@ -61,7 +61,7 @@ def test_every_way_to_order_a_fault_is_documented() -> None:
     assert [name for name in orders if f"{name}(" not in text and f".{name}" not in text] == []
 
 
-RUNNING = [*sorted((DOCS / "policies").glob("*.md")), *(DOCS / f"{name}.md" for name in ("alerts", "levels", "loops", "ollama", "outbox"))]
+RUNNING = [*sorted((DOCS / "policies").glob("*.md")), *(DOCS / f"{name}.md" for name in ("alerts", "levels", "loops", "ollama", "outbox", "recovery", "transactions"))]
 
 
 @pytest.mark.parametrize("page", RUNNING, ids=lambda page: page.stem)

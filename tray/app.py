@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NoReturn, Protocol
 
 import msgspec
 from filelock import FileLock, Timeout
@@ -29,24 +29,29 @@ from resilience.clock import Clock, SystemClock
 from resilience.config.settings import Settings
 from resilience.context import ErrorSeverity
 from resilience.core.collector import Collector
-from resilience.core.core import Core
-from resilience.core.inputs import Offered
+from resilience.core.core import Core, CoreBusyError
 from resilience.core.last_word import LastWord
 from resilience.core.sign_of_life import SignOfLife
 from resilience.degradation.levels import DegradationLevel
 from resilience.detection.anomaly_watch import AnomalyWatch
 from resilience.detection.prober import Prober
 from resilience.detection.service_probes import ServiceProbes
-from resilience.events import EventType
+from resilience.events import EventType, Report
 from resilience.healing.actions import Actions
 from resilience.healing.engine import SelfHealingEngine
+from resilience.journal.care import JournalCare
 from resilience.journal.history import History
 from resilience.journal.journal import Journal
-from resilience.log import EventLog
+from resilience.log import LOG, EventLog
 from resilience.processes.following import OutputWatch
 from resilience.processes.meter import Meter
 from resilience.processes.supervisor import Supervisor
+from resilience.recovery import placing
+from resilience.recovery.checkpoint import CheckpointDamagedError
+from resilience.recovery.checkpoints import CheckpointManager
+from resilience.recovery.engine import RecoveryEngine
 from resilience.redaction import Redactor
+from tray.black_box import BlackBox, say_end
 from tray.config_watch import ConfigWatch
 from tray.desktop import why_not
 from tray.signals import on_signals
@@ -82,11 +87,13 @@ class Running:
     """Adds a channel of alerts that only this WinClaw has; what comes back takes it away."""
     end_at_once: Callable[[], None]
     """Says goodbye and has all on disk, where the system leaves no time for more."""
+    fall: Callable[[Exception], NoReturn]
+    """Ends this process by an exception that nobody expected, as a crash: whoever starts WinClaw again has to see one."""
 
 
 @contextmanager
 def running(
-    folder: Path, *, port: int | None = None, because: str = "", desktop: bool = False
+    folder: Path, *, port: int | None = None, because: str = "", desktop: bool = False, whole: bool = False
 ) -> Iterator[Running]:
     """WinClaw without a tray: the core and the dashboard, from start to stop.
 
@@ -94,6 +101,7 @@ def running(
         folder: WINCLAW_HOME, made if need be. port: instead of the configured one.
         because: why the WinClaw before this one ended, if that is known.
         desktop: whether toasts will be offered, so that those of the start wait for that.
+        whole: whether this process is WinClaw and nothing else, so that whatever it dies of is written down.
 
     Raises:
         AlreadyRunningError: there is one on this folder. OSError: the folder or no port can be had.
@@ -107,20 +115,21 @@ def running(
             stack.enter_context(lock.acquire(timeout=0))
         except Timeout as error:
             raise AlreadyRunningError(str(folder)) from error
+        placing.finish(folder, clock.now())
+        box = BlackBox(folder, folder / home.LOGS / LOG, clock.now()).begin_in(stack, whole=whole)
         startup = settings_at_start(folder)
         settings = startup.settings
         redactor = Redactor(settings.redaction.names)
         log = stack.enter_context(
             EventLog(folder / home.LOGS, redactor, settings.logging.max_file_mb, settings.logging.files)
         )
+        stack.push(say_end)
+        log.begins(box.life.name)
         journal = Journal(folder / home.JOURNAL, clock.now())
         history = History(journal.path)
         stack.callback(history.close)
         notices = [startup.notice] if startup.notice is not None else []
-        core = Core(
-            journal, history, _classifier(settings, clock), redactor, clock,
-            settings=settings, notices=notices,
-        )  # fmt: skip
+        core = Core(journal, history, _classifier(settings, clock), redactor, clock, settings=settings, notices=notices)
         stack.callback(core.stop)
         core.start()
         core.subscribe(lambda events, _: log.events(events))
@@ -128,7 +137,9 @@ def running(
         last_word.write(core.state)
         core.subscribe(lambda _, state: last_word.write(state))
         listener = bind(settings.dashboard.port if port is None else port)
+        life = SignOfLife(folder / home.ALIVE, clock, partial(core.answers, _ANSWERS_WITHIN_S), box.sign)
         config = ConfigWatch(folder, startup, core)
+        config.begin(crashed=core.crashed_before or bool(box.deaths), away_s=life.away_s())
         prober = Prober(clock)
         stack.callback(prober.stop)
         supervisor = Supervisor(folder, core, prober, redactor, clock)
@@ -143,24 +154,28 @@ def running(
         from dashboard.access import Access  # noqa: PLC0415 -- these two take as long to load as all else
         from dashboard.app import create_app  # noqa: PLC0415
 
+        recovery = RecoveryEngine(core, supervisor, _checkpoints(folder, core), config.reload, clock)
         access = Access(folder, listener.getsockname()[1], clock, settings.dashboard.session_hours * 3600)
         machine = partial(machine_numbers, journal.path)
-        app, stream = create_app(core, access, supervisor, policy=config.policy, machine=machine)
+        app, stream = create_app(
+            core, access, supervisor, recovery=recovery, config=config, folder=folder, policy=config.policy, machine=machine
+        )
         spools, outboxes = (home.make_private_folder(folder / name) for name in (home.SPOOL, home.OUTBOX))
         unusual = AnomalyWatch(lambda: supervisor.uses, core)
-        actions = Actions(folder, core, supervisor, clock, reload=config.reload, roll_back=config.roll_back)
+        actions = Actions(folder, core, supervisor, clock, reload=config.reload, roll_back=config.heal)
         healing = SelfHealingEngine(core, actions, lambda: unusual.values, clock)
         delivery = AlertDelivery(core, partial(senders, clock), clock)
         begin(
             stream, DashboardServer(listener, app), config, Collector(spools, outboxes, core), Meter(supervisor, core), unusual,
             healing, ServiceProbes(core, prober, clock), delivery, DeadMansSwitch(core, clock),
+            recovery, JournalCare(journal.path, folder / home.BACKUPS, core, clock),
         )  # fmt: skip
         if desktop and settings.tray.toasts:
-            core.tell(Offered(AlertChannel.TOAST, True))
-        life = SignOfLife(folder / home.ALIVE, clock, partial(core.answers, _ANSWERS_WITHIN_S))
+            delivery.expect(AlertChannel.TOAST)
+        deaths = box.tell(core, because, life.away_s())
         core.announce(
             EventType.APP_STARTED, "winclaw", version=__version__, pid=os.getpid(), away_s=life.away_s(),
-            crashed=core.crashed_before, because=because,
+            crashed=core.crashed_before or bool(deaths), because=because, error=deaths[-1] if deaths else None,
         ).result(10)  # fmt: skip
         if startup.refused is not None:
             core.announce(EventType.CONFIG_REFUSED, "config", problems=startup.problems, instead=startup.instead)
@@ -175,8 +190,9 @@ def running(
         def end_at_once() -> None:
             withdraw()
             core.stop()
+            box.goodbye()
 
-        yield Running(core, access, settings, access.url, delivery.offer, end_at_once)
+        yield Running(core, access, settings, access.url, delivery.offer, end_at_once, partial(box.fall, log.close))
         healing.stop()  # before what it would take for trouble
         supervisor.stop()  # early, so that its last words come before ours
         output.stop()
@@ -206,18 +222,21 @@ def run(
     stopping = threading.Event()
     on_signals(stopping.set)
     reason = "it was asked for" if headless else why_not()
-    with running(folder, port=port, because=because, desktop=reason is None) as winclaw, guarded():
-        say(f"WinClaw {__version__} watches over your agents. Dashboard: {winclaw.url}")
-        for notice in winclaw.core.state.needs_you:
-            say(f"! {notice.what} {notice.cause} {notice.action}")
-        if browser:
-            webbrowser.open(winclaw.access.login_link())
-        if reason is not None:
-            say(f"No tray icon ({reason}); the way in is: winclaw open. Stop with Ctrl-C.")
-            while not stopping.wait(1.0):  # in steps, so that Windows delivers Ctrl-C
-                pass
-        else:
-            _with_tray(winclaw, stopping)
+    with running(folder, port=port, because=because, desktop=reason is None, whole=True) as winclaw, guarded():
+        try:
+            say(f"WinClaw {__version__} watches over your agents. Dashboard: {winclaw.url}")
+            for notice in winclaw.core.state.needs_you:
+                say(f"! {notice.what} {notice.cause} {notice.action}")
+            if browser:
+                webbrowser.open(winclaw.access.login_link())
+            if reason is not None:
+                say(f"No tray icon ({reason}); the way in is: winclaw open. Stop with Ctrl-C.")
+                while not stopping.wait(1.0):  # in steps, so that Windows delivers Ctrl-C
+                    pass
+            else:
+                _with_tray(winclaw, stopping)
+        except Exception as error:  # if it were tidied up, all would look as if a person had quit
+            winclaw.fall(error)
     return 0
 
 
@@ -259,6 +278,19 @@ def _classifier(settings: Settings, clock: Clock) -> ErrorClassifier:
         rules=chosen.rules,
         clock=clock,
     )
+
+
+def _checkpoints(folder: Path, core: Core) -> CheckpointManager:
+    """The checkpoints of this machine's agents; of one that proves damaged an error is reported."""
+
+    def damaged(error: CheckpointDamagedError) -> None:
+        report = Report(type=type(error).__name__, message=str(error), component="checkpoints", operation="load")
+        try:
+            core.report([report])
+        except CoreBusyError:
+            _log.warning("%s", error)
+
+    return CheckpointManager(folder / home.CHECKPOINTS, core.state.settings.checkpoint, core.clock, damaged)
 
 
 def _publish_endpoint(folder: Path, access: Access) -> None:

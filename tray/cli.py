@@ -6,10 +6,9 @@ import json
 import os
 import sys
 import webbrowser
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
 from urllib.parse import quote
 
 import click
@@ -17,10 +16,11 @@ import click
 from resilience import __version__, home
 from resilience.clock import SystemClock
 from resilience.degradation.levels import DegradationLevel
+from tray.cli_config import config
 from tray.guardian import CANNOT_START, Guardian, guarded, own_command
 from tray.signals import on_signals
+from tray.terminal import ask, exchange, fail, require_success, say
 
-_NOT_RUNNING = 3
 _TEST_S = 20
 _LEVELS = ("auto", *(level.word for level in DegradationLevel))
 
@@ -70,16 +70,16 @@ def run(
     try:
         sys.exit(
             app.run(
-                home.find(), headless=headless, port=port, browser=not (no_browser or because), say=_say, because=because,
+                home.find(), headless=headless, port=port, browser=not (no_browser or because), say=say, because=because,
                 guarded=nullcontext if guardian is None else partial(guarded, guardian, again),
             )
         )  # fmt: skip
     except app.AlreadyRunningError:
-        _say("WinClaw is running already; opening its dashboard.")
+        say("WinClaw is running already; opening its dashboard.")
         if not no_browser:
             webbrowser.open(_login_link())
     except (OSError, JournalError) as error:
-        _fail(str(error), CANNOT_START)
+        fail(str(error), CANNOT_START)
 
 
 @cli.command("open")
@@ -95,37 +95,37 @@ def open_(only_print: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="The whole state as JSON.")
 def status(as_json: bool) -> None:
     """Say how things stand. Exit status 3: WinClaw is not running."""
-    state = _ask("GET", "/api/v1/state")
+    state = ask("GET", "/api/v1/state")
     if as_json:
         click.echo(json.dumps(state, indent=2))
         return
     level = DegradationLevel[state["level"]]
-    _say(f"Level {level.value} of 5: {level.title}{' (pinned)' if state['pinned'] else ''}. {state['cause']}")
+    say(f"Level {level.value} of 5: {level.title}{' (pinned)' if state['pinned'] else ''}. {state['cause']}")
     want = state["rules_want"]
     if state["pinned"] and want["level"] != state["level"]:
-        _say(f"The rules would choose {DegradationLevel[want['level']].title}: {want['cause']}")
+        say(f"The rules would choose {DegradationLevel[want['level']].title}: {want['cause']}")
     for latch in state["rules_want"]["latches"]:
-        _say(f"Held until somebody chooses auto: {latch['cause']}")
+        say(f"Held until somebody chooses auto: {latch['cause']}")
     if want["rises_at"] is not None and not state["pinned"]:
-        _say(f"If all stays well, it rises at {want['rises_at']}.")
+        say(f"If all stays well, it rises at {want['rises_at']}.")
     for channel, count in state["waiting"]["channels"].items():
-        _say(f"Waiting to be sent: {count} to {channel}")
+        say(f"Waiting to be sent: {count} to {channel}")
     alive = [agent["name"] for agent in state["agents"] if agent["alive"]]
     lost = [agent["name"] for agent in state["agents"] if not agent["alive"]]
     gone = f"; gone: {', '.join(lost)}" if lost else ""
-    _say(f"Agents: {', '.join(alive) or 'none connected'}{gone}")
+    say(f"Agents: {', '.join(alive) or 'none connected'}{gone}")
     unwell = [one for one in state["services"] if not one["healthy"]]
     if state["services"]:
-        _say(f"Services: {len(state['services']) - len(unwell)} of {len(state['services'])} answer")
+        say(f"Services: {len(state['services']) - len(unwell)} of {len(state['services'])} answer")
     for one in unwell:
-        _say(f"  {one['name']}: circuit {one['circuit'].lower().replace('_', '-')}, {one['because']}")
+        say(f"  {one['name']}: circuit {one['circuit'].lower().replace('_', '-')}, {one['because']}")
     for one in state["processes"]:
         pid, why = f" ({one['pid']})" if one["pid"] else "", f", {one['why']}" if one["why"] else ""
-        _say(f"Process {one['name']}: {one['state']}{pid}{why}")
+        say(f"Process {one['name']}: {one['state']}{pid}{why}")
     for notice in state["notices"]:
-        _say(" ".join(f"Needs you: {notice['what']} {notice['cause']} {notice['action']}".split()))
+        say(" ".join(f"Needs you: {notice['what']} {notice['cause']} {notice['action']}".split()))
     if state["snoozed_until"]:
-        _say(f"Alerts are snoozed until {state['snoozed_until']}, but for what is FATAL.")
+        say(f"Alerts are snoozed until {state['snoozed_until']}, but for what is FATAL.")
 
 
 @cli.command()
@@ -134,7 +134,7 @@ def status(as_json: bool) -> None:
 def level(wanted: str | None, yes: bool) -> None:
     """Show the level, or pin it. With auto, the rules choose again."""
     if wanted is None:
-        click.echo(DegradationLevel[_ask("GET", "/api/v1/state")["level"]].word)
+        click.echo(DegradationLevel[ask("GET", "/api/v1/state")["level"]].word)
     else:
         _set_level(wanted, yes)
 
@@ -144,7 +144,7 @@ def level(wanted: str | None, yes: bool) -> None:
 @click.option("--yes", is_flag=True, help="Leave Safe Mode without being asked.")
 def safe_mode(switch: str, yes: bool) -> None:
     """The red button: stop everything but reading. With off, it shows what will happen, and asks."""
-    if switch == "off" and _ask("GET", "/api/v1/state")["level"] != DegradationLevel.SAFE_MODE.name:
+    if switch == "off" and ask("GET", "/api/v1/state")["level"] != DegradationLevel.SAFE_MODE.name:
         click.echo("Safe Mode is not on.")
         return
     _set_level(DegradationLevel.SAFE_MODE.word if switch == "on" else "auto", yes)
@@ -155,8 +155,81 @@ def safe_mode(switch: str, yes: bool) -> None:
 @click.argument("name")
 def process(command: str, name: str) -> None:
     """Start, stop or restart a process. Starting it clears a failure."""
-    _ask("POST", f"/api/v1/processes/{quote(name, safe='')}/{command}")
-    _say(f"{name}: {command} was asked for; see winclaw status.")
+    ask("POST", f"/api/v1/processes/{quote(name, safe='')}/{command}")
+    say(f"{name}: {command} was asked for; see winclaw status.")
+
+
+@cli.command()
+@click.argument("wanted", metavar="LEVEL", type=click.Choice(["operation", "session", "component", "system"]))
+@click.argument("target", default="")
+@click.option("--checkpoint", default="", metavar="ID", help="Restore from this one, instead of the newest.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+@click.option("--yes", is_flag=True, help="Begin without being asked.")
+def recover(wanted: str, target: str, checkpoint: str, dry_run: bool, yes: bool) -> None:
+    """Recover what was lost: a component by its name, the system, a session, or what was before an operation.
+
+    It shows its plan, and asks. Exit status 1: there is nothing to be done, or it did not work.
+    """
+    asked = {"level": wanted, "target": target, "checkpoint": checkpoint}
+    plan = ask("POST", "/api/v1/recover", {**asked, "dry_run": True})["plan"]
+    for number, step in enumerate(plan, 1):
+        say(f"{number}. {step['what']}")
+    if dry_run:
+        return
+    if not yes and not click.confirm("Begin?", default=False):
+        fail("Nothing was done.")
+    recovery = ask("POST", "/api/v1/recover", asked)["recovery"]
+    told = 0
+    while True:
+        over = [step for step in recovery["steps"] if step["state"] not in ("planned", "running")]
+        for step in over[told:]:
+            say(f"{step['state']}: {step['what']} {step['result']}".rstrip())
+        told = len(over)
+        if recovery["state"] != "running":
+            break
+        recovery = ask("GET", f"/api/v1/recovery/{recovery['id']}?wait=5")
+    if recovery["state"] != "recovered":
+        fail(recovery["result"])
+    say(recovery["result"])
+
+
+@cli.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--with-secrets", is_flag=True, help="Leave nothing out; the file is then to be kept like a password.")
+@click.option("--with-logs", is_flag=True, help="Add the logs.")
+@click.option("--force", is_flag=True, help="Replace FILE, if there is one.")
+def export(file: Path, with_secrets: bool, with_logs: bool, force: bool) -> None:
+    """Write all that WinClaw knows into FILE, a zip file, for restore; whether it runs or not."""
+    from tray import disaster  # noqa: PLC0415 -- only these two commands need it
+
+    try:
+        disaster.write_export(
+            home.find(), file, SystemClock(), say, with_secrets=with_secrets, with_logs=with_logs, force=force
+        )  # fmt: skip
+    except disaster.DisasterError as error:
+        fail(str(error))
+
+
+@cli.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--into", type=click.Path(file_okay=False, path_type=Path), help="Where to, instead of WINCLAW_HOME.")
+@click.option("--dry-run", is_flag=True, help="Only look at FILE, and say what would be done.")
+@click.option("--force", is_flag=True, help="Set aside what is there; nothing is deleted.")
+def restore(file: Path, into: Path | None, dry_run: bool, force: bool) -> None:
+    """Bring an empty home to the state that was exported to FILE, and compare. WinClaw must not run.
+
+    Exit status 1: nothing was restored, or what stands there is not what was exported.
+    """
+    from tray import disaster  # noqa: PLC0415
+
+    try:
+        is_same = disaster.read_restore(
+            file, into.absolute() if into is not None else home.find(), SystemClock(), say, dry_run=dry_run, force=force
+        )  # fmt: skip
+    except disaster.DisasterError as error:
+        fail(str(error))
+    if not is_same:
+        fail("What stands there is not what was exported.")
 
 
 @cli.group()
@@ -168,88 +241,35 @@ def alerts() -> None:
 @click.argument("channel")
 def test(channel: str) -> None:
     """Send a test message by CHANNEL, e.g. email; exit status 1 if it does not arrive."""
-    [telling] = _ask("POST", "/api/v1/alerts/test", {"channel": channel, "wait_s": _TEST_S}, _TEST_S + 10)["tellings"]
+    [telling] = ask("POST", "/api/v1/alerts/test", {"channel": channel, "wait_s": _TEST_S}, _TEST_S + 10)["tellings"]
     why = telling["why"].rstrip(".")
     match telling["state"]:
         case "delivered":
-            _say(f"{channel}: delivered, {why}.")
+            say(f"{channel}: delivered, {why}.")
         case "failed":
-            _fail(f"{channel}: it did not arrive, {why}.")
+            fail(f"{channel}: it did not arrive, {why}.")
         case _ if why:
-            _fail(f"{channel}: it has not arrived yet, {why}. It is tried again.")
+            fail(f"{channel}: it has not arrived yet, {why}. It is tried again.")
         case _:
-            _fail(f"{channel}: it has not arrived in {_TEST_S} seconds. The page Alerts shows what becomes of it.")
+            fail(f"{channel}: it has not arrived in {_TEST_S} seconds. The page Alerts shows what becomes of it.")
 
 
-@cli.group()
-def config() -> None:
-    """Look at the configuration file."""
-
-
-@config.command()
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path), required=False)
-def check(file: Path | None) -> None:
-    """Say what is wrong with the configuration. It is the one in use, or FILE; exit status 1 if anything is."""
-    from resilience.config.file import ConfigError, load  # noqa: PLC0415 -- only this command needs it
-
-    path = file or home.find() / home.CONFIG
-    try:
-        load(path)
-    except ConfigError as error:
-        _fail(str(error))
-    _say(f"{path}: all right.")
+cli.add_command(config)
 
 
 def _set_level(wanted: str, yes: bool) -> None:
-    status_code, answer = _exchange("POST", "/api/v1/level", {"level": wanted})
+    status_code, answer = exchange("POST", "/api/v1/level", {"level": wanted})
     if status_code == 409 and "confirm" in answer:
         for sentence in answer["preview"]["will"]:
-            _say(sentence)
+            say(sentence)
         if not yes and not click.confirm("Leave Safe Mode?", default=False):
-            _fail("Safe Mode stays on.")
-        status_code, answer = _exchange("POST", "/api/v1/level", {"level": wanted, "confirm": answer["confirm"]})
-    _require_success(status_code, answer)
+            fail("Safe Mode stays on.")
+        status_code, answer = exchange("POST", "/api/v1/level", {"level": wanted, "confirm": answer["confirm"]})
+    require_success(status_code, answer)
     now = DegradationLevel[answer["state"]["level"]]
-    _say(f"Level {now.value} of 5: {now.title}. {answer['state']['cause']}")
+    say(f"Level {now.value} of 5: {now.title}. {answer['state']['cause']}")
 
 
 def _login_link() -> str:
-    link: str = _ask("POST", "/api/v1/login-links", {})["url"]
+    link: str = ask("POST", "/api/v1/login-links", {})["url"]
     return link
-
-
-def _ask(method: str, path: str, body: dict[str, Any] | None = None, timeout_s: float = 10) -> dict[str, Any]:
-    status_code, answer = _exchange(method, path, body, timeout_s)
-    _require_success(status_code, answer)
-    return answer
-
-
-def _exchange(method: str, path: str, body: dict[str, Any] | None, timeout_s: float = 10) -> tuple[int, dict[str, Any]]:
-    from resilience.agent.wire import UnreachableError, Wire  # noqa: PLC0415 -- the guardian, who lives long, asks nobody
-
-    try:
-        return Wire(home.find(), operator=True, timeout_s=timeout_s).ask(method, path, body)
-    except UnreachableError:
-        _fail("WinClaw is not running. Start it with: winclaw run", _NOT_RUNNING)
-
-
-def _require_success(status_code: int, answer: dict[str, Any]) -> None:
-    if status_code >= 400:
-        _fail(f"{answer.get('title', f'HTTP status {status_code}')}: {answer.get('detail', '')}")
-
-
-def _fail(message: str, code: int = 1) -> NoReturn:
-    if sys.stderr is not None:
-        click.echo(_clean(message), err=True)
-    sys.exit(code)
-
-
-def _clean(text: str) -> str:
-    return "".join(one if one.isprintable() or one == "\n" else "?" for one in text)
-
-
-def _say(message: str) -> None:
-    """Says it at the console, if there is one, and it has not been closed; without what only terminals understand."""
-    if sys.stdout is not None:
-        with suppress(OSError):
-            click.echo(_clean(message))

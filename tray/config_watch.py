@@ -2,48 +2,52 @@
 
 from __future__ import annotations
 
+import getpass
+import sys
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from resilience import home
 from resilience.config.file import ConfigError, parse, read
+from resilience.config.rewriting import rewrite
 from resilience.config.settings import Settings, call_policies
+from resilience.config.shown import as_shown, described, listed
+from resilience.config.version import ConfigTrouble, ConfigVersion, has_crashed
+from resilience.config.versions import Versions, digest
 from resilience.core.core import Core
-from resilience.core.inputs import Configuration
-from resilience.core.notices import Notice
+from resilience.core.inputs import ConfigTroubled, Configuration
 from resilience.events import EventType
 from resilience.repeating import Repeating
-from tray.startup import Startup, remember_good
+from tray.config_taking import CHECKS, COMMIT_S, Check, ConfigTaking
+from tray.startup import FIRST_RUN, SAVED, Startup, of_roll_back, text_of
 
 _LOOK_S: Final = 1.0
-_COMMIT_S: Final = 10.0
-AT_ONCE: Final = frozenset(
-    {
-        "circuit_breaker", "retry", "bulkhead", "services", "agents", "degradation", "loops", "outbox", "processes", "retention",
-        "detection", "self_healing", "isolation", "zones", "checkpoint", "recovery",
-    }
-)
-"""Sections that hold at once, here and as soon as agents have heard; the others hold from the next start on."""
 
 
 class ConfigWatch:
     """Looks at the file now and then; what is good in it agents are told at once, what is bad changes nothing.
 
-    What is in force, the core's state says, and nothing else; so all that has changed has changed at the same moment.
+    Each configuration that was accepted is a version, with author and differences, and can be rolled back to.
 
     Args:
         folder: WINCLAW_HOME. startup: what the app started with.
+        checks: what is asked before anything is in force.
     """
 
-    def __init__(self, folder: Path, startup: Startup, core: Core) -> None:
-        self._folder, self._core = folder, core
+    def __init__(self, folder: Path, startup: Startup, core: Core, *, checks: Mapping[str, Check] = CHECKS) -> None:
+        self.versions = Versions(folder, core.clock)
+        self._path, self._startup, self._core = folder / home.CONFIG, startup, core
+        self._taking = ConfigTaking(self._path, self.versions, core, checks)
         self._content = self._seen = startup.content
-        self._before: Settings | None = None
+        self._expected: dict[str, tuple[str, str]] = {}
         self._policy: tuple[Settings, dict[str, Any]] = (startup.settings, _policy_of(startup.settings))
-        self._looking = threading.Lock()
+        self._looking = threading.RLock()
         repeating = Repeating("config", _LOOK_S, self.look)
         self.start, self.stop = repeating.start, repeating.stop
 
@@ -54,17 +58,78 @@ class ConfigWatch:
             self._policy = (settings, _policy_of(settings))
         return self._policy[1]
 
+    # At the start.
+
+    def begin(self, *, crashed: bool = False, away_s: float | None = None) -> None:
+        """Has the core know which version is in force; what was saved while WinClaw was away is a new one.
+
+        Args:
+            crashed: whether the WinClaw before this one did. away_s: for how long there was none.
+
+        Raises:
+            CoreBusyError, JournalError, TimeoutError: the core takes nothing.
+        """
+        known = self._core.state.config
+        with self._looking:
+            self._settle(known.version if known is not None else None)
+        now = self._core.state.config
+        if crashed and now is not None and known is not None and now.version == known.version:
+            crashed_at = self._core.clock.now() - timedelta(seconds=away_s or 0.0)
+            if what := has_crashed(now, crashed_at, self._core.state.settings.recovery.config_trouble_within_s):
+                self._core.tell(ConfigTroubled(ConfigTrouble(now.version.number, what))).result(COMMIT_S)
+
+    def _settle(self, known: ConfigVersion | None) -> None:
+        """Brings together what the file says, what is kept, and what the journal knows of (``known``)."""
+        startup = self._startup
+        if startup.text is None or (known is not None and self._must_be_restored(known)):
+            return  # the defaults are in force, for want of anything else
+        version = startup.version
+        if version is not None:
+            if startup.refused is not None:  # for want of a better one, and no change that trouble could follow
+                version = replace(version, changed=())
+            if known is None or known.number != version.number:
+                self._core.tell(Configuration(startup.settings, startup.notice, version)).result(COMMIT_S)
+        elif known is not None and known.sha256 == digest(startup.text):
+            self._taking.keep(known, startup.text)  # killed before it could
+        else:
+            before = next(self.versions.usable(), None)
+            settings = before.settings if before is not None else startup.settings
+            origin = "" if startup.author == FIRST_RUN else f"{_owner(self._path)}, while WinClaw was away".removeprefix(", ")
+            new = self._taking.next_version(startup.settings, startup.text, startup.author, origin, settings)
+            if known is None and before is not None:
+                new = replace(new, replaces=before.version.number)
+            self._taking.take(startup.settings, startup.text, new, startup.notice, settings)
+
+    def _must_be_restored(self, known: ConfigVersion) -> bool:
+        """Whether what is in force was rolled back, by a WinClaw that was killed before it had kept that; it is, now."""
+        is_kept = any(one.version.number == known.number for one in self.versions.kept())
+        if is_kept or known.restores is None or self._content is None or known.file_sha256 != digest(self._content):
+            return False
+        text = self.versions.text(known.restores)
+        try:
+            settings = parse(text) if text is not None else None
+        except ConfigError:
+            return False
+        if text is None or settings is None:
+            return False
+        self._core.tell(Configuration(settings, of_roll_back(known))).result(COMMIT_S)
+        self._taking.keep(known, text)
+        return True
+
+    # While it runs.
+
     def look(self) -> None:
         """Takes over what has changed in the file; a file that is gone, or was only half written just now, changes nothing.
 
         Raises:
             CoreBusyError, JournalError, TimeoutError: the core takes nothing just now; the next look tries again.
         """
-        try:
-            content = read(self._folder / home.CONFIG)
-        except ConfigError:
-            return
         with self._looking:
+            self._taking.keep_unkept()
+            try:
+                content = read(self._path)
+            except ConfigError:
+                return
             seen, self._seen = self._seen, content
             if content != self._content and content == seen:  # believed when two looks see the same
                 with suppress(ConfigError):  # which has been told
@@ -73,56 +138,111 @@ class ConfigWatch:
     def reload(self) -> str:
         """Reads the file again, whether it has changed or not, and puts it in force; says what changed with it.
 
+        What was rolled back, and not saved since, stays so.
+
         Raises:
             ConfigError: the file cannot be read or used; what was in force stays. Else as ``look``.
         """
         with self._looking:
-            changed = self._follow(read(self._folder / home.CONFIG))
+            content, known = read(self._path), self._core.state.config
+            if known is not None and known.version.file_sha256 == digest(content):
+                return f"version {known.version.restores} stays in force, to which it was rolled back, until the file is saved"
+            changed = self._follow(content)
         return f"the file is in force; {changed}"
 
-    def roll_back(self) -> str:
-        """Puts the settings in force that were before the present ones, until the file is saved again; it is not touched.
-
-        Raises:
-            LookupError: there have been no others since WinClaw started. Else as ``look``.
-        """
-        with self._looking:
-            if self._before is None:
-                raise LookupError("no other configuration has been in force since WinClaw started")
-            notice = Notice(
-                name="config", what="The configuration was rolled back.",
-                cause="What the file says led to trouble; the settings before it are in force.",
-                action=f"Mend {home.CONFIG}. It is read again as soon as it is saved.",
-            )  # fmt: skip
-            changed = self._take(self._before, notice)
-        return f"the settings before are in force again; {changed}"
+    def expect(self, content: bytes, author: str, origin: str = "") -> None:
+        """Has the version that the file makes, once it holds ``content``, be by ``author`` and not by who saves files."""
+        self._expected = {digest(content): (author, origin)}
 
     def _follow(self, content: bytes) -> str:
         try:
-            settings = parse(content, str(self._folder / home.CONFIG))
+            settings = parse(content, str(self._path))
+            self._taking.ask_all(settings)
         except ConfigError as refused:
             self._refuse(refused)
             self._content = content
             raise
-        changed = self._take(settings)
-        self._content = content  # it is in force, whatever the disk says to the copy
-        remember_good(self._folder, content)
+        text, known = text_of(content), self._core.state.config
+        if known is not None and known.version.sha256 == digest(text):
+            self._core.tell(Configuration(settings)).result(COMMIT_S)
+            changed = "nothing changed"
+        else:
+            author, origin = self._expected.get(digest(content), (SAVED, _owner(self._path)))
+            version = self._taking.next_version(settings, text, author, origin, self._core.state.settings)
+            changed = self._taking.take(settings, text, version)
+            self._expected.clear()
+        self._content = content
         return changed
 
     def _refuse(self, refused: ConfigError) -> None:
         startup = Startup(self._core.state.settings, refused, "the one before is")
-        self._core.tell(Configuration(None, startup.notice)).result(_COMMIT_S)
+        self._core.tell(Configuration(None, startup.notice)).result(COMMIT_S)
         self._core.announce(EventType.CONFIG_REFUSED, "config", problems=startup.problems, instead=startup.instead)
 
-    def _take(self, settings: Settings, notice: Notice | None = None) -> str:
-        before = self._core.state.settings
-        changed = [name for name in Settings.__struct_fields__ if getattr(settings, name) != getattr(before, name)]
-        self._core.tell(Configuration(settings, notice)).result(_COMMIT_S)
-        if changed:  # else a comment was
-            self._before = before
-            later = [name for name in changed if name not in AT_ONCE]
-            self._core.announce(EventType.CONFIG_CHANGED, "config", changed=changed, from_next_start=later)
-        return f"changed with it: {', '.join(changed) or 'nothing'}"
+    # What people and healing ask for.
+
+    def in_force(self) -> dict[str, Any]:
+        """The settings in force, without secrets, which version they are (None: none), and what is not as by default."""
+        return as_shown(self._core.state.settings, self._taking.known[0])
+
+    def listed(self) -> list[dict[str, Any]]:
+        """Every version, the newest first."""
+        return listed(self.versions, self._core.state.config)
+
+    def described(self, number: int) -> dict[str, Any]:
+        """One version, with its text and differences, without secrets.
+
+        Raises:
+            LookupError: there is none of that number, or it is damaged. OSError: it cannot be read just now.
+        """
+        return described(self.versions, number, self._core.state.settings, self._core.state.config)
+
+    def roll_back(self, number: int, *, author: str, origin: str, because: str = "") -> str:
+        """Puts a version in force for a person, as a new one, and into the file; what the file said is kept beside it.
+
+        Raises:
+            LookupError: there is none of that number, or it is damaged. ConfigError: it cannot be used any more.
+            OSError: the file cannot be written. Else as ``look``. What was in force stays.
+        """
+        with self._looking:
+            found, known = self._taking.usable(number), self._core.state.config
+            kept = rewrite(self._path, found.text, self._core.clock.now())
+            content = found.text.encode()
+            if known is not None and (known.version.sha256, self._content) == (found.version.sha256, content):
+                return f"version {number} is in force already"
+            self._content = None  # so that it is taken like a saved file, if the core takes nothing now
+            self.expect(content, author, origin)
+            self._taking.restore(found, author, origin, because)
+            self._expected.clear()
+            self._content = self._seen = content
+        beside = f"; what {home.CONFIG} said before is kept as {kept.name}" if kept is not None else ""
+        return f"version {number} is in force again{beside}"
+
+    def heal(self, asked: Mapping[str, float | str]) -> str:
+        """Goes back to a version that was well, for healing; says what it did.
+
+        Where a person has approved that (``approved_by``), as ``roll_back`` does. Else the file is not touched: the former
+        settings are in force until it is saved again, also over a restart.
+
+        Args:
+            asked: ``of``: the version that is to be left. Without it, whatever is in force. ``heal``: the number of the heal.
+
+        Raises:
+            LookupError: another one is in force, or there is none to go back to. Else as ``roll_back``.
+        """
+        with self._looking:
+            known = self._core.state.config
+            if known is None or asked.get("of", known.version.number) != known.version.number:
+                raise LookupError("another configuration is in force meanwhile; nothing was done")
+            is_kept = any(one.version.number == known.before for one in self.versions.kept())
+            back_to = known.before if "of" in asked and known.before is not None and is_kept else self._taking.earlier()
+            origin, approved_by = f"heal {asked.get('heal', '')}".strip(), str(asked.get("approved_by", ""))
+            if approved_by:
+                return self.roll_back(back_to, author=approved_by, origin=origin, because=known.trouble)
+            found = self._taking.usable(back_to)
+            says = digest(self._content) if self._content is not None else ""
+            changed = self._taking.restore(found, "healing", origin, known.trouble, file_sha256=says)
+        return f"version {back_to} is in force again, until {home.CONFIG} is saved; {changed}"
 
 
 def _policy_of(settings: Settings) -> dict[str, Any]:
@@ -132,3 +252,10 @@ def _policy_of(settings: Settings) -> dict[str, Any]:
         "heartbeat_s": settings.agents.heartbeat_s,
         **call_policies(settings),
     }
+
+
+def _owner(path: Path) -> str:
+    """Whose file it is, where that is known; on Windows the home is this user's alone."""
+    with suppress(OSError, KeyError, NotImplementedError, ImportError):
+        return getpass.getuser() if sys.platform == "win32" else path.owner()
+    return ""

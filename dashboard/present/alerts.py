@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
 from dashboard.present.words import SEVERITIES, SHAPES
-from resilience.alerting.alerts import Alert, AlertChannel, AlertPriority, AlertState, TellingState
-from resilience.alerting.channels import Channel, LoudChannel
+from resilience.alerting.alerts import Alert, AlertPriority, AlertState, TellingState
+from resilience.alerting.channels import Channel, LoudChannel, is_here
 from resilience.alerting.policy import Alerting
 
 _STATES: Final = {
@@ -35,7 +35,7 @@ def channels(policy: Alerting, offered: Collection[str], undelivered: Mapping[st
 
 
 def _channel(name: str, one: Channel, policy: Alerting, offered: Collection[str], why: str) -> dict[str, Any]:
-    is_on = policy.tells_by(name) and (name != AlertChannel.TOAST or name in offered)
+    is_on = policy.tells_by(name) and is_here(name, offered)
     quiet = one.quiet_hours if isinstance(one, LoudChannel) else None
     told = [priority.name[:2] for priority in AlertPriority if name in policy.told_of(priority)]
     tone, word = ("off", "off") if not is_on else ("bad", "does not deliver") if why else ("ok", "on")

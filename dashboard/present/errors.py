@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
+import msgspec
+
 from dashboard.present.words import SEVERITIES, first_line, mark
 from resilience.errors import TAXONOMY
 
@@ -118,6 +120,13 @@ def causes(error: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         found.append(link)
         link = link.get("cause")
     return found
+
+
+def details(error: Mapping[str, Any]) -> dict[str, str]:
+    """The metadata of an error as text, and apart from that the ``log`` that came with it."""
+    metadata = dict(error.get("metadata") or {})
+    log = metadata.pop("log") if isinstance(metadata.get("log"), str) else ""
+    return {"log": log, "metadata": msgspec.json.format(msgspec.json.encode(metadata)).decode() if metadata else ""}
 
 
 def safe_cell(value: object) -> str:

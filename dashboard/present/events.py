@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
-from dashboard.present import healing
+from dashboard.present import config, healing, recovery
 from dashboard.present.now import CIRCUITS
 from dashboard.present.words import LEVELS, SEVERITIES, first_line, level_title, mark
 from resilience.degradation.levels import DegradationLevel
@@ -43,6 +43,9 @@ def _said(event: Mapping[str, Any]) -> tuple[tuple[str, str], str, str]:
         case "heal.waiting" | "heal.started" | "heal.ended" | "heal.escalated":
             tone, text, detail = healing.said(event, component)
             return mark(tone), text, detail
+        case "recovery.started" | "recovery.ended":
+            color, text, detail = recovery.said(event, component)
+            return mark(color), text, detail
         case "command" if component != "level":
             word, _, what = str(event["asked"]).partition(" ")
             whom = component if not what else what if component == "alerts" else f"{what} ({component})"
@@ -68,24 +71,33 @@ def _said(event: Mapping[str, Any]) -> tuple[tuple[str, str], str, str]:
             return mark("ok"), f"WinClaw started{_after(event)}", f"{because}version {event.get('version', '')}"
         case "app.stopped":
             return mark("off"), "WinClaw was stopped", f"version {event.get('version', '')}"
-        case "config.changed":
-            later = ", ".join(map(str, event.get("from_next_start", [])))
-            said = f"{', '.join(map(str, event.get('changed', []))) or 'nothing'} changed"
-            said = f"{said}; {later} from the next start on" if later else said
-            return mark("info"), "Another configuration is in force", said
+        case "config.changed" | "config.rolled_back" | "config.trouble":
+            tone, text, detail = config.said(event)
+            return mark(tone), text, detail
         case "config.refused":
             problems = " · ".join(map(str, event.get("problems", [])[:2]))
             return mark("warn"), f"The configuration has errors; {event.get('instead', 'another one is')} in force", problems
         case "journal.set_aside":
             return mark("bad"), str(event.get("message", "The journal was set aside")), str(event.get("file", ""))
+        case "journal.repaired":
+            look = mark("ok" if event.get("lost") == 0 else "warn")
+            return look, "The damaged journal was repaired", f"{event.get('message', '')} · {event.get('file', '')}"
+        case "journal.gap":
+            lost = f", {event['lost']} lost" if event.get("lost") else ""
+            said = f"{event.get('written', 0)} events written later{lost} · {event.get('why', '')}"
+            return mark("warn"), f"The journal could not be written from {_time(event, 'since')} to {_time(event, 'until')}", said
         case other:
             return mark("info"), str(other), component
+
+
+def _time(event: Mapping[str, Any], name: str) -> str:
+    return f"{str(event.get(name, ''))[11:19]} UTC"
 
 
 _DONE: Final = {
     "reset": "closed", "isolate": "isolated", "release": "released", "start": "started", "stop": "stopped",
     "restart": "restarted", "approve": "approved", "reject": "rejected", "dismiss": "dismissed", "acknowledge": "acknowledged",
-    "snooze": "snoozed", "unsnooze": "ended the snooze of", "test": "tested",
+    "snooze": "snoozed", "unsnooze": "ended the snooze of", "test": "tested", "rollback": "rolled back to",
 }  # fmt: skip
 _METRICS: Final = {
     "cpu_percent": ("CPU", "%"), "memory_percent": ("memory", "%"), "swap_percent": ("swap", "%"), "memory_mb": ("memory", "MB"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, ParamSpec, TypeVar
 
@@ -28,15 +28,22 @@ from resilience.redaction import Redactor
 if TYPE_CHECKING:
     from resilience.agent.loops import AgentLoop, AgentLoops
     from resilience.agent.orders import AgentOrders
+    from resilience.agent.recovering import AgentRecovery
     from resilience.config.settings import Settings
     from resilience.executor import Fallback, Resilience
     from resilience.outbox.outbox import Outbox
     from resilience.pipeline import Passage
+    from resilience.recovery.checkpoint import Checkpoint
+    from resilience.recovery.policy import CheckpointLevel
+    from resilience.recovery.transaction import TransactionBlock
+    from resilience.recovery.transactions import TransactionManager
     from resilience.retrying.strategies import RetryConfig
     from resilience.sandbox.sandbox import ExecutionSandbox
 
 P = ParamSpec("P")
 R = TypeVar("R")
+S = TypeVar("S")
+F = TypeVar("F", bound=Callable[..., Any])
 _MOST_AUDITED: Final = 200
 _log = logging.getLogger("winclaw.agent")
 
@@ -58,7 +65,9 @@ class Agent:
         self._loops: AgentLoops | None = None
         self._outbox: Outbox | None = None
         self._orders: AgentOrders | None = None
+        self._recovery: AgentRecovery | None = None
         self._sandbox: ExecutionSandbox | None = None
+        self._transactions: TransactionManager | None = None
         self._told: Mapping[str, Any] | None = None
         self._settings: Settings | None = None
         self._making = threading.RLock()
@@ -81,7 +90,7 @@ class Agent:
         self._making = threading.RLock()
         self._spool.begin_anew()
         self._enforcement.begin_anew()
-        for part in (self._circuits, self._heals, self._loops, self._orders):
+        for part in (self._circuits, self._heals, self._loops, self._orders, self._recovery):
             if part is not None:
                 part.begin_anew()
         self._link.leave_behind()
@@ -147,7 +156,7 @@ class Agent:
                 self._resilience = Resilience(
                     self._settings_to_begin_with(), classifier=self._classifier, gate=self._enforcement.gate,
                     report=lambda error, service, operation, retries: self.report(error, service, operation, retry_count=retries),
-                    on_circuit=self._circuits.join, heals=self._heals, clock=self._clock,
+                    on_circuit=self._circuits.join, heals=self._heals, recovery=lambda: self.recovery, clock=self._clock,
                 )  # fmt: skip
                 self._link.beat_soon()  # with what it can do to heal from now on
             return self._resilience
@@ -158,10 +167,12 @@ class Agent:
         No lock is held while they do; whoever listens to a circuit is called from here.
         """
         self._circuits.follow(self._enforcement.state.get("services", ()))
-        resilience, loops, outbox = self._resilience, self._loops, self._outbox
-        if resilience is None and loops is None and outbox is None:
+        resilience, loops, outbox, recovery = self._resilience, self._loops, self._outbox, self._recovery
+        if resilience is None and loops is None and outbox is None and recovery is None:
             return
         settings = self._settings_told()
+        if recovery is not None and settings is not None:
+            recovery.configure(settings.checkpoint)
         if resilience is not None:
             resilience.look_again() if settings is None or settings is resilience.settings else resilience.configure(settings)
         if loops is not None:
@@ -236,7 +247,9 @@ class Agent:
             if self._orders is None:
                 from resilience.agent.orders import AgentOrders  # noqa: PLC0415 -- who heals nothing needs none of it
 
-                self._orders = AgentOrders(lambda *asked: self.resilience.scale(*asked), self._news_to_tell)
+                self._orders = AgentOrders(
+                    lambda *asked: self.resilience.scale(*asked), self._news_to_tell, lambda: self._recovery
+                )
             return self._orders
 
     def healer(self, action: str, component: str = "*") -> Callable[[Callable[[], R]], Callable[[], R]]:
@@ -255,6 +268,84 @@ class Agent:
 
         def decorate(function: Callable[[], R]) -> Callable[[], R]:
             self.orders.register(action, component, function)
+            return function
+
+        return decorate
+
+    @property
+    def recovery(self) -> AgentRecovery:
+        """What saves and restores this process's states (§9.2); made when it is first asked for."""
+        with self._making:
+            if self._recovery is None:
+                from resilience.agent.recovering import AgentRecovery  # noqa: PLC0415 -- who saves nothing needs none of it
+                from resilience.recovery.checkpoints import CheckpointManager  # noqa: PLC0415
+
+                saved = CheckpointManager(
+                    self._folder / home.CHECKPOINTS, self._settings_to_begin_with().checkpoint, self._clock
+                )
+                self._recovery = AgentRecovery(saved, self._clock, self.report, self._news_to_tell)
+            return self._recovery
+
+    def checkpoint(
+        self,
+        state: Any,
+        component: str | None = None,
+        level: CheckpointLevel = "component",
+        *,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Checkpoint | None:
+        """Saves ``state``; it is on disk when this returns. None: checkpoints are turned off (``checkpoint.enabled``).
+
+        Args:
+            state, metadata: what JSON can hold exactly. component: what it is of; by default this agent as a whole.
+            level: ``operation``, ``session``, ``component``, ``system`` or ``memory`` (§9.1).
+
+        Raises:
+            ValueError: JSON cannot hold it, it is too large, or a name is unfit; it says which.
+            CheckpointError: the disk takes nothing.
+        """
+        return self.recovery.save(state, self.name if component is None else component, level, metadata=metadata)
+
+    def restorer(
+        self, component: str, *, check: Callable[[], object] | None = None
+    ) -> Callable[[Callable[[S], R]], Callable[[S], R]]:
+        """Decorates what restores a component: ``@agent.restorer("memory")`` above ``def restore(state): …``.
+
+        It is called on a thread of ours when WinClaw recovers that component, or with ``agent.recovery.restore``. The
+        component counts as restored only if that does not raise, does not return False, and the check passes.
+
+        Args:
+            component: its name; one that ends with ``*`` stands for all that begin so.
+            check: asked afterwards, gives something true where all is well. Without it, and with a snapshotter, the state
+                must be what was restored.
+
+        Raises:
+            ValueError: the name is unfit. TypeError: one of the functions is a coroutine function.
+        """
+        checked_name("a component's", component, 150)
+
+        def decorate(function: Callable[[S], R]) -> Callable[[S], R]:
+            self.recovery.register_recovery_handler(component, function, check)
+            return function
+
+        return decorate
+
+    def snapshotter(
+        self, component: str | None = None, level: CheckpointLevel = "component"
+    ) -> Callable[[Callable[[], R]], Callable[[], R]]:
+        """Decorates what gives the state of a component: ``@agent.snapshotter("memory", "memory")``.
+
+        It is asked every ``checkpoint.auto_checkpoint_interval`` on a thread of ours, and before critical operations; a
+        state that has not changed is not saved again.
+
+        Raises:
+            ValueError: the name is unfit. TypeError: it is a coroutine function.
+        """
+        chosen = self.name if component is None else component
+        checked_name("a component's", chosen, 150)
+
+        def decorate(function: Callable[[], R]) -> Callable[[], R]:
+            self.recovery.register_snapshotter(chosen, function, level)
             return function
 
         return decorate
@@ -291,6 +382,28 @@ class Agent:
                     classifier=self._classifier,
                 )  # fmt: skip
             return self._outbox
+
+    @property
+    def transactions(self) -> TransactionManager:
+        """This agent's transactions (§9.2); made when first asked for. From then on what dead processes left is undone."""
+        with self._making:
+            if self._transactions is None:
+                from resilience.recovery.transactions import TransactionManager  # noqa: PLC0415 -- few agents need it
+
+                folder = self._folder / home.TRANSACTIONS
+                self._transactions = TransactionManager(folder, self._clock, agent=self.name, report=self.report)
+            return self._transactions
+
+    def transaction(self, name: str, key: str | None = None) -> TransactionBlock:
+        """Steps that are undone if they do not all succeed: ``with agent.transaction("send-report") as tx: tx.do(…, undo=…)``.
+
+        For the arguments, and for what a block raises, see ``TransactionManager.transaction``.
+        """
+        return self.transactions.transaction(name, key)
+
+    def compensation(self, name: str, *, found: Callable[[str], Any] | None = None) -> Callable[[F], F]:
+        """Registers the decorated function as what undoes steps, also of processes that died; see ``TransactionManager``."""
+        return self.transactions.compensation(name, found=found)
 
     def ollama(self, model: str | None = None, **chosen: Any) -> LocalModel:
         """A local model as a fallback (§5.1), behind the policies of ``ollama``; its context is cut as the level asks.
@@ -330,6 +443,7 @@ class Agent:
         hedge_after_s: float | None = None,
         wait_for_healing_s: float | None = None,
         read_only: bool = False,
+        critical: bool | str | Collection[str] = False,
     ) -> Callable[[Callable[P, R]], Callable[P, R]]:
         """Puts a function behind the policies of ``service``, and reports it when it fails in the end.
 
@@ -342,6 +456,7 @@ class Agent:
         return self.resilience.protect(
             service, retry=retry, fallback=fallback, timeout_s=timeout_s, attempt_timeout_s=attempt_timeout_s,
             hedge_after_s=hedge_after_s, wait_for_healing_s=wait_for_healing_s, read_only=read_only,
+            critical=critical,
         )  # fmt: skip
 
     def _news(self) -> dict[str, Any]:
@@ -350,10 +465,14 @@ class Agent:
             "circuits": self._circuits.reports(),
             "loops": [] if self._loops is None else self._loops.reports(),
             "audit": self._take_audit(),
-            "healers": self.orders.reports() if self._orders is not None or self._resilience is not None else [],
+            "healers": self.orders.reports() if self._heals_something else [],
             "orders": [] if self._orders is None else self._orders.take_answers(),
         }
         return {name: said for name, said in news.items() if said}
+
+    @property
+    def _heals_something(self) -> bool:
+        return any(part is not None for part in (self._orders, self._resilience, self._recovery))
 
     def _take_audit(self) -> list[dict[str, Any]]:
         """What was tried in Safe Mode, under names that WinClaw takes, and as many as it takes at once."""
@@ -382,6 +501,10 @@ class Agent:
         atexit.unregister(self.close)
         if self._outbox is not None:
             self._outbox.close()
+        if self._transactions is not None:
+            self._transactions.close()
+        if self._recovery is not None:
+            self._recovery.close()
         self._is_closed = True
         self._link.stop()
         self._spool.close()

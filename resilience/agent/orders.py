@@ -7,13 +7,16 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from resilience.agent.texts import checked_name, cut
 from resilience.context import message_of
-from resilience.core.orders import ANY
+from resilience.core.orders import ANY, RESTORE
 from resilience.healing.memory import give_back
 from resilience.healing.policy import HealingActionType
+
+if TYPE_CHECKING:
+    from resilience.agent.recovering import AgentRecovery
 
 _MOST_KNOWN: Final = 1000
 _POSSIBLE: Final = frozenset(HealingActionType) - {HealingActionType.SCALE_RESOURCES, HealingActionType.ESCALATE_TO_HUMAN}
@@ -26,10 +29,16 @@ class AgentOrders:
     Args:
         scale: multiplies how many calls to a service run at once for so many seconds, and says what it did.
         news: called when there is something to tell: another healer, or an answer.
+        recovery: gives what restores this process's states; None where it saves none.
     """
 
-    def __init__(self, scale: Callable[[str, float, float], str], news: Callable[[], None]) -> None:
-        self._scale, self._news = scale, news
+    def __init__(
+        self,
+        scale: Callable[[str, float, float], str],
+        news: Callable[[], None],
+        recovery: Callable[[], AgentRecovery | None] = lambda: None,
+    ) -> None:
+        self._scale, self._news, self._recovery = scale, news, recovery
         self._healers: dict[tuple[str, str], list[Callable[[], object]]] = {}
         self._seen: deque[str] = deque(maxlen=_MOST_KNOWN)
         self._answers: list[dict[str, Any]] = []
@@ -59,6 +68,9 @@ class AgentOrders:
         """What this process can do, as ``events.Heartbeat`` has it."""
         with self._changing:
             own = [f"{action}:{component}" for action, component in self._healers]
+        recovery = self._recovery()
+        for component in recovery.restorable if recovery is not None else ():
+            own += [f"{action}:{component}" for action in (RESTORE, HealingActionType.ROLLBACK_VERSION)]
         return [f"{HealingActionType.GARBAGE_COLLECT}:{ANY}", f"{HealingActionType.SCALE_RESOURCES}:{ANY}", *own][:200]
 
     def take_answers(self) -> list[dict[str, Any]]:
@@ -98,6 +110,8 @@ class AgentOrders:
     def _obey(self, action: str, component: str, parameters: Mapping[str, Any]) -> str:
         if action == HealingActionType.SCALE_RESOURCES:
             return self._scale(component, float(parameters["scale"]), float(parameters["for_s"]))
+        if action == RESTORE:
+            return self._restore(component, parameters)
         with self._changing:
             found = [
                 healer
@@ -108,6 +122,14 @@ class AgentOrders:
         said = [message_of(result) for healer in found if (result := healer()) is not None]
         if action == HealingActionType.GARBAGE_COLLECT:
             said.append(f"{give_back()} objects collected")
+        elif not found and action == HealingActionType.ROLLBACK_VERSION and self._recovery() is not None:
+            return self._restore(component, parameters)
         elif not found:
             raise LookupError(f"nothing here can do {action} for {component}")
         return "; ".join(said) or f"{len(found)} done"
+
+    def _restore(self, component: str, parameters: Mapping[str, Any]) -> str:
+        recovery = self._recovery()
+        if recovery is None:
+            raise LookupError(f"nothing here can restore {component}")
+        return recovery.obey(component, parameters)

@@ -231,7 +231,7 @@ class Alert(Struct, frozen=True, kw_only=True):
     @property
     def channels(self) -> list[str]:
         """Who has been told, or is to be."""
-        return list(dict.fromkeys(one.channel for one in self.tellings))
+        return list(self.told_by)
 
     @property
     def acknowledged(self) -> bool:

@@ -13,7 +13,7 @@ from resilience.alerting.alerts import Alert, AlertChannel, AlertPriority, Alert
 from resilience.alerting.channels import Channel
 from resilience.alerting.policy import Alerting
 from resilience.context import ErrorSeverity
-from resilience.core.notices import Notice
+from resilience.core.notices import Notice, cause_of
 
 MAX_AGE: Final = timedelta(hours=24)
 """What could not be sent for so long is given up, if it was tried often."""
@@ -81,9 +81,9 @@ def next_batch(
     if not free:
         return min(rests_s)
     urgent = [(alert, one) for alert, one in free if alert.cause.severity is ErrorSeverity.FATAL or one.what == "test"]
-    quiet = _Quiet(policy.channels.by_name.get(channel), channel in _AT_ONCE)
+    used = policy.channels.by_name.get(channel)
     if not urgent and channel not in _AT_ONCE:
-        rest_s = max(quiet.rest_s(now), pace.rest_s(policy, now_s))
+        rest_s = max(_quiet_s(used, now), pace.rest_s(policy, now_s))
         if rest_s > 0:
             return rest_s
     untried = [(alert, one) for alert, one in urgent or free if one.attempts == 0]
@@ -94,7 +94,7 @@ def next_batch(
         return _digest(same, least.digest) if least.digest else _one(*same[0])
     is_last = not urgent and pace.left(policy, now_s) == 1
     many = len({alert.id for alert, _ in untried}) > MOST_ALONE
-    held_up = len(untried) > 1 and (is_last or any(quiet.rest_s(one.at) > 0 for _, one in untried))
+    held_up = len(untried) > 1 and (is_last or any(_quiet_s(used, one.at) > 0 for _, one in untried))
     if channel not in _AT_ONCE and (many or held_up):
         return _digest(untried[:_MOST_TOGETHER], f"{untried[0][1].key}-digest")
     return _one(*untried[0])
@@ -108,26 +108,15 @@ def given_up(alerts: Alerts, channel: str, now: datetime) -> tuple[str, ...]:
 
 def of_journal(notice: Notice, now: datetime) -> tuple[Alert, Telling]:
     """What is said of a journal that cannot be written; it waits in none."""
-    text = f"{notice.cause} {notice.action}"
-    cause = Cause(
-        about=notice.name, title=notice.what.rstrip("."), message=text, severity=ErrorSeverity.FATAL, component="journal",
-    )  # fmt: skip
+    cause = cause_of(notice, ErrorSeverity.FATAL)
     alert = Alert(id=0, cause=cause, priority=AlertPriority.P1_CRITICAL, at=now, last_at=now)
-    return alert, Telling(key=f"journal-{int(now.timestamp())}", channel="", what="raised", text=text, at=now)
+    return alert, Telling(key=f"journal-{int(now.timestamp())}", channel="", what="raised", text=cause.message, at=now)
 
 
-class _Quiet(NamedTuple):
-    """The quiet hours of a channel; one that disturbs nobody has none."""
-
-    channel: Channel | None
-    is_silent: bool
-
-    def rest_s(self, moment: datetime) -> float:
-        """How long they still last at ``moment``; 0: it does not lie in them."""
-        if self.channel is None or self.is_silent:
-            return 0.0
-        quiet = self.channel.quiet_for(moment.astimezone())
-        return 0.0 if quiet is None else quiet.total_seconds()
+def _quiet_s(channel: Channel | None, moment: datetime) -> float:
+    """How long its quiet hours still last at ``moment``; 0: it does not lie in them, or nobody uses such a channel any more."""
+    quiet = channel.quiet_for(moment.astimezone()) if channel is not None else None
+    return quiet.total_seconds() if quiet is not None else 0.0
 
 
 def _one(alert: Alert, telling: Telling) -> Batch:

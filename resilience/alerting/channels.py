@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime, time, timedelta
 from typing import Annotated, Literal
 
@@ -120,6 +120,11 @@ class Channels(Section, frozen=True, kw_only=True):
     def by_name(self) -> dict[str, Channel]:
         """Every channel."""
         return {**{one.value: getattr(self, one.value) for one in AlertChannel}, **self.others}
+
+
+def is_here(channel: str, offered: Collection[str]) -> bool:
+    """Whether this WinClaw, to which those are ``offered``, has the channel at all: a toast needs a desktop."""
+    return channel != AlertChannel.TOAST or channel in offered
 
 
 def quiet_for(span: str | None, now: datetime) -> timedelta | None:

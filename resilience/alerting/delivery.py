@@ -50,7 +50,7 @@ class AlertDelivery:
 
     def __init__(self, core: Core, senders: Callable[[Channels], Iterable[tuple[str, Sender]]], clock: Clock) -> None:
         self._core, self._senders, self._clock = core, senders, clock
-        self._offered: Mapping[str, Sender] = {}
+        self._offered: Mapping[str, Sender | None] = {}
         self._made_of: tuple[Channels, Mapping[str, Sender]] | None = None
         self._channels: dict[str, Channel] = {}
         self._threads: dict[str, threading.Thread] = {}
@@ -71,15 +71,23 @@ class AlertDelivery:
         for channel in self._channels.values():
             channel.thread.join(_END_S)
 
+    def expect(self, name: str) -> None:
+        """Has what happens from now on wait for a channel that will be offered."""
+        self._offered = {**self._offered, name: None}
+        self._core.tell(Offered(name, True))
+
     def offer(self, name: str, send: Sender) -> Callable[[], None]:
         """Adds a channel that not every WinClaw has; what is returned takes it away.
 
         Raises:
             CoreBusyError, TimeoutError: the core takes nothing.
         """
+        is_expected = name in self._offered
         self._offered = {**self._offered, name: send}
-        self._core.tell(Offered(name, True)).result(_COMMIT_S)
-        self._heard((), self._core.state)  # the core tells nobody where it knew already that there would be such a channel
+        if is_expected:
+            self._heard((), self._core.state)  # by hand: to the core it is no news
+        else:
+            self._core.tell(Offered(name, True)).result(_COMMIT_S)
 
         def withdraw() -> None:
             from resilience.core.core import CoreBusyError  # noqa: PLC0415 -- only an app has a core
@@ -96,11 +104,13 @@ class AlertDelivery:
             self._follow(state)
 
     def _follow(self, state: State) -> None:
+        """Has the channels be those that are on and offered, and wakes those for which something may be new in ``state``."""
         before, self._seen = self._seen, state
         channels = state.settings.alerting.channels
-        wanted = channels, {name: send for name, send in self._offered.items() if channels.by_name[name].enabled}
+        offered = {name: send for name, send in self._offered.items() if send is not None and channels.by_name[name].enabled}
+        wanted = channels, offered
         if wanted != self._made_of:
-            self._make(dict([*self._senders(channels), *wanted[1].items()]))
+            self._make(dict([*self._senders(channels), *offered.items()]))
             self._made_of = wanted
         if before is None or state.alerts is not before.alerts or state.notices is not before.notices:
             waited_for = {one.channel for alert in state.alerts.values() for one in alert.open_tellings}

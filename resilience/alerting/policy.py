@@ -145,10 +145,8 @@ class Alerting(Section, frozen=True, kw_only=True):
     def told_of(self, priority: AlertPriority) -> Sequence[str]:
         """The channels that tell of what presses so."""
         route = getattr(self.routes, priority.name)
-        return [
-            name for name, one in self.channels.by_name.items()
-            if self.tells_by(name) and (heard if (heard := one.hears(priority)) is not None else ALL in route or name in route)
-        ]  # fmt: skip
+        heard = {name: one.hears(priority) for name, one in self.channels.by_name.items() if self.enabled and one.enabled}
+        return [name for name, hears in heard.items() if (hears if hears is not None else ALL in route or name in route)]
 
     def is_worth(self, severity: ErrorSeverity) -> bool:
         """Whether an error so severe is worth an alert: where it is told beyond log and page, and always from ERROR on."""

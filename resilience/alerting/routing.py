@@ -16,7 +16,6 @@ from msgspec.structs import replace
 from resilience.alerting.alerts import (
     MOST_ALERTS,
     Alert,
-    AlertChannel,
     AlertPriority,
     Alerts,
     AlertState,
@@ -24,6 +23,7 @@ from resilience.alerting.alerts import (
     TellingState,
     with_alerts,
 )
+from resilience.alerting.channels import is_here
 from resilience.alerting.policy import Alerting
 from resilience.alerting.silences import Scene, Silences, time_of
 from resilience.context import ErrorSeverity
@@ -77,9 +77,10 @@ class Routing:
 
     def looked(self) -> None:
         """Time has passed: silences and windows end, what nobody sees to goes on to others, what has not come again is over."""
-        on = {name for name in self._policy.channels.by_name if self._tells_by(name)}
-        for alert in [*{**self._alerts, **self._changed}.values()]:
-            after = alert if on.issuperset(alert.told_by) else self._given_up(alert)
+        alerts = [*{**self._alerts, **self._changed}.values()]
+        off = {name for name in {name for one in alerts for name in one.told_by} if not self._tells_by(name)}
+        for alert in alerts:
+            after = alert if off.isdisjoint(alert.told_by) else self._given_up(alert)
             if self._latest[alert.cause.about].id == alert.id:
                 after = self._ended(self._spoken(self._summed_up(after)))
                 if after.is_open:
@@ -132,8 +133,7 @@ class Routing:
             if known is not None:  # what comes and goes has one window, or it would tell each time
                 alert = replace(alert, window_s=known.window_s, sent=known.sent, held=known.held)
                 alert = replace(alert, snoozed_until=known.snoozed_until)
-        is_worse = alert.pressed is not None and alert.priority < alert.pressed
-        if alert.state is AlertState.ACKNOWLEDGED and is_worse:
+        if alert.state is AlertState.ACKNOWLEDGED and alert.pressed is not None and alert.priority < alert.pressed:  # worse
             alert = replace(alert, state=AlertState.OPEN)
         if alert.state is not AlertState.ACKNOWLEDGED:
             if silence := self._silence(alert):
@@ -210,7 +210,7 @@ class Routing:
             if one.state is TellingState.SENDING:
                 continue
             why = "" if self._policy.tells_by(one.channel) else "this channel was turned off"
-            if one.channel == AlertChannel.TOAST not in self._scene.offered and abs(self._at - one.at) > _A_MINUTE:
+            if not is_here(one.channel, self._scene.offered) and abs(self._at - one.at) > _A_MINUTE:
                 why = "there was no desktop"
             if why:
                 alert = alert.told(replace(one, state=TellingState.FAILED, why=why, ended=self._at))
@@ -287,7 +287,7 @@ class Routing:
         return alert.telling(what, text, heard, self._at) if heard else alert
 
     def _tells_by(self, channel: str) -> bool:
-        return self._policy.tells_by(channel) and (channel != AlertChannel.TOAST or channel in self._scene.offered)
+        return self._policy.tells_by(channel) and is_here(channel, self._scene.offered)
 
     def _put(self, alert: Alert) -> None:
         before = self._changed.get(alert.id) or self._alerts.get(alert.id)

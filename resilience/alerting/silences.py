@@ -42,7 +42,7 @@ class Silences:
             return ""
         if self._is_ahead(self._scene.snoozed_until):
             return f"all alerts are snoozed until {time_of(self._scene.snoozed_until)}"
-        maintained = self._policy.maintained(alert.cause.component, self._here) if self._policy.maintenance else None
+        maintained = self._policy.maintained(alert.cause.component, self._here)
         return f"maintenance: {maintained.name}" if maintained is not None else ""
 
     def _is_ahead(self, until: datetime | None) -> bool:

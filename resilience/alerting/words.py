@@ -18,7 +18,8 @@ REASON: Final = 500
 _FIRST: Final = frozenset({"raised", "test", "digest"})
 _MARKS: Final = {"again": "Again: ", "summary": "More of it: ", "resolved": "Resolved: "}
 _LEADS: Final = {**_MARKS, "resolved": "Resolved. "}
-_INVISIBLE: Final = frozenset({"Cf", "Cs"})  # right-to-left marks and their like, halves of surrogate pairs
+INVISIBLE: Final = frozenset({"Cf", "Cs"})
+"""The categories of what nobody sees: right-to-left marks and their like, halves of surrogate pairs."""
 _CONTROLS: Final = frozenset({"Cc", "Zl", "Zp"})
 
 
@@ -60,7 +61,7 @@ def visible(text: str) -> str:
 
 def _seen(char: str) -> str:
     kind = category(char)
-    if kind in _INVISIBLE or ord(char) & 0xFFFE == 0xFFFE:
+    if kind in INVISIBLE or ord(char) & 0xFFFE == 0xFFFE:
         return ""
     return " " if kind in _CONTROLS and char != "\n" else char
 

@@ -108,6 +108,7 @@ _NAMES: Final = _by_name(
         e.InputValidationError: "ValueError FileExistsError IsADirectoryError InvalidURL UnsupportedProtocol "
         "sqlite3.IntegrityError sqlite3.DataError",
         e.InvalidConfigError: "configparser.Error TOMLDecodeError",
+        e.DiskFailureError: "CheckpointDamagedError",
         e.MemoryPressureError: "MemoryError",
         e.OSPermissionError: "PermissionError",
         e.NotFoundError: "FileNotFoundError NotADirectoryError",

@@ -6,13 +6,14 @@ Nothing here waits, writes or tells; it is a part of ``decisions``.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Final
 
 from msgspec.structs import replace
 
-from resilience.alerting.alerts import Alert, AlertChannel, AlertState, Telling, TellingState, with_alerts
+from resilience.alerting.alerts import Alert, AlertState, Telling, TellingState, with_alerts
+from resilience.alerting.channels import is_here
 from resilience.alerting.routing import Routing
 from resilience.alerting.silences import Scene
 from resilience.clock import Clock
@@ -63,16 +64,19 @@ class AlertDecisions:
         Args:
             looked: that this was a look at the clock, too.
         """
+        is_other = looked or not causes.are_same(before, state)
+        happened = [*causes.happened(records, state.settings)]
+        if not is_other and not happened:  # most turns: a heartbeat, what became of a message
+            return state
         routing = self._routing(state)
-        if looked or not causes.are_same(before, state):
+        if is_other:
             # What an earlier WinClaw saw, this one may have yet to see.
             all_known = self._clock.monotonic() - self._begun_s >= _SETTLED_S
             routing.lasting(causes.lasting(state), all_known=all_known)
-        for cause, times in causes.happened(records, state.settings):
+        for cause, times in happened:
             routing.happened(cause, times)
         if looked:
             routing.looked()
-        if looked:
             state = self._tidied(state)
         after = routing.after()
         return state if after is state.alerts else replace(state, alerts=after)
@@ -123,10 +127,14 @@ class AlertDecisions:
         return replace(telling, state=becomes, why=why, ended=self._clock.now())
 
     def _snoozed(self, state: State, asked: Snooze) -> tuple[State, list[Record]]:
-        until = self._clock.now() + timedelta(seconds=asked.for_s) if asked.for_s > 0 else None
+        until = self._end_of(asked)
         word = f"snooze all alerts for {asked.for_s:g} s" if until else "unsnooze all alerts"
         said = self._records.event(EventType.COMMAND, "alerts", asked=word, actor=asked.actor, origin=asked.origin)
         return replace(state, snoozed_until=until), [said]
+
+    def _end_of(self, snooze: Snooze | AlertDecision) -> datetime | None:
+        """Until when nobody is told; None: people are told again."""
+        return self._clock.now() + timedelta(seconds=snooze.for_s) if snooze.for_s > 0 else None
 
     def _tested(self, state: State, asked: TestMessage) -> tuple[State, list[Record]]:
         channel, channels = asked.channel, state.settings.alerting.channels.by_name
@@ -136,7 +144,7 @@ class AlertDecisions:
             raise ValueError(f"there is no channel {channel!r}; there are {', '.join(channels)}")
         if not state.settings.alerting.tells_by(channel):
             raise ValueError(f"{channel} is off; set alerting.channels.{channel}.enabled to true")
-        if channel == AlertChannel.TOAST and channel not in state.offered:
+        if not is_here(channel, state.offered):
             raise ValueError("there is no desktop here that could show it, or tray.toasts is off")
         said = self._records.event(EventType.COMMAND, "alerts", asked=f"test {channel}", actor=asked.actor, origin=asked.origin)
         routing = self._routing(state)
@@ -153,5 +161,5 @@ class AlertDecisions:
         if asked.decision == "acknowledge":
             routing.acknowledge(alert.id, asked.actor, asked.origin)
         else:
-            routing.snooze(alert.id, self._clock.now() + timedelta(seconds=asked.for_s) if asked.for_s > 0 else None)
+            routing.snooze(alert.id, self._end_of(asked))
         return replace(state, alerts=routing.after()), [said]

@@ -8,12 +8,14 @@ from datetime import datetime, timedelta
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from resilience.alerting.alerts import Cause
 from resilience.alerting.routing import NETWORK
 from resilience.config.settings import Settings
 from resilience.context import ErrorSeverity
-from resilience.core.notices import JOURNAL, Notice
+from resilience.core.deaths import is_death
+from resilience.core.notices import JOURNAL, Notice, cause_of
 from resilience.core.state import State
 from resilience.degradation.levels import DegradationLevel
 from resilience.errors import WinClawError
@@ -56,7 +58,7 @@ def happened(records: Iterable[Record], settings: Settings) -> Iterator[tuple[Ca
     for one in records:
         if isinstance(one, EventRecord) and one.type == EventType.APP_STARTED and (cause := _of_start(one)) is not None:
             yield cause, 1
-    errors = [one for one in records if isinstance(one, ErrorRecord)]
+    errors = [one for one in records if isinstance(one, ErrorRecord) and not is_death(one.component, one.key)]
     worth = {severity for severity in {one.severity for one in errors} if settings.alerting.is_worth(ErrorSeverity(severity))}
     errors = [one for one in errors if one.severity in worth]
     times = Counter(one.fingerprint for one in errors)
@@ -105,7 +107,8 @@ def _of_start(started: EventRecord) -> Cause | None:
     since = f"from {back - timedelta(seconds=away_s):%Y-%m-%d %H:%M:%S} " if away_s else ""
     because = said.get("because") or "it ended without a goodbye: a crash, a power cut, or somebody ended it"
     return Cause(
-        about="winclaw:down", title="WinClaw was down", severity=ErrorSeverity.CRITICAL, component="winclaw", page="/",
+        about="winclaw:down", title="WinClaw was down", severity=ErrorSeverity.CRITICAL, component="winclaw",
+        page=f"/errors/{said['error']}" if said.get("error") else "/",
         message=f"I was down {since}to {back:%Y-%m-%d %H:%M:%S} UTC, because {because[:1].lower()}{because[1:].rstrip('.')}.",
     )  # fmt: skip
 
@@ -127,10 +130,5 @@ def needed(component: str, settings: Settings) -> tuple[str, ...]:
 
 
 def _of_notice(notice: Notice, settings: Settings) -> Cause:
-    kind, _, name = notice.name.partition(":")
-    component = notice.component or name or kind
-    return Cause(
-        about=notice.name, title=notice.what.rstrip("."), message=f"{notice.cause} {notice.action}", component=component,
-        severity=ErrorSeverity.CRITICAL, page=notice.page or "/",
-        needs=needed(component, settings),
-    )  # fmt: skip
+    cause = cause_of(notice, ErrorSeverity.CRITICAL)
+    return replace(cause, needs=needed(cause.component, settings))

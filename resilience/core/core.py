@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from msgspec.structs import replace
 
@@ -23,6 +23,7 @@ from resilience.classification.classifier import ErrorClassifier
 from resilience.clock import Clock
 from resilience.config.settings import Settings
 from resilience.core.decisions import Decisions
+from resilience.core.facts import as_fact, prove
 from resilience.core.inputs import (
     AlertDecision,
     AlertDecisionName,
@@ -198,6 +199,17 @@ class Core(Publishing):
         """Journals and publishes an event of the program's own life."""
         return self._submit(Announcement(type, component, body))
 
+    def on_journal(self, do: Callable[[Journal], T]) -> Future[T]:
+        """Has the journal's own thread do something with it, between two groups.
+
+        Raises:
+            CoreBusyError: WinClaw is not running.
+        """
+        try:
+            return self._disk.submit(do, self._journal)
+        except RuntimeError as error:
+            raise CoreBusyError("WinClaw is not running") from error
+
     def answers(self, within_s: float) -> bool:
         """Whether the core's thread turns; waits up to ``within_s`` for it. What the disk does is not asked."""
         turned = threading.Event()
@@ -294,29 +306,11 @@ class Core(Publishing):
 
     async def _take(self, group: list[tuple[Input, Future[Any]]]) -> None:
         """One turn: decide, commit, publish, answer."""
-        state = self.state
-        records: list[Record] = []
-        answers: list[tuple[Future[Any], Exception | slice]] = []
-        for an_input, future in group:
-            try:
-                state, new = self._decisions.decide(state, an_input)
-            except Exception as error:  # this input's own fault: the others of the group go on
-                if isinstance(an_input, Look):  # nobody waits for its answer
-                    _log.exception("the core could not look at the clock")
-                answers.append((future, error))
-                continue
-            answers.append((future, slice(len(records), len(records) + len(new))))
-            records.extend(new)
-        state, moved = self._decisions.judge(state)
-        records.extend(moved)
-        looked = any(isinstance(an_input, Look) for an_input, _ in group)
-        state = self._decisions.alerts.look(self.state, state, records, looked=looked)
+        turn = self._decided([an_input for an_input, _ in group])
         try:
-            done = await self._on_disk(self._writing.commit, state, records)
+            done = await self._on_disk(self._writing.commit, turn.state, turn.records)
         except JournalError as error:
-            self._refused(state, error)
-            for future, _ in answers:
-                future.set_exception(error)
+            await self._refused(group, turn.state, error)
             return
         except UnicodeEncodeError as error:
             if len(group) == 1:
@@ -327,19 +321,65 @@ class Core(Publishing):
                     await self._take([one])
             return
         self._publish(done.state, done.events)
-        for future, answer in answers:
+        for (_, future), answer in zip(group, turn.answers, strict=True):
             if isinstance(answer, Exception):
                 future.set_exception(answer)
             else:
                 future.set_result(done.ids[answer])
 
-    def _refused(self, state: State, error: JournalError) -> None:
-        """The disk refuses. Nothing is acknowledged, but Safe Mode holds all the same, if only in memory."""
-        _log.error("%s", error)
-        standing = state.standing if state.standing.level is DegradationLevel.SAFE_MODE else self.state.standing
-        loses = standing.level is DegradationLevel.SAFE_MODE and not self._writing.has_written(standing)
-        notices = (*without(self.state.notices, JOURNAL), of_refusal(str(error), loses_safe_mode=loses))
-        self._publish(replace(self.state, standing=standing, notices=notices), ())
+    def _decided(self, inputs: Sequence[Input], *, in_memory: bool = False) -> _Turn:
+        """What follows from ``inputs``, one after the other; ``in_memory``: though it cannot be written now."""
+        state, records, answers = self.state, list[Record](), list[Exception | slice]()
+        for an_input in inputs:
+            try:
+                after, new = self._decisions.decide(state, an_input)
+                if in_memory:
+                    prove(state, after, new)
+            except Exception as error:  # this input's own fault: the others of the group go on
+                if isinstance(an_input, Look):  # nobody waits for its answer
+                    _log.exception("the core could not look at the clock")
+                answers.append(error)
+                continue
+            state = after
+            answers.append(slice(len(records), len(records) + len(new)))
+            records.extend(new)
+        state, moved = self._decisions.judge(state)
+        records.extend(moved)
+        looked = any(isinstance(an_input, Look) for an_input in inputs)
+        return _Turn(self._decisions.alerts.look(self.state, state, records, looked=looked), records, answers)
+
+    async def _refused(self, group: list[tuple[Input, Future[Any]]], wanted: State, error: JournalError) -> None:
+        """The disk refuses. What has happened holds in memory, and is owed to the journal; all else is refused.
+
+        Args:
+            wanted: what the state would be; if that is Safe Mode, it holds, too.
+        """
+        facts = [as_fact(an_input) for an_input, _ in group]
+        turn = self._decided([fact.holds for fact in facts if fact.holds is not None], in_memory=True)
+        state, records = turn.state, turn.records
+        if wanted.standing.level is DegradationLevel.SAFE_MODE is not state.standing.level:
+            state, moved = self._decisions.follow(state, wanted.standing)
+            records.extend(moved)
+        await self._on_disk(self._writing.owe, records, error)
+        is_safe = state.standing.level is DegradationLevel.SAFE_MODE
+        loses = is_safe and not self._writing.has_written(state.standing)
+        notice = of_refusal(str(error), loses_safe_mode=loses)
+        self._publish(replace(state, notices=(*without(state.notices, JOURNAL), notice)), ())
+        answers = iter(turn.answers)
+        for (_, future), fact in zip(group, facts, strict=True):
+            answer = next(answers) if fact.holds is not None else error
+            if fact.taken and not isinstance(answer, Exception):
+                future.set_result([])  # it has no ids yet
+            else:
+                future.set_exception(answer if fact.taken and isinstance(answer, Exception) else error)
+
+
+class _Turn(NamedTuple):
+    """What follows from a group of inputs: the state, the records, and of each input its error, or which records are its own."""
+
+    state: State
+    records: list[Record]
+    answers: list[Exception | slice]
 
 
 def _held(future: Future[Any]) -> Future[Any]:

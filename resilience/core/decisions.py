@@ -17,10 +17,14 @@ from resilience.classification.classifier import ErrorClassifier
 from resilience.clock import Clock, as_text
 from resilience.core import notices, orders
 from resilience.core.alerting import AlertDecisions
+from resilience.core.caring import cared
+from resilience.core.configuring import configured, troubled
 from resilience.core.inputs import (
     AlertDecision,
     Announcement,
+    CareTold,
     Choice,
+    ConfigTroubled,
     Configuration,
     ConfirmationNeededError,
     Errors,
@@ -29,10 +33,12 @@ from resilience.core.inputs import (
     HowIsolated,
     Input,
     Look,
+    Noticed,
     Offered,
     OrderGiven,
     ProbeTold,
     ProcessTold,
+    RecoveryTold,
     Sending,
     Snooze,
     Switch,
@@ -56,7 +62,7 @@ from resilience.core.services import (
     probed,
     silent,
 )
-from resilience.core.state import State, with_settings
+from resilience.core.state import State
 from resilience.degradation.health import Count
 from resilience.degradation.levels import DegradationLevel, Standing, choose, followed
 from resilience.degradation.rules import demands
@@ -66,6 +72,7 @@ from resilience.healing.heals import Heal, HealState, with_heal
 from resilience.isolation.isolated import BY_ITSELF, Isolated, members, without
 from resilience.journal.schema import ErrorRecord, Record
 from resilience.processes.status import ProcessStatus
+from resilience.recovery.plans import Recovery, with_recovery
 from resilience.redaction import Redactor
 
 K = TypeVar("K")
@@ -110,10 +117,13 @@ class Decisions:
                 return self._switched(state, an_input)
             case Choice():
                 return self._chosen(state, an_input)
-            case Configuration(settings, notice):
-                said = notices.without(state.notices, "config") + ((notice,) if notice is not None else ())
-                state = replace(state, notices=said)
-                return state if settings is None else with_settings(state, settings), []
+            case Configuration():
+                return configured(state, an_input, self.records, now, self._clock.monotonic())
+            case ConfigTroubled(trouble):
+                return troubled(state, trouble, self.records)
+            case Noticed(name, notice):
+                left = notices.without(state.notices, name)
+                return replace(state, notices=left if notice is None else (*left, notice)), []
             case Announcement(kind, component, body):
                 return state, [self.records.event(kind, component, **body)]
             case Waiting(channels):
@@ -126,10 +136,14 @@ class Decisions:
                 return self._heal(state, heal)
             case HealDecision():
                 return self._heal_decided(state, an_input)
+            case RecoveryTold(recovery):
+                return self._recovery(state, recovery)
             case Sending() | TellingTold() | AlertDecision() | Snooze() | TestMessage():
                 return self.alerts.decide(state, an_input)
             case Offered(channel, offered):
                 return replace(state, offered=state.offered | {channel} if offered else state.offered - {channel}), []
+            case CareTold(done):
+                return cared(state, done, self.records)
             case OrderGiven(key, order):
                 return replace(state, orders=_put(state.orders, key, order)), []
             case Look():
@@ -138,6 +152,10 @@ class Decisions:
     def judge(self, state: State) -> tuple[State, list[Record]]:
         """The state after a look at the rules for the level (§5.2)."""
         return self._moved(state, self._ruled(state, state.standing))
+
+    def follow(self, state: State, standing: Standing) -> tuple[State, list[Record]]:
+        """The state with a standing that was decided on elsewhere."""
+        return self._moved(state, standing)
 
     def _switched(self, state: State, asked: Switch) -> tuple[State, list[Record]]:
         service, command, actor = asked.service, asked.command, asked.actor
@@ -217,6 +235,14 @@ class Decisions:
                 state, changes = self._released(state, name, "release", f"heal {heal.id}")
                 said += changes
         return state, said
+
+    def _recovery(self, state: State, told: Recovery) -> tuple[State, list[Record]]:
+        clean = self._redactor.text
+        steps = tuple(replace(one, result=clean(one.result)) for one in told.steps)
+        told = replace(told, steps=steps, result=clean(told.result))
+        is_news = told.id not in state.recoveries or not told.is_open
+        state = replace(state, recoveries=with_recovery(state.recoveries, told))
+        return state, [self.records.of_recovery(told)] if is_news else []
 
     def _isolated(self, state: State, component: str, actor: str, how: HowIsolated) -> tuple[State, list[Record]]:
         now = self._clock.now()

@@ -7,13 +7,16 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from resilience.config.settings import Settings
+from resilience.config.version import ConfigTrouble, ConfigVersion
 from resilience.core.notices import Notice
 from resilience.core.orders import Order
 from resilience.core.services import CircuitCommand, Probed
 from resilience.degradation.levels import DegradationLevel
 from resilience.events import EventType, Heartbeat, Report
 from resilience.healing.heals import Heal
+from resilience.journal.health import BackedUp, Checked, Repaired
 from resilience.processes.status import ProcessStatus
+from resilience.recovery.plans import Recovery
 
 AlertDecisionName = Literal["acknowledge", "snooze"]
 HealingDecision = Literal["approve", "reject", "dismiss"]
@@ -62,10 +65,28 @@ class Switch(Struct, frozen=True):
 
 
 class Configuration(Struct, frozen=True):
-    """Other settings are in force; or (None) those of the file are not, and ``notice`` says why."""
+    """Other settings are in force; or (None) those of the file are not, and ``notice`` says why.
+
+    ``version`` is what they are a version of, where it is another one; ``told`` is what the event says of it.
+    """
 
     settings: Settings | None
     notice: Notice | None = None
+    version: ConfigVersion | None = None
+    told: dict[str, Any] = {}
+
+
+class ConfigTroubled(Struct, frozen=True):
+    """Trouble followed the version of the configuration that is in force."""
+
+    trouble: ConfigTrouble
+
+
+class Noticed(Struct, frozen=True):
+    """A part of WinClaw has something for the user; or (None) what it had under that name is over."""
+
+    name: str
+    notice: Notice | None
 
 
 class Announcement(Struct, frozen=True):
@@ -160,6 +181,12 @@ class Offered(Struct, frozen=True):
     offered: bool
 
 
+class RecoveryTold(Struct, frozen=True):
+    """Where a recovery stands now."""
+
+    recovery: Recovery
+
+
 class OrderGiven(Struct, frozen=True):
     """Agents are asked to do something; None: nobody waits for the answers to ``id`` any more."""
 
@@ -167,10 +194,19 @@ class OrderGiven(Struct, frozen=True):
     order: Order | None
 
 
+class CareTold(Struct, frozen=True):
+    """What was done for the journal: it was checked, backed up (or could not be), or a damaged one repaired."""
+
+    done: Checked | BackedUp | Repaired
+
+
 class Look(Struct, frozen=True):
     """A look at the clock."""
 
 
-Told = Configuration | Waiting | ProcessTold | ProbeTold | HealTold | OrderGiven | Sending | TellingTold | Offered
+Told = (
+    Configuration | Waiting | ProcessTold | ProbeTold | HealTold | RecoveryTold | OrderGiven | Sending | TellingTold | Offered
+    | CareTold | ConfigTroubled | Noticed
+)  # fmt: skip
 """What the parts of WinClaw tell the core of their own accord."""
 Input = Told | Errors | Heartbeat | Choice | Switch | HealDecision | AlertDecision | Snooze | TestMessage | Announcement | Look

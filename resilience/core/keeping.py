@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from resilience.alerting.alerts import NO_ALERTS, Alert, Alerts
 from resilience.clock import Clock, as_text
 from resilience.config.settings import Settings
+from resilience.config.version import InForce, begun_again
 from resilience.core.lives import CRASHES, WITHIN, Lives, begun, is_crash_loop
 from resilience.core.notices import Notice, of_damage
 from resilience.core.services import ServiceCircuit, Services, commanded
@@ -26,8 +27,10 @@ from resilience.degradation.health import Count
 from resilience.degradation.levels import DegradationLevel, Latch, Standing, at_first, held
 from resilience.healing.heals import Heal
 from resilience.isolation.isolated import Isolated
+from resilience.journal.health import Health
 from resilience.journal.history import History
-from resilience.journal.journal import Journal
+from resilience.journal.journal import SET_ASIDE, Journal
+from resilience.recovery.plans import Recovery
 
 T = TypeVar("T")
 _log = logging.getLogger("winclaw.core")
@@ -45,7 +48,9 @@ def _values(parts: Mapping[Any, Any]) -> Any:
 _PARTS: Final[dict[str, tuple[Callable[[State], Any], Callable[[Any], Any]]]] = {
     "standing": (attrgetter("standing"), msgspec.to_builtins), "circuits": (attrgetter("services.circuits"), _unwell),
     "isolations": (attrgetter("isolations"), _values), "heals": (attrgetter("heals"), _values),
+    "recoveries": (attrgetter("recoveries"), _values),
     "snoozed": (attrgetter("snoozed_until"), msgspec.to_builtins), "undelivered": (attrgetter("undelivered"), dict),
+    "health": (attrgetter("health"), msgspec.to_builtins), "config": (attrgetter("config"), msgspec.to_builtins),
 }  # fmt: skip
 
 
@@ -62,7 +67,7 @@ def changed(before: State, after: State) -> dict[str, Any]:
 def everything(state: State, lives: Lives) -> dict[str, Any]:
     """All that is kept."""
     parts = {name: write(part(state)) for name, (part, write) in _PARTS.items()}
-    return {"lives": msgspec.to_builtins(lives), **parts, **_alerts(NO_ALERTS, state.alerts)}
+    return {SET_ASIDE: None, "lives": msgspec.to_builtins(lives), **parts, **_alerts(NO_ALERTS, state.alerts)}
 
 
 def _alerts(before: Alerts, after: Alerts) -> dict[str, Any]:
@@ -104,18 +109,24 @@ def _begun(journal: Journal, history: History, clock: Clock, settings: Settings,
     lives = begun(before, clock.now())
     isolations = _kept(journal, "isolations", list[Isolated]) or []
     heals = _kept(journal, "heals", list[Heal]) or []
+    health = _kept(journal, "health", Health) or Health()
     if journal.set_aside is not None:
-        notices = [*notices, of_damage(journal.path.name, journal.set_aside.name)]
-    alerts = _alerts_kept(journal)
+        health = health.set_aside(journal.set_aside.name)
+    if health.to_repair:  # by an earlier WinClaw, which was killed before it had brought all back, or by this one
+        notices = [*notices, of_damage(journal.path.name, health.to_repair[0])]
+    alerts, config = _alerts_kept(journal), _kept(journal, "config", InForce)
     state = State(
         standing=_standing(journal, lives, clock),
         services=_services(journal, isolations, clock),
         isolations=MappingProxyType({one.component: one for one in isolations}),
         heals=MappingProxyType({one.id: one for one in heals}),
+        recoveries=MappingProxyType({one.id: one for one in _kept(journal, "recoveries", list[Recovery]) or ()}),
         alerts=MappingProxyType({one.id: one for one in alerts}),
         snoozed_until=_kept(journal, "snoozed", datetime),
         undelivered=MappingProxyType(_kept(journal, "undelivered", dict[str, str]) or {}),
+        health=health,
         notices=tuple(notices),
+        config=begun_again(config, clock.now(), clock.monotonic()) if config is not None else None,
         # It begins at the time of day, so that an agent does not take a restart for what it knows already.
         version=int(clock.now().timestamp() * 1000),
     )  # fmt: skip

@@ -13,6 +13,8 @@ from resilience.events import Heartbeat, OrderAnswer
 
 ANY = "*"
 """The component of a healer that mends any."""
+RESTORE = "restore"
+"""The action of restoring a component from a checkpoint (§9)."""
 
 
 class Order(Struct, frozen=True, kw_only=True):
@@ -48,4 +50,5 @@ def can(healers: tuple[str, ...], action: str, component: str) -> bool:
     """Whether an agent that has told of ``healers`` can do ``action`` for ``component``; ``*`` asks for all it has."""
     if component == ANY:
         return any(one.partition(":")[0] == action for one in healers)
-    return f"{action}:{component}" in healers or f"{action}:{ANY}" in healers
+    names = (one.partition(":")[2] for one in healers if one.startswith(f"{action}:"))
+    return any(name == component or (name.endswith(ANY) and component.startswith(name[:-1])) for name in names)

@@ -85,5 +85,6 @@ def _shown(state: State) -> tuple[Any, ...]:
     processes = [(one.name, one.state, one.run, one.ready, one.why) for one in state.processes.values()]
     told = state.waiting, state.services.probes, state.heals, state.orders, state.isolations
     alerts = [(one.id, one.state, one.messages, one.silent, one.tellings) for one in state.alerts.values()]
-    channels = state.snoozed_until, state.undelivered, state.offered
-    return state.standing, state.notices, state.settings, circuits, agents, processes, told, alerts, channels
+    channels = state.snoozed_until, state.undelivered, state.offered, state.recoveries
+    configuration = state.settings, state.config
+    return state.standing, state.notices, state.health, configuration, circuits, agents, processes, told, alerts, channels

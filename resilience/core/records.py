@@ -13,6 +13,7 @@ from resilience.core.services import ServiceCircuit
 from resilience.events import EventType
 from resilience.healing.heals import Heal, HealState
 from resilience.journal.schema import EventRecord
+from resilience.recovery.plans import Recovery
 from resilience.redaction import Redactor
 
 _OF_CIRCUITS: Final = {
@@ -54,6 +55,15 @@ class Records:
             said = heal.view()
             told = {name: said[name] for name in _TOLD_OF_HEALS}
             yield self.event(_OF_HEALS[heal.state], heal.target, heal=heal.id, outcome=heal.state.value, **told)
+
+    def of_recovery(self, one: Recovery) -> EventRecord:
+        """The record of a recovery that has begun, or ended."""
+        kind = EventType.RECOVERY_STARTED if one.is_open else EventType.RECOVERY_ENDED
+        steps = [{"do": step.do.value, "target": step.target, "state": step.state.value} for step in one.steps]
+        return self.event(
+            kind, one.target or "system", recovery=one.id, level=one.level.value, actor=one.actor, outcome=one.state.value,
+            result=one.result, steps=steps,
+        )  # fmt: skip
 
     def of_undelivered(self, alert: Alert, telling: Telling) -> EventRecord:
         """The record of a message that did not arrive."""

@@ -24,10 +24,13 @@ class SignOfLife:
 
     Args:
         is_well: asked each time; while it says no, or does not answer, no sign is given.
+        given: called after each sign.
     """
 
-    def __init__(self, path: Path, clock: Clock, is_well: Callable[[], bool]) -> None:
-        self._path, self._clock, self._is_well = path, clock, is_well
+    def __init__(
+        self, path: Path, clock: Clock, is_well: Callable[[], bool], given: Callable[[], object] = lambda: None
+    ) -> None:
+        self._path, self._clock, self._is_well, self._given = path, clock, is_well, given
         self.last: datetime | None = None
         with contextlib.suppress(OSError):
             self.last = datetime.fromtimestamp(path.stat().st_mtime, UTC)
@@ -48,3 +51,4 @@ class SignOfLife:
             os.utime(self._path, (now_s, now_s))
         except OSError as error:  # somebody will then be told of a longer absence
             _log.warning("no sign of life could be left: %s", error)
+        self._given()

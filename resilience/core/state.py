@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from resilience.alerting.alerts import NO_ALERTS, AlertPriority, Alerts, AlertState
 from resilience.config.settings import Settings
+from resilience.config.version import InForce
 from resilience.core import notices
 from resilience.core.notices import Notice
 from resilience.core.orders import Orders
@@ -24,7 +25,9 @@ from resilience.degradation.levels import FEATURES, DegradationLevel, Standing
 from resilience.degradation.rules import DegradationRule
 from resilience.healing.heals import Heals, HealState
 from resilience.isolation.isolated import BY_ITSELF, Isolations
+from resilience.journal.health import Health
 from resilience.processes.status import ProcessStatus
+from resilience.recovery.plans import Recovery
 
 _HEALS_TOLD: Final = 20
 """Heals that have ended, of which agents are told."""
@@ -36,7 +39,8 @@ class State(Struct, frozen=True, kw_only=True):
     ``version`` grows when something changes that is worth telling, which not every heartbeat does. ``tally`` has the numbers
     that some rule asks for. ``waiting`` is how many messages wait in outboxes, by channel. Until ``snoozed_until`` nobody
     wants to hear of alerts. ``undelivered`` has the channels whose last message did not arrive, with the reason; ``offered``
-    those that this WinClaw has and not every one.
+    those that this WinClaw has and not every one. ``health`` is how it stands with the journal.
+    ``config`` is the version of the configuration that is in force, where one is.
     """
 
     standing: Standing
@@ -45,6 +49,7 @@ class State(Struct, frozen=True, kw_only=True):
     processes: Mapping[str, ProcessStatus] = MappingProxyType({})
     waiting: Mapping[str, int] = MappingProxyType({})
     heals: Heals = MappingProxyType({})
+    recoveries: Mapping[int, Recovery] = MappingProxyType({})
     orders: Orders = MappingProxyType({})
     isolations: Isolations = MappingProxyType({})
     alerts: Alerts = NO_ALERTS
@@ -52,8 +57,10 @@ class State(Struct, frozen=True, kw_only=True):
     undelivered: Mapping[str, str] = MappingProxyType({})
     offered: frozenset[str] = frozenset()
     tally: Tally = Tally()
+    health: Health = Health()
     notices: tuple[Notice, ...] = ()
     settings: Settings = Settings()
+    config: InForce | None = None
     rules: tuple[DegradationRule, ...] = ()
     version: int = 0
 
@@ -77,6 +84,7 @@ class State(Struct, frozen=True, kw_only=True):
             "probes": [{"name": name, **probe.view()} for name, probe in self.services.probes.items()],
             "healing": [heal.view() for heal in self.heals.values() if heal.is_open],
             "healed": [heal.outcome() for heal in self.heals.values() if not heal.is_open][-_HEALS_TOLD:],
+            "recovering": [one.view() for one in self.recoveries.values() if one.is_open],
             "loops": loops.view(self.settings.loops, self.agents.values(), standing.level),
             "waiting": {"messages": sum(self.waiting.values()), "channels": dict(self.waiting)},
             "agents": [agent.view() for agent in self.agents.values()],

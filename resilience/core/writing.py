@@ -13,6 +13,7 @@ import msgspec
 from msgspec.structs import replace
 
 from resilience.clock import Clock
+from resilience.core.gap import Gap
 from resilience.core.keeping import changed, everything
 from resilience.core.lives import Lives, ended
 from resilience.core.notices import JOURNAL, of_damage, without
@@ -48,6 +49,8 @@ class Writing:
         self._journal, self._history, self._records, self._clock, self._lives = journal, history, records, clock, lives
         self._written: State | None = None  # the state of this life that stands in the file
         self._owed = [self._of_set_aside()] if journal.set_aside is not None else []  # what it has to say of itself
+        self._aside = ""  # the damaged file of this life of which the state has yet to know
+        self._gap: Gap | None = None  # since the disk refuses
 
     def has_written(self, standing: Standing) -> bool:
         """Whether ``standing`` is known to be in the journal."""
@@ -61,8 +64,9 @@ class Writing:
         Raises:
             JournalError, UnicodeEncodeError: as ``Journal.commit``; nothing was written.
         """
-        was_refused = state.notices != without(state.notices, JOURNAL)  # so again and again, for the user to hear of its end
-        to_keep = everything(state, self._lives) if self._written is None or was_refused else changed(self._written, state)
+        state = self._with_aside(state)
+        is_all = self._written is None or self._gap is not None  # so again and again, for the user to hear of the gap's end
+        to_keep = everything(state, self._lives) if is_all or self._written is None else changed(self._written, state)
         if not records and not to_keep and not self._owed:
             return Committed(state, [], ())
         try:
@@ -71,28 +75,48 @@ class Writing:
             if not is_damage(error.__cause__):
                 raise
             self._set_aside(error)
+            state = self._with_aside(state)
             done = self._commit(state, records, everything(state, self._lives))
-        self._written = state
+        self._written = done.state
         return done
+
+    def owe(self, records: Sequence[Record], error: JournalError) -> None:
+        """Keeps what has happened though it could not be written, for the next ``commit`` that can."""
+        if self._gap is None:
+            _log.error("%s; what happens is kept in memory", error)
+            self._gap = Gap(self._clock.now(), str(error.__cause__ or error))
+        self._gap.owe(records)
 
     def close(self, state: State) -> None:
         """Writes down that this WinClaw ends as it should, with all that is kept of ``state``, and closes the journal."""
         try:
-            self._journal.commit([], everything(state, ended(self._lives)))
+            self._journal.commit([*self._told(), *self._owed], everything(state, ended(self._lives)))
         except (JournalError, UnicodeEncodeError):
             _log.exception("the journal could not be told that WinClaw ends as it should")
         self._journal.close()
 
     def _commit(self, state: State, records: Sequence[Record], to_keep: Mapping[str, Any]) -> Committed:
-        told = [*records, *self._owed]
+        late = self._told()
+        told = [*late, *records, *self._owed]
         written = self._journal.commit(told, to_keep)
         notices = without(state.notices, JOURNAL)
-        if self._owed and self._journal.set_aside is not None:
+        if self._owed and self._journal.set_aside is not None and self._journal.set_aside.name in state.health.to_repair:
             damage = of_damage(self._journal.path.name, self._journal.set_aside.name)
             notices = (*without(notices, damage.name), damage)
-        self._owed = []
+        if self._gap is not None:
+            _log.warning("the journal can be written again; %d events of the time before were", len(late) - 1)
+        self._owed, self._gap, self._aside = [], None, ""
         new = ((entry.id, one) for entry, one in zip(written, told, strict=True) if entry.new)
-        return Committed(replace(state, notices=notices), [entry.id for entry in written], tuple(_event(*one) for one in new))
+        ids = [entry.id for entry in written[len(late) :]]
+        return Committed(replace(state, notices=notices), ids, tuple(_event(*one) for one in new))
+
+    def _told(self) -> list[Record]:
+        """What is owed of a time in which nothing could be written, now that it is over."""
+        return [] if self._gap is None else list(self._gap.told(self._records, self._clock.now()))
+
+    def _with_aside(self, state: State) -> State:
+        """``state``, in which a file that was set aside waits to be repaired."""
+        return replace(state, health=state.health.set_aside(self._aside)) if self._aside else state
 
     def _set_aside(self, error: JournalError) -> None:
         """Puts a journal aside that proved damaged in use, and begins a new one.
@@ -104,6 +128,8 @@ class Writing:
         self._journal.start_anew(self._clock.now())
         self._written = None
         self._owed.append(self._of_set_aside())
+        assert self._journal.set_aside is not None
+        self._aside = self._journal.set_aside.name
         _log.error("the journal was damaged; it is kept as %s: %s", self._journal.set_aside, error)
 
     def _of_set_aside(self) -> EventRecord:

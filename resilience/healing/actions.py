@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import shutil
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -10,20 +9,18 @@ from pathlib import Path
 from typing import Final
 
 from resilience.clock import Clock
+from resilience.core.asking import ask_agents
 from resilience.core.core import Core
-from resilience.core.inputs import OrderGiven
-from resilience.core.orders import ANY, Order, can
+from resilience.core.orders import ANY, can
 from resilience.degradation.levels import DegradationLevel
 from resilience.healing.heals import HealingAction, HealingResult
 from resilience.healing.memory import give_back
 from resilience.healing.policy import HealingActionType
+from resilience.healing.troubles import CONFIG
 from resilience.processes.supervision import ProcessState
 from resilience.processes.supervisor import Supervisor
 
-_ANSWER_S: Final = 20.0
 _MB: Final = 1024 * 1024
-_CONFIG: Final = "config"
-"""The target of a roll-back that means WinClaw's own configuration."""
 
 
 class Actions:
@@ -31,19 +28,20 @@ class Actions:
 
     Args:
         home: WINCLAW_HOME, which is no cache.
-        reload, roll_back: do so with WinClaw's own configuration; each says what it did, or raises.
+        reload, roll_back: do so with WinClaw's own configuration; each says what it did, or raises. What a roll-back is to
+            leave, and who has approved it, stands in the action's parameters.
     """
 
     def __init__(
         self, home: Path, core: Core, supervisor: Supervisor, clock: Clock, *,
-        reload: Callable[[], str], roll_back: Callable[[], str],
+        reload: Callable[[], str], roll_back: Callable[[Mapping[str, float | str]], str],
     ) -> None:  # fmt: skip
         self._home, self._core, self._supervisor, self._clock = home, core, supervisor, clock
         self._reload, self._roll_back = reload, roll_back
 
     def is_possible(self, kind: HealingActionType, target: str) -> bool:
         """Whether there is anything that the action could do for ``target``."""
-        return bool(self._own(kind, target)) or bool(self._agents(kind, target))
+        return bool(self._own(kind, target, {})) or bool(self._agents(kind, target))
 
     def do(self, action: HealingAction) -> HealingResult:
         """Does it; waits until it is done, but not until it has helped.
@@ -52,17 +50,18 @@ class Actions:
             Whatever keeps it from being done; the message is for people.
         """
         kind, target = action.action_type, action.target
-        done = [act() for act in self._own(kind, target)]
+        done = [act() for act in self._own(kind, target, action.parameters)]
         restarted = self._core.state.settings.process_of(target) if done and kind is HealingActionType.RESTART_SERVICE else None
         is_all = restarted is not None or (bool(done) and kind is HealingActionType.ROLLBACK_VERSION)
         agents = () if is_all else self._agents(kind, target)
-        answers = self._order(action, agents) if agents else {}
+        component = ANY if kind is HealingActionType.GARBAGE_COLLECT else target
+        answers = ask_agents(self._core, self._clock, kind.value, component, agents, action.parameters) if agents else {}
         said = [*done, *(f"{name}: {what}" for name, (_, what) in answers.items())]
         success = bool(done) or any(did for did, _ in answers.values())
         ended = (f"everything that {restarted} had started ended with it",) if restarted is not None else ()
         return HealingResult(success=success, message="; ".join(said)[:2000] or "nobody could do it", side_effects=ended)
 
-    def _own(self, kind: HealingActionType, target: str) -> list[Callable[[], str]]:
+    def _own(self, kind: HealingActionType, target: str, parameters: Mapping[str, float | str]) -> list[Callable[[], str]]:
         """What WinClaw itself does of it; each says what it did, or raises."""
         match kind:
             case HealingActionType.RESTART_SERVICE if (name := self._process(target)) is not None:
@@ -72,8 +71,8 @@ class Actions:
                 return [partial(_emptied, folder, self._home) for folder in folders]
             case HealingActionType.RELOAD_CONFIG:
                 return [self._reload]
-            case HealingActionType.ROLLBACK_VERSION if target == _CONFIG:
-                return [self._roll_back]
+            case HealingActionType.ROLLBACK_VERSION if target == CONFIG:
+                return [partial(self._roll_back, parameters)]
             case HealingActionType.GARBAGE_COLLECT:
                 return [lambda: f"WinClaw: {give_back()} objects collected"]
             case _:
@@ -108,23 +107,6 @@ class Actions:
             if can(agent.healers, kind.value, component) and (kind is not HealingActionType.SCALE_RESOURCES or key in users)
         }
         return tuple(sorted(able))
-
-    def _order(self, action: HealingAction, agents: tuple[str, ...]) -> Mapping[str, tuple[bool, str]]:
-        """Asks agents, and waits for their answers; who does not answer has not done it."""
-        key = secrets.token_hex(8)
-        component = ANY if action.action_type is HealingActionType.GARBAGE_COLLECT else action.target
-        order = Order(
-            id=key, action=action.action_type.value, component=component, parameters=action.parameters, agents=agents
-        )
-        self._core.tell(OrderGiven(key, order)).result(10)
-        end_s = self._clock.monotonic() + _ANSWER_S
-        state = self._core.state
-        while (left_s := end_s - self._clock.monotonic()) > 0 and state.orders[key].agents:
-            state = self._core.wait_for_change(state.version, min(left_s, 1.0))
-        order = state.orders[key]
-        self._core.tell(OrderGiven(key, None)).result(10)
-        answered = {name: (one.done, one.what) for name, one in order.answers.items()}
-        return {name: answered.get(name, (False, f"no answer within {_ANSWER_S:g} s")) for name in agents}
 
 
 def _emptied(folder: str, home: Path) -> str:

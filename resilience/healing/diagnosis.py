@@ -20,7 +20,7 @@ _TOGETHER: Final = timedelta(seconds=30)
 """What began to fail within so much of each other may have one cause."""
 
 
-class _Trouble(NamedTuple):
+class Trouble(NamedTuple):
     """Something that is not well: since when, and what is seen of it."""
 
     component: str
@@ -54,29 +54,29 @@ class Diagnosis(Struct, frozen=True, kw_only=True):
 
 def diagnose(state: State, pattern: str, component: str) -> Diagnosis:
     """What is wrong with ``component``, from all that is known."""
-    failing = {one.component: one for one in _troubles(state)}
+    failing = {one.component: one for one in troubles(state)}
     root, because = _root_cause(component, failing, state.settings.services)
     impact = _impact({root, component}, state)
     return Diagnosis(pattern=pattern, component=component, root_cause=root, because=tuple(because), impact=impact)
 
 
-def _troubles(state: State) -> Iterator[_Trouble]:
+def troubles(state: State) -> Iterator[Trouble]:
     """Everything that is known to be unwell now."""
     for circuit in state.services.circuits.values():
         if circuit.state in ("OPEN", "HALF_OPEN"):
             because = f"its circuit is open, because {circuit.because}"
-            yield _Trouble(circuit.name, circuit.unwell_since or circuit.since, because)
+            yield Trouble(circuit.name, circuit.unwell_since or circuit.since, because)
     for name, probe in state.services.probes.items():
         if not probe.well and name not in state.services.circuits:
-            yield _Trouble(name, probe.since, f"its probe: {probe.what}")
+            yield Trouble(name, probe.since, f"its probe: {probe.what}")
     for process in state.processes.values():
         unready = process.state is ProcessState.RUNNING and not process.ready
         if unready or process.state in (ProcessState.FAILED, ProcessState.WAITING):
-            yield _Trouble(process.name, process.since, f"the process is {process.state.value}: {process.why}")
+            yield Trouble(process.name, process.since, f"the process is {process.state.value}: {process.why}")
 
 
 def _root_cause(
-    component: str, failing: Mapping[str, _Trouble], services: Mapping[str, Service]
+    component: str, failing: Mapping[str, Trouble], services: Mapping[str, Service]
 ) -> tuple[str, list[str]]:
     """That of what fails together on which the others depend; then what several share; else the component itself."""
     needed = [name for name in _below(component, services) if name in failing]

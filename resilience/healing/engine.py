@@ -11,7 +11,7 @@ import itertools
 import logging
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -23,7 +23,7 @@ from resilience.degradation.levels import DegradationLevel
 from resilience.events import Event, EventType
 from resilience.healing.heals import Heal, HealingAction, HealingResult, HealState, Tries, may_try
 from resilience.healing.policy import HealingActionType
-from resilience.healing.troubles import Case, Troubles, Values
+from resilience.healing.troubles import CONFIG, Case, Troubles, Values
 from resilience.healing.verification import what_is_wrong
 
 if TYPE_CHECKING:  # the library alone can import this; only an app has a core
@@ -87,6 +87,9 @@ class SelfHealingEngine:
         looked_s = self._clock.monotonic()
         while not self._stopping.is_set():
             try:
+                # Each time, and first: a configuration that WinClaw itself crashes of is rolled back before it does so again.
+                if (of_configuration := self._troubles.of_configuration()) is not None:
+                    self._take(of_configuration)
                 cases: list[Case] = []
                 with contextlib.suppress(queue.Empty):
                     if (event := self._seen.get(timeout=self._look_s)) is not None:
@@ -112,7 +115,8 @@ class SelfHealingEngine:
     def _take(self, case: Case) -> None:
         """Begins to heal, unless that is off, or everything is, or it is being healed already."""
         state = self._core.state
-        if not state.settings.self_healing.enabled or state.standing.level is DegradationLevel.SAFE_MODE:
+        is_asked = case.followed is not None and case.rule.confirm  # what a person decides on may be done in Safe Mode, too
+        if not state.settings.self_healing.enabled or (state.standing.level is DegradationLevel.SAFE_MODE and not is_asked):
             return
         with self._deciding:
             if case.target in self._healing or len(self._healing) >= _MOST_AT_ONCE:
@@ -162,7 +166,8 @@ class SelfHealingEngine:
         policy, rule, target = self._core.state.settings.self_healing, case.rule, case.target
         heal = self._begun(case, kind, HealState.WAITING if rule.confirm else HealState.RUNNING)
         if rule.confirm:
-            heal = self._approved(self._tell(replace(heal, until=heal.at + timedelta(seconds=policy.approve_within_s))))
+            until = heal.at + timedelta(seconds=policy.approve_within_s)
+            heal = self._approved(self._tell(replace(heal, until=until)), case)
             if not heal.is_open:
                 return heal
         with self._deciding:
@@ -170,7 +175,7 @@ class SelfHealingEngine:
         heal = self._tell(replace(heal, state=HealState.RUNNING, attempt=attempt))
         action = HealingAction(
             action_type=kind, target=target, requires_confirmation=rule.confirm, max_attempts=policy.attempts_of(rule),
-            cooldown_seconds=policy.cooldown_of(rule), parameters={"scale": rule.scale, "for_s": rule.scale_s},
+            cooldown_seconds=policy.cooldown_of(rule), parameters=_parameters(case, heal),
         )  # fmt: skip
         runs_before = self._run_of(kind, target)
         done_s = self._clock.monotonic()
@@ -188,13 +193,15 @@ class SelfHealingEngine:
             self._tell(replace(left, state=HealState.DISMISSED, actor=f"heal {heal.id}"))
         return self._end(heal, outcome, seen)
 
-    def _approved(self, heal: Heal) -> Heal:
-        """Waits until a person has decided; the heal as it is then."""
+    def _approved(self, heal: Heal, case: Case) -> Heal:
+        """Waits until a person has decided, or nothing is left to decide on; the heal as it is then."""
         while not self._stopping.is_set():
             state = self._core.state
             known = state.heals[heal.id]
             if known.state is not HealState.WAITING:
                 return known
+            if case.is_over(state):
+                return self._end(known, HealState.EXPIRED, "another configuration is in force")
             left_s = (known.until - self._clock.now()).total_seconds() if known.until is not None else 0.0
             if left_s <= 0:
                 return self._end(known, HealState.EXPIRED, "nobody approved it in time")
@@ -208,7 +215,7 @@ class SelfHealingEngine:
         while not self._stopping.is_set():
             state, now_s = self._core.state, self._clock.monotonic()
             values = self._measure() if rule.measurement is not None else {}
-            wrong = what_is_wrong(state, rule, component, case.target, runs_before, values)
+            wrong = what_is_wrong(state, rule, component, case.target, runs_before, values) or case.what_is_wrong(state)
             well_s = None if wrong else well_s if well_s is not None else now_s
             if well_s is not None:
                 again_s = self._troubles.last_s(rule, component)
@@ -259,3 +266,13 @@ class SelfHealingEngine:
     def _tell(self, heal: Heal) -> Heal:
         self._core.tell(HealTold(heal)).result(_COMMIT_S)
         return heal
+
+
+def _parameters(case: Case, heal: Heal) -> Mapping[str, float | str]:
+    """What an action is told besides its target."""
+    told: dict[str, float | str] = {"scale": case.rule.scale, "for_s": case.rule.scale_s}
+    if heal.action is HealingActionType.ROLLBACK_VERSION and case.target == CONFIG:
+        told.update(heal=heal.id, approved_by=heal.actor)
+        if case.followed is not None:
+            told["of"] = case.followed.version.number
+    return told

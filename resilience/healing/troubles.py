@@ -9,28 +9,49 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from resilience.clock import Clock
+from resilience.config.version import ConfigTrouble, InForce, is_watched, trouble_after
+from resilience.core.inputs import ConfigTroubled
+from resilience.degradation.levels import DegradationLevel
 from resilience.events import Event
 from resilience.healing.diagnosis import Diagnosis, diagnose
-from resilience.healing.heals import Triggers
-from resilience.healing.policy import HealingRule
+from resilience.healing.heals import HealState, Triggers
+from resilience.healing.policy import HealingActionType, HealingRule
 
 if TYPE_CHECKING:  # the library alone can import this; only an app has a core
     from resilience.core.core import Core
     from resilience.core.state import State
 
+CONFIG: Final = "config"
+"""The target of a roll-back that means WinClaw's own configuration."""
 _PROBE: Final = "probe"
 """The operation of errors that WinClaw's own probes report."""
+_COMMIT_S: Final = 10.0
+_VERIFY_S: Final = 60.0
+_OFTEN: Final = 1_000_000
+"""Tries that are never used up: each version is rolled back once, and that is seen by its heal."""
 Values = Mapping[tuple[str, str], float]
 """Measurements by component and metric."""
 
 
 class Case(Struct, frozen=True):
-    """Trouble that a rule is for: the rule, what was seen, what is believed to be wrong, and what is to be mended."""
+    """Trouble that a rule is for: the rule, what was seen, what is believed to be wrong, and what is to be mended.
+
+    ``followed`` is the version of the configuration that it followed, where that is the trouble.
+    """
 
     rule: HealingRule
     trigger: str
     diagnosis: Diagnosis
     target: str
+    followed: InForce | None = None
+
+    def is_over(self, state: State) -> bool:
+        """Whether there is nothing left to decide on: another configuration is in force."""
+        return self.followed is not None and (state.config is None or state.config.version != self.followed.version)
+
+    def what_is_wrong(self, state: State) -> str:
+        """What is still worse than before that version came; empty if nothing is."""
+        return trouble_after(self.followed, state.standing.wanted.level, state.processes) if self.followed is not None else ""
 
 
 class Troubles:
@@ -73,10 +94,48 @@ class Troubles:
                 if (rule := next(fitting, None)) is not None:
                     yield _case(state, rule, name, f"the probe still fails: {probe.what}.")
 
+    def of_configuration(self) -> Case | None:
+        """Trouble that followed the version of the configuration in force, and nobody has been asked about; it is put down."""
+        state = self._core.state
+        in_force, policy = state.config, state.settings.recovery
+        if in_force is None or in_force.before is None:
+            return None
+        what = in_force.trouble
+        if not what and is_watched(in_force, policy.config_trouble_within_s, self._clock.monotonic()):
+            what = trouble_after(in_force, state.standing.wanted.level, state.processes)
+            if what:
+                number = in_force.version.number
+                self._core.tell(ConfigTroubled(ConfigTrouble(number, what))).result(_COMMIT_S)
+        if not what or policy.config_roll_back == "never":
+            return None
+        rule = _of_roll_back(in_force, state)
+        asked = (one.rule == rule.name and one.state is not HealState.INTERRUPTED for one in state.heals.values())
+        return None if any(asked) else _offer(rule, in_force, what)
+
     def last_s(self, rule: HealingRule, component: str) -> float | None:
         """When the last error came that was such trouble of ``component`` (monotonic); None if none is known."""
         with self._counting:
             return self._triggers.last_s(rule, component)
+
+
+def _of_roll_back(in_force: InForce, state: State) -> HealingRule:
+    """What is done about trouble that followed a version; in Safe Mode nothing is without a person."""
+    automatic = state.settings.recovery.config_roll_back == "automatic" and state.standing.level is not DegradationLevel.SAFE_MODE
+    rises_in_s = state.settings.degradation.recover_after_s * (len(DegradationLevel) - 1)
+    return HealingRule(
+        name=f"configuration version {in_force.version.number}", components=(CONFIG,), target=CONFIG, confirm=not automatic,
+        actions=(HealingActionType.ROLLBACK_VERSION,), attempts=_OFTEN, cooldown_s=0.0, verify_s=_VERIFY_S + rises_in_s,
+        settle_s=0.0,
+    )  # fmt: skip
+
+
+def _offer(rule: HealingRule, in_force: InForce, what: str) -> Case:
+    number, before = in_force.version.number, in_force.before
+    changed = "; ".join(in_force.version.changed[:3])
+    because = (f"version {number} of the configuration came into force before it", f"it changed {changed}")
+    diagnosis = Diagnosis(pattern=rule.name, component=CONFIG, root_cause=CONFIG, because=because)
+    trigger = f"Trouble followed version {number} of the configuration: {what}. Before it, version {before} was in force."
+    return Case(rule, trigger, diagnosis, CONFIG, in_force)
 
 
 def _case(state: State, rule: HealingRule, component: str, trigger: str) -> Case:

@@ -5,11 +5,13 @@ Every list is paged by key (``before`` or ``since`` an id), so that the milliont
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import threading
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,13 +21,17 @@ from sqlite_utils import Database
 
 from resilience.context import ErrorSeverity
 from resilience.events import Event, EventType
-from resilience.journal.schema import ErrorRecord
+from resilience.journal import sums
 
 MAX_ROWS: Final = 500
 _MAX_IDLE: Final = 8
+_SEVERITIES: Final = frozenset(one.value for one in ErrorSeverity)
+_log = logging.getLogger("winclaw.core")
 _LARGEST_ID: Final = 2**63 - 1
-_TOLD: Final = ", ".join(f"errors.{name}" for name in ("id", *ErrorRecord._fields) if name != "detail")
+_TOLD: Final = ", ".join(f"errors.{name}" for name in ("id", *sums.TOLD, "sum"))
 """The columns of an error's event; what is in ``detail`` may be long."""
+_as_text: Final = partial(str, encoding="utf-8", errors="replace")
+"""A text with a bit that has flipped may be none any more; its row is left out for its checksum, and the others are read."""
 
 
 class ErrorFilter(Struct, frozen=True, kw_only=True):
@@ -46,11 +52,13 @@ class ErrorFilter(Struct, frozen=True, kw_only=True):
 class History:
     """The journal's readers; each takes a connection of its own, so that none waits for another or for the writer.
 
-    No list that takes a ``limit`` has more than ``MAX_ROWS`` rows. All raise sqlite3.Error where the file cannot be read.
+    No list that takes a ``limit`` has more than ``MAX_ROWS`` rows. All raise sqlite3.Error where the file cannot be read. A row
+    that is not what was written is never told: ``saw_damage`` says that there was one.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self.saw_damage = False
         self._idle: list[sqlite3.Connection] = []
         self._closed = 0
         self._lock = threading.Lock()  # guards both: none is laid down behind a close, to read a file that was set aside
@@ -61,7 +69,7 @@ class History:
             closed, conn = self._closed, self._idle.pop() if self._idle else None
         if conn is None:
             conn = sqlite3.connect(f"{self._path.as_uri()}?mode=ro", uri=True, timeout=10, check_same_thread=False)
-            conn.row_factory = sqlite3.Row
+            conn.row_factory, conn.text_factory = sqlite3.Row, _as_text
         try:
             yield conn
         except BaseException:
@@ -88,8 +96,8 @@ class History:
         sql = f"SELECT {{}} WHERE id > ? ORDER BY id {order} LIMIT ?"
         with self._reading() as conn, conn:
             conn.execute("BEGIN")  # both tables as they are at one moment: else one might lack what the other goes beyond
-            errors = [error_event(row) for row in conn.execute(sql.format(f"{_TOLD} FROM errors"), [since, limit])]
-            others = [_event(row) for row in conn.execute(sql.format("* FROM events"), [since, limit])]
+            errors = self._errors(conn.execute(sql.format(f"{_TOLD} FROM errors"), [since, limit]))
+            others = self._others(conn.execute(sql.format("* FROM events"), [since, limit]))
         found = sorted([*errors, *others], key=lambda event: event.id)
         return found[-limit:] if newest else found[:limit]
 
@@ -103,8 +111,8 @@ class History:
         of_components = span.format("AND component IN (SELECT value FROM json_each(?))")
         with self._reading() as conn:
             found = conn.execute(f"SELECT {_TOLD} FROM errors {of_components}", [since, until, named, limit])
-            errors = [error_event(row) for row in found]
-            others = [_event(row) for row in conn.execute(f"SELECT * FROM events {span.format('')}", [since, until, limit])]
+            errors = self._errors(found)
+            others = self._others(conn.execute(f"SELECT * FROM events {span.format('')}", [since, until, limit]))
         return sorted([*errors, *others], key=lambda event: (event.at, event.id))
 
     def errors(self, wanted: ErrorFilter, limit: int = 50) -> list[Event]:
@@ -125,7 +133,7 @@ class History:
                 f"ORDER BY {'errors_fts.rowid' if wanted.text else 'id'} DESC LIMIT :limit",
                 {**values, "limit": min(limit, MAX_ROWS)},
             ).fetchall()
-        return [error_event(row) for row in rows]
+        return self._errors(rows)
 
     def error(self, error_id: int) -> Event | None:
         """One error with everything known of it (``stack``, ``cause``, ``metadata``); None if there is none."""
@@ -133,7 +141,7 @@ class History:
             return None
         with self._reading() as conn:
             row = conn.execute("SELECT * FROM errors WHERE id = ?", [error_id]).fetchone()
-        if row is None:
+        if row is None or not self._is_right(row, sums.is_error(row, whole=True)):
             return None
         event = error_event(row)
         return msgspec.structs.replace(event, body={**event.body, **msgspec.json.decode(row["detail"])})
@@ -156,7 +164,8 @@ class History:
                 f"SELECT * FROM groups WHERE {' AND '.join([*where, 'last_at >= :since'])} ORDER BY last_id DESC LIMIT :limit",
                 {**values, "since": since, "limit": min(limit, MAX_ROWS)},
             ).fetchall()
-        return [{**dict(row), "severity": ErrorSeverity(row["severity"]).name} for row in rows]
+        known = [row for row in rows if row["severity"] in _SEVERITIES]  # these are counts, and have no checksums
+        return [{**dict(row), "severity": ErrorSeverity(row["severity"]).name} for row in known]
 
     def per_minute(self, since: str, fingerprints: Sequence[str] | None = None) -> list[tuple[str, str, int]]:
         """(minute, fingerprint, errors) since the minute of ``since``, all of them; with None, all together under ``""``."""
@@ -182,6 +191,18 @@ class History:
                     break
                 found.update({component, kind.partition(".")[0]} & set(names))
         return dict(found)
+
+    def _errors(self, rows: Iterable[sqlite3.Row]) -> list[Event]:
+        return [error_event(row) for row in rows if self._is_right(row, sums.is_error(row, whole=False))]
+
+    def _others(self, rows: Iterable[sqlite3.Row]) -> list[Event]:
+        return [_event(row) for row in rows if self._is_right(row, sums.is_event(row))]
+
+    def _is_right(self, row: sqlite3.Row, is_right: bool) -> bool:
+        if not is_right and not self.saw_damage:
+            self.saw_damage = True
+            _log.error("a row of the journal is not what was written, and is not told any more: %s", row[0])
+        return is_right
 
     def kinds(self) -> dict[str, int]:
         """How many errors of each kind there are, from the groups."""

@@ -9,18 +9,22 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import itemgetter
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 from sqlite_utils import Database
 
 from resilience.clock import as_text
 from resilience.damage import DamagedError, check, is_damage, name_aside
+from resilience.journal import sums
 from resilience.journal.schema import MIGRATIONS, ErrorRecord, EventRecord, Record
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +40,9 @@ class JournalError(Exception):
 
 
 _ERROR_COLUMNS: Final = ", ".join(("id", *ErrorRecord._fields))
-_INSERT_ERROR: Final = f"INSERT INTO errors ({_ERROR_COLUMNS}) VALUES (?{', ?' * len(ErrorRecord._fields)})"
+_INSERT_ERROR: Final = (
+    f"INSERT INTO errors ({_ERROR_COLUMNS}, sum, detail_sum) VALUES (?{', ?' * len(ErrorRecord._fields)}, ?, ?)"
+)
 _INSERT_TEXT: Final = "INSERT INTO errors_fts (rowid, message, type, component, operation) VALUES (?, ?, ?, ?, ?)"
 _DELETE_TEXT: Final = """
     INSERT INTO errors_fts (errors_fts, rowid, message, type, component, operation)
@@ -52,16 +58,31 @@ _DELETE_GROUPS: Final = """
 _DELETE_MINUTES: Final = "DELETE FROM minutes WHERE minute < (SELECT substr(coalesce(min(at), '9999'), 1, 16) FROM errors)"
 # Of few rows that are large, the older half: the youngest has been acknowledged just now.
 _HALF: Final = "SELECT (min(id) + ? + 1) / 2 FROM (SELECT min(id) AS id FROM errors UNION ALL SELECT min(id) FROM events)"
-_INSERT_EVENT: Final = "INSERT INTO events (id, at, type, component, body) VALUES (?, ?, ?, ?, ?)"
+_INSERT_EVENT: Final = "INSERT INTO events (id, at, type, component, body, sum) VALUES (?, ?, ?, ?, ?, ?)"
+# The words are those of the highest id: what is brought back from a damaged file is older than what stands there.
 _UPSERT_GROUP: Final = """
     INSERT INTO groups VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-    ON CONFLICT (fingerprint) DO UPDATE SET count = count + excluded.count, last_id = excluded.last_id,
+    ON CONFLICT (fingerprint) DO UPDATE SET count = count + excluded.count, last_id = max(last_id, excluded.last_id),
         last_at = max(last_at, excluded.last_at), first_at = min(first_at, excluded.first_at),
-        message = excluded.message, severity = excluded.severity, kind = excluded.kind"""
+        message = CASE WHEN excluded.last_id > last_id THEN excluded.message ELSE message END,
+        severity = CASE WHEN excluded.last_id > last_id THEN excluded.severity ELSE severity END,
+        kind = CASE WHEN excluded.last_id > last_id THEN excluded.kind ELSE kind END"""
 _UPSERT_MINUTE: Final = """
     INSERT INTO minutes VALUES (?, ?, ?) ON CONFLICT (minute, fingerprint) DO UPDATE SET count = count + excluded.count"""
 _DELETE_STATE: Final = "DELETE FROM state WHERE name = ?"
-_UPSERT_STATE: Final = "INSERT INTO state VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+_UPSERT_STATE: Final = """
+    INSERT INTO state (name, value, sum) VALUES (?, ?, ?)
+    ON CONFLICT (name) DO UPDATE SET value = excluded.value, sum = excluded.sum"""
+_KNOWN_IDS: Final = """
+    SELECT id FROM errors WHERE id IN (SELECT value FROM json_each(:ids))
+    UNION ALL SELECT id FROM events WHERE id IN (SELECT value FROM json_each(:ids))"""
+_ENDINGS: Final = ("", "-wal", "-shm")
+_OPENING_S: Final = 10.0
+# A commit waits no longer for another program that holds the file: who reports, and each heartbeat, waits with it, 10 s at most,
+# and the facts of a turn hold in memory when it is refused. Well-behaved programs hold a file for milliseconds.
+_BUSY_MS: Final = 1000
+SET_ASIDE: Final = "set_aside"
+"""Under this name a journal that was begun anew keeps what it begins with, until the core has written all that is in force."""
 
 
 class Journal:
@@ -84,12 +105,20 @@ class Journal:
         self.set_aside: Path | None = None
         self.salvaged: dict[str, Any] | None = None
         self._damage: sqlite3.DatabaseError | None = None
+        self._last_id = 0
         try:
+            _tidy(path)
             self._db, self._last_id = _open(path)
+            self._remember()
         except sqlite3.DatabaseError as error:
             if not is_damage(error):
                 raise JournalError(f"{path} cannot be opened: {error}") from error
             self._begin_anew(now)
+
+    @property
+    def last_id(self) -> int:
+        """The last id that was given out."""
+        return self._last_id
 
     def state(self, name: str) -> Any:
         """The value kept under ``name``; None if there is none.
@@ -118,8 +147,13 @@ class Journal:
             JournalError: the disk, or SQLite, refuses. UnicodeEncodeError: half a character (a lone surrogate) is no text
                 that can be stored. Whatever is raised, nothing was written.
         """
+        return self._transaction(lambda: self._commit(records, state or {}))
+
+    def _transaction(self, write: Callable[[], T]) -> T:
         try:
-            return self._commit(records, state or {})
+            if self._damage is not None:
+                raise self._damage
+            return write()
         except sqlite3.Error as error:
             self._roll_back()
             raise JournalError(f"the journal cannot be written ({self.path}): {error}") from error
@@ -132,18 +166,16 @@ class Journal:
             self._db.conn.rollback()
 
     def _commit(self, records: Sequence[Record], state: Mapping[str, Any]) -> list[Written]:
-        if self._damage is not None:
-            raise self._damage
         conn = self._db.conn
         conn.execute("BEGIN IMMEDIATE")
         known = self._known([record.key for record in records if isinstance(record, ErrorRecord) and record.key])
         next_id = self._last_id + 1
         written: list[Written] = []
         errors: list[tuple[int, ErrorRecord]] = []
-        events: list[tuple[Any, ...]] = []
+        events: list[tuple[int, EventRecord]] = []
         for record in records:
             if isinstance(record, EventRecord):
-                events.append((next_id, *record))
+                events.append((next_id, record))
             else:
                 if record.key is not None:
                     if record.key in known:
@@ -153,24 +185,67 @@ class Journal:
                 errors.append((next_id, record))
             written.append(Written(next_id, new=True))
             next_id += 1
+        self._store(errors, events)
+        self._keep({**state, "last_id": next_id - 1})
+        conn.commit()
+        self._last_id = next_id - 1
+        return written
+
+    def _store(self, errors: Sequence[tuple[int, ErrorRecord]], events: Sequence[tuple[int, EventRecord]]) -> None:
+        """Writes rows under their ids, with all that is rolled up of them; ``errors`` in the order of their ids."""
+        conn = self._db.conn
         if events:
-            conn.executemany(_INSERT_EVENT, events)
+            conn.executemany(_INSERT_EVENT, [(number, *one, sums.of_event(number, one)) for number, one in events])
         if errors:
-            conn.executemany(_INSERT_ERROR, [(number, *one) for number, one in errors])
+            conn.executemany(_INSERT_ERROR, [(number, *one, *sums.of_error(number, one)) for number, one in errors])
             conn.executemany(
                 _INSERT_TEXT, [(number, one.message, one.type, one.component, one.operation) for number, one in errors]
             )
             groups, minutes = _rolled_up(errors)
             conn.executemany(_UPSERT_GROUP, groups)
             conn.executemany(_UPSERT_MINUTE, minutes)
-        kept = {**state, "last_id": next_id - 1}
-        conn.executemany(_DELETE_STATE, [(name,) for name, value in kept.items() if value is None])
-        conn.executemany(
-            _UPSERT_STATE, [(name, msgspec.json.encode(value).decode()) for name, value in kept.items() if value is not None]
-        )
+
+    def _keep(self, state: Mapping[str, Any]) -> None:
+        conn = self._db.conn
+        written = [(name, msgspec.json.encode(value).decode()) for name, value in state.items() if value is not None]
+        conn.executemany(_DELETE_STATE, [(name,) for name, value in state.items() if value is None])
+        conn.executemany(_UPSERT_STATE, [(name, value, sums.of_values((name, value))) for name, value in written])
+
+    def bring_back(
+        self, errors: Sequence[tuple[int, ErrorRecord]], events: Sequence[tuple[int, EventRecord]],
+        state: Callable[[int, int], Mapping[str, Any]],
+    ) -> tuple[int, int]:
+        """Writes rows of an older file under their own ids, but for those whose id or key is there already.
+
+        Args:
+            state: what is kept with them, of how many errors and events are new.
+
+        Returns how many errors and events are new.
+
+        Raises:
+            JournalError: as ``commit``.
+        """
+        return self._transaction(lambda: self._bring_back(errors, events, state))
+
+    def _bring_back(
+        self, errors: Sequence[tuple[int, ErrorRecord]], events: Sequence[tuple[int, EventRecord]],
+        state: Callable[[int, int], Mapping[str, Any]],
+    ) -> tuple[int, int]:
+        conn = self._db.conn
+        conn.execute("BEGIN IMMEDIATE")
+        ids = msgspec.json.encode([number for number, _ in (*errors, *events)]).decode()
+        taken = {row[0] for row in conn.execute(_KNOWN_IDS, {"ids": ids})}
+        keys = set(self._known([one.key for _, one in errors if one.key]))
+        new: dict[int, ErrorRecord] = {}
+        for number, one in sorted(errors, key=itemgetter(0)):
+            if number not in taken and number <= self._last_id and one.key not in keys:
+                new[number] = one
+                keys |= {one.key} if one.key is not None else set()
+        others = {number: one for number, one in events if number not in taken and number not in new and number <= self._last_id}
+        self._store(list(new.items()), list(others.items()))
+        self._keep(state(len(new), len(others)))
         conn.commit()
-        self._last_id = next_id - 1
-        return written
+        return len(new), len(others)
 
     def _known(self, keys: list[str]) -> dict[str, int]:
         if not keys:
@@ -230,23 +305,53 @@ class Journal:
         self._db.conn.close()
         self._begin_anew(now)
 
+    def suspect(self, damage: str, kept_as: Path | None) -> None:
+        """Takes the file for damaged, as somebody has found who reads it; the next ``commit`` says so.
+
+        Args:
+            kept_as: ``set_aside`` when the look at it began; if it is another by now, so is the file, and nothing is done.
+        """
+        if kept_as == self.set_aside:
+            self._damage = DamagedError(damage)
+
     def _begin_anew(self, now: datetime) -> None:
         salvaged, kept_as = _salvage(self.path), name_aside(self.path, now)
+        # Ids go on; where the last one is not known any more, from a number that no journal has reached.
+        last_id = (salvaged or {}).get("last_id")
+        last_id = max(self._last_id, last_id if isinstance(last_id, int) else 0) or int(now.timestamp())
+        begins_with = {SET_ASIDE: {"file": kept_as.name, "salvaged": salvaged}, "last_id": last_id}
         try:
+            fresh = self._make_fresh(begins_with)
             with contextlib.ExitStack() as undo:
-                for ending in ("", "-wal", "-shm"):
+                for ending in _ENDINGS:
                     part, kept = (file.with_name(file.name + ending) for file in (self.path, kept_as))
                     if part.exists():
                         part.rename(kept)
                         undo.callback(kept.replace, part)
-                self._db, _ = _open(self.path)
+                fresh.rename(self.path)
+                undo.callback(self.path.unlink)
+                self._db, self._last_id = _open(self.path)
                 undo.pop_all()
         except (OSError, sqlite3.Error) as error:
             raise JournalError(f"{self.path} is damaged, and cannot be set aside: {error}") from error
         self.set_aside, self.salvaged, self._damage = kept_as, salvaged, None
-        # Ids go on; where the last one is not known any more, from a number that no journal has reached.
-        last_id = (salvaged or {}).get("last_id")
-        self._last_id = last_id if isinstance(last_id, int) else int(now.timestamp())
+
+    def _make_fresh(self, state: Mapping[str, Any]) -> Path:
+        """A new file beside the damaged one, whole and closed, so that at no moment there is less than one of them."""
+        fresh = _fresh(self.path)
+        _remove(fresh)
+        self._db, _ = _open(fresh)
+        try:
+            self._keep(state)
+        finally:
+            self._db.conn.close()
+        return fresh
+
+    def _remember(self) -> None:
+        """What an earlier WinClaw, which ended before it had written all that is in force, began this file with."""
+        begun_with = _kept(self._db.conn, SET_ASIDE)
+        if begun_with is not None:
+            self.set_aside, self.salvaged = self.path.with_name(begun_with["file"]), begun_with["salvaged"]
 
     def close(self) -> None:
         """Folds the write-ahead log back into the file and closes it."""
@@ -259,7 +364,7 @@ def _open(path: Path) -> tuple[Database, int]:
     """The database, checked if it is not too large for that, and the last id that was given out."""
     if not path.exists():
         path.touch(mode=0o600)
-    conn = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False, cached_statements=64)
+    conn = sqlite3.connect(path, timeout=_OPENING_S, isolation_level=None, check_same_thread=False, cached_statements=64)
     try:
         conn.execute("PRAGMA synchronous = FULL")  # an acknowledged report survives a power cut
         conn.execute("PRAGMA cache_size = -16000")
@@ -276,17 +381,47 @@ def _open(path: Path) -> tuple[Database, int]:
         last_id = _kept(conn, "last_id") or 0
         if not isinstance(last_id, int):
             raise DamagedError(f"the last id is {last_id!r}")
+        conn.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
     except BaseException:
         conn.close()
         raise
     return db, last_id
 
 
+def _fresh(path: Path) -> Path:
+    """Where the file is made that takes the place of a damaged one at ``path``."""
+    return path.with_name(f"{path.stem}.new{path.suffix}")
+
+
+def _tidy(path: Path) -> None:
+    """Ends what a kill has left undone between the two renames of ``_begin_anew``."""
+    fresh = _fresh(path)
+    if fresh.exists() and not path.exists():
+        fresh.rename(path)
+    elif fresh.exists():
+        _remove(fresh)
+
+
+def _remove(file: Path) -> None:
+    for ending in _ENDINGS:
+        file.with_name(file.name + ending).unlink(missing_ok=True)
+
+
 def _kept(conn: sqlite3.Connection, name: str) -> Any:
-    row = conn.execute("SELECT CAST(value AS BLOB) FROM state WHERE name = ?", [name]).fetchone()
+    row = conn.execute("SELECT CAST(value AS BLOB), sum FROM state WHERE name = ?", [name]).fetchone()
+    return None if row is None else _value(name, *row)
+
+
+def _value(name: str, value: bytes | None, checksum: int | None) -> Any:
+    """What is kept under ``name``; no check of SQLite's sees what is in a text."""
+    if value is None:
+        raise DamagedError(f"nothing is kept as {name}, which cannot be")
     try:
-        return None if row is None else msgspec.json.decode(row[0])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:  # no check of SQLite's sees what is in a text
+        text = value.decode()
+        if checksum is not None and checksum != sums.of_values((name, text)):
+            raise DamagedError(f"what is kept as {name} is not what was written")
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise DamagedError(f"what is kept as {name} is not JSON: {error}") from error
 
 
@@ -295,12 +430,16 @@ def _salvage(path: Path) -> dict[str, Any] | None:
     found: dict[str, Any] = {}
     try:
         with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as conn:
-            for name, value in conn.execute("SELECT name, CAST(value AS BLOB) FROM state"):
-                with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
-                    found[name] = msgspec.json.decode(value)
+            has_sums = any(row[1] == "sum" for row in conn.execute("PRAGMA table_info(state)"))
+            for name, value, checksum in conn.execute(
+                f"SELECT CAST(name AS BLOB), CAST(value AS BLOB), {'sum' if has_sums else 'NULL'} FROM state"
+            ):
+                with contextlib.suppress(DamagedError, UnicodeDecodeError, AttributeError):  # a name may be none any more
+                    found[name.decode()] = _value(name.decode(), value, checksum)
     except sqlite3.Error:
-        return found or None
-    return found
+        pass
+    begun_with = found.pop(SET_ASIDE, None)  # this file itself had hardly been begun
+    return {**((begun_with or {}).get("salvaged") or {}), **found} or None
 
 
 def _rolled_up(errors: Sequence[tuple[int, ErrorRecord]]) -> tuple[list[tuple[Any, ...]], list[tuple[str, str, int]]]:

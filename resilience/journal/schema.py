@@ -72,5 +72,11 @@ def _create(db: Database) -> None:
     db.table("errors").enable_fts(["message", "type", "component", "operation"], fts_version="FTS5")
 
 
-MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (_create,)
+def _sum_up(db: Database) -> None:
+    """Checksums, of each row that is written from now on: see ``sums``."""
+    for column in ("errors ADD COLUMN sum", "errors ADD COLUMN detail_sum", "events ADD COLUMN sum", "state ADD COLUMN sum"):
+        db.execute(f"ALTER TABLE {column} INTEGER")
+
+
+MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (_create, _sum_up)
 """Each takes the database from version n to n + 1 (``PRAGMA user_version``); never edited once released."""

@@ -24,6 +24,8 @@ from resilience.repeating import Repeating
 
 _READ: Final = "read.json"
 _EVERY_S: Final = 0.25
+_NONE_S: Final = 2.0
+"""How long it rests where nothing is supervised; a first process is heard so much later."""
 _QUIET: Final = 2
 """Looks in a row without anything new, after which what was held back is given out."""
 _MOST_BYTES: Final = 1024 * 1024
@@ -122,13 +124,13 @@ class Follower:
 
 
 class OutputWatch:
-    """Looks at the output of every supervised process four times a second, on a thread of its own."""
+    """Looks at the output of every supervised process four times a second, if there is one, on a thread of its own."""
 
     def __init__(self, folder: Path, core: Core, every_s: float = _EVERY_S) -> None:
         self._folder, self._core = folder / home.PROCESSES, core
         self._followers: dict[str, Follower] = {}
         self._troubled: set[str] = set()
-        self._repeating = Repeating("output", every_s, self._look)
+        self._repeating = Repeating("output", lambda: every_s if core.state.settings.processes else _NONE_S, self._look)
         self.start = self._repeating.start
 
     def stop(self) -> None:

@@ -43,7 +43,7 @@ class CheckpointManager:
     Args:
         folder: where they lie; made when the first is saved, for this user alone.
         policy: how many are kept, and how large each may be; ``policy`` may be replaced at any time.
-        damaged: told of each that proves damaged; such a file is kept under another name.
+        damaged: told of each that proves damaged; such a file is kept under another name. It may be replaced, too.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class CheckpointManager:
         damaged: Callable[[CheckpointDamagedError], Any] = lambda _: None,
     ) -> None:
         self.folder, self.policy = Path(folder), policy or Checkpointing()
-        self._clock, self._damaged = clock or SystemClock(), damaged
+        self._clock, self.damaged = clock or SystemClock(), damaged
 
     def create_checkpoint(
         self,
@@ -166,7 +166,7 @@ class CheckpointManager:
             old = sorted(path.parent.glob(f"*{_DAMAGED}"))[:-_MOST_DAMAGED]
             for one in old:
                 one.unlink(missing_ok=True)
-        self._damaged(told)
+        self.damaged(told)
         return told
 
     def _path_of(self, checkpoint_id: str) -> Path | None:

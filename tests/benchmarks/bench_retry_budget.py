@@ -30,7 +30,7 @@ PICTURE = Path(__file__).parents[2] / "docs" / "policies" / "retry-budget.svg"
 
 def simulate(budget: RetryBudget | None, seed: int = 1) -> list[int]:
     """How many calls the service gets in each second."""
-    clock, dice = FakeClock(), random.Random(seed)  # noqa: S311 -- no secret
+    clock, dice = FakeClock(), random.Random(seed)
     made = Tally()
     shared = Budget(budget, lambda: made.value, clock=clock) if budget is not None else None
     executor = RetryExecutor(EAGER, name="gpt-5.2", budget=shared, clock=clock, dice=dice.random)

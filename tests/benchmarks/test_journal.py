@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -23,7 +26,7 @@ def by_hand(path: Path, rows_a_transaction: int) -> float:
     conn.execute("PRAGMA synchronous = FULL")
     conn.execute("PRAGMA cache_size = -16000")
     number = 0
-    insert = f"INSERT INTO errors VALUES ({', '.join('?' * 17)})"
+    insert = f"INSERT INTO errors VALUES ({', '.join('?' * 17)}, NULL, NULL)"  # what nobody by hand would do: checksums
 
     def write() -> None:
         nonlocal number
@@ -79,3 +82,55 @@ def test_the_journal_keeps_up_with_sqlite_by_hand(tmp_path: Path, rows: int) -> 
     ratio, ours, floor = sorted(pairs)[1]
     print(f"\n{rows} rows a transaction: journal {ours:,.0f}/s, by hand {floor:,.0f}/s, ratio {ratio:.2f} (at least {FLOOR_RATIO})")
     assert ratio >= FLOOR_RATIO
+
+
+OLD = 40_000
+WAIT_RATIO = 0.2
+
+
+def full_of_old(path: Path) -> Journal:
+    journal = Journal(path, NOW)
+    for begin in range(0, OLD, 1000):
+        journal.commit([an_error(key=f"old-{begin + one}", fingerprint=f"f{one % 50}") for one in range(1000)])
+    return journal
+
+
+def waits_s(disk: ThreadPoolExecutor, journal: Journal, goes_on: Callable[[], bool]) -> Iterator[float]:
+    """How long each of many reports waits for its commit, on the journal's own thread, while something else is asked of that."""
+    number = 0
+    while goes_on():
+        number += 1
+        began = time.perf_counter()
+        disk.submit(journal.commit, [an_error(key=f"{id(goes_on)}-{number}", at="2027-01-01T00:00:00.000000Z")]).result()
+        yield time.perf_counter() - began
+
+
+@pytest.mark.benchmark
+def test_forgetting_lets_reports_in_between(tmp_path: Path) -> None:
+    """A report waits for a chunk at most: a fraction of what deleting the same rows at once would take."""
+    with closing(full_of_old(tmp_path / "at-once.db")) as journal:
+        began = time.perf_counter()
+        assert journal.forget(NOW + timedelta(days=1), max_mb=1000, chunk=OLD)
+        at_once_s = time.perf_counter() - began
+    with closing(full_of_old(tmp_path / "chunks.db")) as journal, ThreadPoolExecutor(1) as disk:
+        ends = time.perf_counter() + SECONDS
+        quiet = sorted(waits_s(disk, journal, lambda: time.perf_counter() < ends))
+        left = [True]
+
+        def again(done: Future[bool]) -> None:
+            left[0] = done.result()
+            if left[0]:
+                disk.submit(journal.forget, NOW + timedelta(days=1), 1000).add_done_callback(again)
+
+        began = time.perf_counter()
+        disk.submit(journal.forget, NOW + timedelta(days=1), 1000).add_done_callback(again)
+        busy = sorted(waits_s(disk, journal, lambda: left[0]))
+        took_s = time.perf_counter() - began
+    median_s, p95_s = busy[len(busy) // 2], busy[len(busy) * 95 // 100]
+    ratio = p95_s / at_once_s
+    print(
+        f"\n{OLD} rows forgotten in {took_s:.2f} s beside {len(busy)} reports: half of these waited {median_s * 1000:.1f} ms "
+        f"(without, {quiet[len(quiet) // 2] * 1000:.1f} ms), 95 % {p95_s * 1000:.1f} ms; at once, {at_once_s * 1000:.0f} ms, "
+        f"ratio {ratio:.2f} (at most {WAIT_RATIO})"
+    )
+    assert ratio <= WAIT_RATIO

@@ -56,7 +56,7 @@ def rows(page: str) -> list[int]:
 def test_no_page_has_inline_styles_or_scripts(call: Caller, visitor: Visitor) -> None:
     """The content security policy would refuse them."""
     number = fail(call, "<script>")[0]
-    for path in ("/", "/errors", f"/errors/{number}", "/safe-mode"):
+    for path in ("/", "/errors", f"/errors/{number}", "/safe-mode", "/recovery", "/settings", "/alerts", "/healing"):
         page = visitor.see(path)
         assert not re.search(r"\sstyle=|\son\w+=|<style|<script>", page), path
 

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from resilience import errors as e
+from resilience.agent_executor import ResilientAgentExecutor
 from resilience.bulkhead import BulkheadFullError
 from resilience.circuit.breaker import CircuitBreakerConfig, CircuitBreakerOpenError, CircuitState
 from resilience.config.settings import Bulkheads, CircuitBreakers, Retry, Service, Settings
 from resilience.degradation.gate import FeatureDisabledError
-from resilience.executor import Resilience, ResilientAgentExecutor
+from resilience.executor import Resilience
 from resilience.pipeline import Passage
 from resilience.policies import BulkheadLimits, RetryStrategy
 from resilience.retrying.strategies import RetryConfig

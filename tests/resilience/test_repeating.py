@@ -34,3 +34,18 @@ def test_it_ends_while_it_waits() -> None:
 
 def test_one_that_never_began_can_be_ended() -> None:
     Repeating("it", 1, lambda: None).stop()
+
+
+def test_how_long_it_rests_is_asked_each_time() -> None:
+    rests, calls, done = iter([0.0, 0.01, 3600.0]), [], threading.Event()
+
+    def look() -> None:
+        calls.append(None)
+        if len(calls) == 3:
+            done.set()
+
+    one = Repeating("it", lambda: next(rests), look)
+    one.start()
+    assert done.wait(10)
+    one.stop()
+    assert len(calls) == 3

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -114,3 +115,52 @@ def test_a_channel_that_cannot_deliver_is_an_error_with_the_reason(tmp_path: Pat
     assert "It is tried again." in one.command("alerts", "test", "webhook", code=1)
     assert "wrong: it did not arrive, the environment has no NO_SUCH_ADDRESS" in one.command("alerts", "test", "wrong", code=1)
     one.kill()
+
+
+def test_versions_are_shown_and_rolled_back_with_winclaw_and_without(tmp_path: Path) -> None:
+    """With a question; what only terminals understand, and secrets, do not get through."""
+    one = Program(tmp_path / "home", port=23200).start()
+    file = one.folder / "error_handling_config.yaml"
+    first = file.read_bytes()
+    file.write_text("# \u202e token=hidden\nerror_handling:\n  dashboard:\n    port: 9000\n", encoding="utf-8")
+    assert "error_handling.dashboard.port" not in one.command("config", "show")
+    assert until(lambda: "in force" in one.command("config", "versions").partition("first run")[0])
+    listed = one.command("config", "versions")
+    assert "   2  " in listed.splitlines()[0]
+    assert "      dashboard.port: 8765 \u2192 9000" in listed.replace("?", "\u2192")
+    assert max(map(len, listed.splitlines())) < 80
+    assert "port: 9000" in one.command("config", "show")
+    text = one.command("config", "show", "--version", "2")
+    assert "token=[redacted]" in text
+    assert text.isprintable() or set(text) - {"\n"} == {char for char in text if char.isprintable()}
+    assert "+    port: 9000" in one.command("config", "show", "--version", "2", "--diff")
+    refused = one.command("config", "rollback", "1", code=1)
+    assert "Version 1 changes, against what is in force:" in refused
+    assert file.read_bytes() != first
+    said = one.command("config", "rollback", "1", "--yes")
+    assert "Version 1 is in force again; what error_handling_config.yaml said before is kept as" in said.replace("\n", " ")
+    assert file.read_bytes() == first
+    assert "No such version" in one.command("config", "rollback", "9", "--yes", code=1)
+    [newest, *_] = json.loads(one.command("config", "versions", "--json"))
+    assert (newest["version"], newest["author"], newest["restores"]) == (3, "command line", 1)
+    audit = [event for event in one.ask("GET", "/api/v1/events?since=0&limit=500")["events"] if event["type"] == "command"]
+    assert [(event["asked"], event["actor"]) for event in audit] == [("rollback version 1", "command line")]
+    one.kill()
+    assert "port: 8765" in one.command("config", "show")
+    assert "no version 9" in one.command("config", "show", "--version", "9", code=1)
+    assert "no version 9" in one.command("config", "rollback", "9", "--yes", code=1)
+    assert "from the next start on" in one.command("config", "rollback", "2", "--yes").replace("\n", " ")
+    assert b"port: 9000" in file.read_bytes()
+    one.start()
+    assert one.command("config", "versions").splitlines()[1] == "      in force"
+    assert [entry["version"] for entry in json.loads(one.command("config", "versions", "--json"))] == [4, 3, 2, 1]
+    one.kill()
+
+
+def until(holds: Callable[[], bool]) -> bool:
+    """Whether it holds within a while."""
+    end_s = time.monotonic() + 30
+    while time.monotonic() < end_s:
+        if holds():
+            return True
+    return False

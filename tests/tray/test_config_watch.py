@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,13 @@ from resilience.config.settings import Settings
 from resilience.core.core import Core
 from resilience.events import EventType
 from resilience.home import CONFIG
-from resilience.journal.journal import JournalError
 from tests.program import REPOSITORY
 from tests.resilience.core.conftest import clock, core, start  # noqa: F401 -- fixtures
 from tests.resilience.core.cores import journal_of
 from tray.app import running
-from tray.config_watch import AT_ONCE, ConfigWatch, _policy_of
-from tray.startup import LAST_GOOD, settings_at_start
+from tray.config_taking import AT_ONCE, CHECKS, Check
+from tray.config_watch import ConfigWatch, _policy_of
+from tray.startup import settings_at_start
 
 BAD = "error_handling:\n  dashboard:\n    prot: 9000\n"
 KEEPS = "error_handling: {processes: {agent: {command: [sleeper]}}}\n"
@@ -33,7 +33,7 @@ def test_a_changed_file_reaches_agents_without_a_restart(tmp_path: Path) -> None
         breaker = agent.resilience.circuits.get_or_create("mine")
         heard = threading.Event()
         agent.on_state(lambda _: heard.set() if breaker.config.failure_threshold == 2 else None)
-        (tmp_path / CONFIG).write_text("error_handling: {circuit_breaker: {services: {mine: {failure_threshold: 2}}}}\n")
+        (tmp_path / CONFIG).write_text("error_handling: {circuit_breaker: {services: {mine: {failure_threshold: 2}}}}\n", newline="\n")
         assert heard.wait(20)
         agent.close()
         events = {event.type: event.body for event in winclaw.core.history.events(0, 100)}
@@ -43,14 +43,14 @@ def test_a_changed_file_reaches_agents_without_a_restart(tmp_path: Path) -> None
 class World:
     """A core and a watch over one file, which is looked at when the test says so."""
 
-    def __init__(self, folder: Path, owner: Core) -> None:
+    def __init__(self, folder: Path, owner: Core, checks: Mapping[str, Check] = CHECKS) -> None:
         self.folder, self.core = folder, owner
-        (folder / CONFIG).write_text(KEEPS)
-        self.watch = ConfigWatch(folder, settings_at_start(folder), owner)
-        self.watch.reload()
+        (folder / CONFIG).write_text(KEEPS, newline="\n")
+        self.watch = ConfigWatch(folder, settings_at_start(folder), owner, checks=checks)
+        self.watch.begin()
 
     def save(self, content: str, looks: int = 2) -> None:
-        (self.folder / CONFIG).write_text(content)
+        (self.folder / CONFIG).write_text(content, newline="\n")
         for _ in range(looks):
             self.watch.look()
 
@@ -61,6 +61,15 @@ class World:
     @property
     def notices(self) -> list[str]:
         return [notice.name for notice in self.core.state.notices]
+
+    @property
+    def versions(self) -> list[tuple[int, str, str]]:
+        """Number, author and outcome of each version, the newest first."""
+        return [(one["version"], one["author"], one["outcome"]) for one in self.watch.listed()]
+
+    @property
+    def newest(self) -> str | None:
+        return self.watch.versions.text(self.watch.listed()[0]["version"])
 
     @property
     def events(self) -> list[tuple[str, dict[str, Any]]]:
@@ -103,7 +112,7 @@ def test_a_file_that_is_spoilt_while_it_runs_changes_nothing_and_is_told(world: 
     world.save(BAD)
     assert world.watch.policy() is before
     assert (world.processes, world.notices) == (["agent"], ["config"])
-    assert (world.folder / LAST_GOOD).read_text() == KEEPS
+    assert world.newest == KEEPS
     world.save(KEEPS.replace("}}}", "}}, tray: {toasts: false}}"))
     assert world.notices == []
     kinds = [kind for kind, _ in world.events]
@@ -112,41 +121,26 @@ def test_a_file_that_is_spoilt_while_it_runs_changes_nothing_and_is_told(world: 
     assert world.events[-1][1]["from_next_start"] == ["tray"]
 
 
-def test_what_the_disk_refuses_is_in_force_nowhere_and_is_tried_again(world: World) -> None:
-    """Agents, WinClaw itself and the last good file change together, or not at all."""
+def test_what_is_saved_while_the_journal_cannot_be_written_is_in_force_from_memory(world: World) -> None:
+    """Agents, WinClaw itself and the versions change together; that it did is told as soon as that can be written."""
     journal_of(world.core).failure = OSError("full")
-    with pytest.raises(JournalError):
-        world.core.announce(EventType.APP_STARTED, "x").result(10)
     wanted = KEEPS.replace("agent", "other")
-    with pytest.raises(JournalError):
-        world.save(wanted)
-    assert (world.processes, world.told) == (["agent"], True)
-    assert (world.folder / LAST_GOOD).read_text() == KEEPS
-    journal_of(world.core).failure = None
-    world.watch.look()
+    world.save(wanted)
     assert (world.processes, world.told) == (["other"], True)
-    assert (world.folder / LAST_GOOD).read_text() == wanted
-
-
-def test_what_is_in_force_is_not_taken_over_again_though_no_copy_of_it_could_be_kept(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*_: object) -> None:
-        raise OSError("full")
-
-    monkeypatch.setattr("tray.config_watch.remember_good", full)
-    with pytest.raises(OSError, match="full"):
-        world.save(KEEPS.replace("agent", "other"))
-    before = len(world.events)
-    world.watch.look()
-    assert (world.processes, len(world.events)) == (["other"], before)
+    assert world.newest == wanted
+    assert world.events == []
+    journal_of(world.core).failure = None
+    world.core.announce(EventType.APP_STARTED, "x").result(10)
+    assert [kind for kind, _ in world.events] == ["config.changed"]
 
 
 def test_an_edited_comment_is_no_change(world: World) -> None:
     before = len(world.events)
     world.save(f"# mine\n{KEEPS}")
     assert len(world.events) == before
-    assert (world.folder / LAST_GOOD).read_text().startswith("# mine")
+    assert world.versions == [(2, "saved in the file", "in force"), (1, "saved in the file", "replaced by 2")]
+    assert world.watch.listed()[0]["changed"] == []
+    assert world.newest == f"# mine\n{KEEPS}"
 
 
 def test_a_file_that_is_gone_changes_nothing(world: World) -> None:
@@ -156,11 +150,3 @@ def test_a_file_that_is_gone_changes_nothing(world: World) -> None:
     assert (world.processes, world.notices) == (["agent"], [])
 
 
-def test_a_roll_back_holds_until_the_file_is_saved_again(world: World) -> None:
-    world.save(KEEPS.replace("agent", "other"))
-    assert "processes" in world.watch.roll_back()
-    world.watch.look()
-    world.watch.look()
-    assert (world.processes, world.notices, world.told) == (["agent"], ["config"], True)
-    world.save(KEEPS.replace("agent", "third"))
-    assert (world.processes, world.notices) == (["third"], [])

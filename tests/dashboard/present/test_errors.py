@@ -89,3 +89,10 @@ def test_every_kind_has_a_meaning_and_its_strategy_and_impact_have_words(one: ty
     assert errors.meaning(one.kind).endswith(".")
     assert errors.strategy_words(str(one.recovery_strategy)) != str(one.recovery_strategy)
     assert errors.impact_words(one.impact.name) != one.impact.name
+
+
+def test_a_log_among_the_metadata_is_shown_by_itself() -> None:
+    assert errors.details({"metadata": {"pid": 1, "log": "one\ntwo"}}) == {"log": "one\ntwo", "metadata": '{\n  "pid": 1\n}'}
+    assert errors.details({"metadata": {"log": ["one"]}}) == {"log": "", "metadata": '{\n  "log": [\n    "one"\n  ]\n}'}
+    assert errors.details({"metadata": {"log": "one"}}) == {"log": "one", "metadata": ""}
+    assert errors.details({}) == {"log": "", "metadata": ""}

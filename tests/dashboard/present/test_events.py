@@ -22,6 +22,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "heal.escalated": {
         "heal": 3, "outcome": "escalated", "action": "escalate_to_human", "trigger": "An error.", "verification": "It goes on.",
     },
+    "recovery.started": {"recovery": 2, "level": "component", "outcome": "running", "actor": "dashboard", "result": "", "steps": [{}]},
+    "recovery.ended": {"recovery": 2, "level": "component", "outcome": "recovered", "actor": "dashboard", "result": "It is."},
     "anomaly.began": {"metric": "memory_mb", "value": 900.0, "low": 100.0, "high": 200.0},
     "anomaly.ended": {"metric": "cpu_percent", "value": 9.0, "low": 0.0, "high": 20.0, "adopted": True},
     "app.started": {"version": "1", "away_s": 7.0, "crashed": True},
@@ -29,7 +31,11 @@ BODIES: dict[str, dict[str, Any]] = {
     "process.exited": {"pid": 5, "because": "it ended with exit status 1", "again_in_s": 0.5},
     "process.cleared": {"port": 8080},
     "config.refused": {"problems": ["line 3: no"]},
+    "config.rolled_back": {"version": 8, "restores": 6, "author": "dashboard", "changed": ["retry"]},
+    "config.trouble": {"version": 7, "what": "it burns"},
     "journal.set_aside": {"message": "damaged", "file": "x"},
+    "journal.repaired": {"message": "2 errors came back", "file": "x", "lost": 0},
+    "journal.gap": {"since": "2026-01-01T12:00:00.000000Z", "until": "2026-01-01T12:05:00.000000Z", "written": 3, "lost": 0, "why": "full"},
 }
 
 
@@ -101,9 +107,18 @@ TOLD: list[tuple[str, dict[str, Any], str, tuple[str, ...], str]] = [
     ("app.stopped", {"version": "1"}, "off", (), "version 1"),
     ("config.changed", {"changed": ["retry", "zones"]}, "info", (), "retry, zones changed"),
     ("config.changed", {"from_next_start": ["dashboard", "logs"]}, "info", (), "nothing changed; dashboard, logs from the next start on"),
+    ("config.changed", {"changed": ["retry"], "version": 7, "author": "healing"}, "info", (), "retry changed · version 7 · healing"),
+    ("config.rolled_back", {"because": "it burns"}, "warn", ("rolled back to version 6",), "it burns · by dashboard · retry changed"),
+    ("config.rolled_back", {"changed": []}, "warn", ("rolled back to version 6",), "by dashboard · nothing changed"),
+    ("config.trouble", {"version": 7, "what": "it burns"}, "warn", ("Trouble followed version 7",), "it burns"),
     ("config.refused", {"problems": ["a", "b", "c"], "instead": "the old one is"}, "warn", ("the old one is in force",), "a · b"),
     ("config.refused", {}, "warn", ("another one is in force",), "line 3: no"),
     ("journal.set_aside", {}, "bad", ("damaged",), "x"),
+    ("journal.repaired", {}, "ok", ("repaired",), "2 errors came back · x"),
+    ("journal.repaired", {"lost": 7}, "warn", ("repaired",), "2 errors came back · x"),
+    ("journal.repaired", {"lost": None}, "warn", ("repaired",), "2 errors came back · x"),
+    ("journal.gap", {}, "warn", ("12:00:00 UTC", "12:05:00 UTC"), "3 events written later · full"),
+    ("journal.gap", {"lost": 2}, "warn", ("12:00:00 UTC",), "3 events written later, 2 lost · full"),
 ]  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from resilience.alerting.channels import Channels, WebhookChannel
+from resilience.alerting.manager import AlertManager
 from resilience.alerting.policy import Alerting
 from resilience.config.settings import Settings
 from resilience.core.core import Core
@@ -37,3 +38,8 @@ def life(tmp_path: Path, clock: FakeClock) -> Iterator[Callable[..., Core]]:
 @pytest.fixture
 def core(life: Callable[..., Core]) -> Core:
     return life()
+
+
+@pytest.fixture
+def manager(clock: FakeClock) -> AlertManager:
+    return AlertManager(clock=clock)

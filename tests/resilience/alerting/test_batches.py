@@ -141,6 +141,9 @@ def test_a_few_that_came_in_quiet_hours_come_as_one_after_them() -> None:
     night = {number: replace(one, tellings=tuple(replace(telling, at=local(6, 30)) for telling in one.tellings))
              for number, one in waiting(3).items()}  # fmt: skip
     assert found(night, at=local(7), channels=NIGHTS).keys == ("1-1-email", "2-1-email", "3-1-email")
+    late = {number: one.told(*(replace(telling, at=local(7) - timedelta(milliseconds=1)) for telling in one.tellings))
+            for number, one in night.items()}  # fmt: skip
+    assert found(late, at=local(7), channels=NIGHTS).keys == ("1-1-email", "2-1-email", "3-1-email")
     assert found({1: night[1]}, at=local(7), channels=NIGHTS).digest == ""
     assert found(night, "log", at=local(7), channels=NIGHTS).digest == ""
 
@@ -199,7 +202,7 @@ def test_of_what_was_tried_already_the_least_tried_goes_next_and_alone() -> None
         for (number, one), attempts in zip(waiting(3).items(), (3, 1, 2), strict=True)
     }
     batch = found(alerts)
-    assert (batch.keys, batch.digest, batch.alert.id) == (("2-1-email",), "", 2)
+    assert (batch.keys, batch.digest, batch.alert.id, batch.telling.what) == (("2-1-email",), "", 2, "raised")
 
 
 def test_a_rest_of_less_than_a_second_is_a_rest() -> None:
@@ -209,3 +212,14 @@ def test_a_rest_of_less_than_a_second_is_a_rest() -> None:
 def test_a_digest_counts_from_two_on() -> None:
     alerts = {**waiting(6), 1: replace(waiting(1)[1], count=2)}
     assert "ERROR trouble 1 (since 12:00 UTC, 2 times, open)" in found(alerts).telling.text
+
+
+def test_what_has_not_rested_yet_goes_out_in_the_first_second_of_a_machine() -> None:
+    """Monotonic seconds may count from its start."""
+    assert next_batch(waiting(1), "email", Alerting(channels=EVERY), FRESH, NOON, 0.0) == found(waiting(1))
+
+
+def test_a_channel_that_was_taken_out_of_the_configuration_has_no_quiet_hours() -> None:
+    """It may still be sending when that is read."""
+    [alert] = waiting(1).values()
+    assert found({1: alert.telling("raised", "it burns", ["pager"], NOON)}, "pager").telling.channel == "pager"

@@ -18,7 +18,7 @@ from resilience.alerting.policy import Alerting
 from resilience.alerting.sending import UndeliverableError
 from resilience.config.settings import Settings
 from resilience.core.core import Core
-from resilience.core.inputs import Configuration, Look, Offered, TooLateError
+from resilience.core.inputs import Configuration, Look, TooLateError
 from resilience.core.notices import of_refusal
 from resilience.degradation.levels import DegradationLevel
 from resilience.events import EventType, Heartbeat, Report
@@ -320,13 +320,16 @@ def test_ten_thousand_equal_errors_are_five_messages_and_one_summary(core: Core,
     assert core.state.alerts[1].count == 10_000
 
 
-def test_a_channel_that_was_announced_before_it_is_offered_sends_what_waits(core: Core) -> None:
+def test_a_channel_that_is_expected_before_it_is_offered_sends_what_waits(core: Core) -> None:
     arrived = threading.Event()
     delivery = AlertDelivery(core, lambda _: [], core.clock)
     delivery.start()
-    core.tell(Offered("toast", True)).result(10)
+    delivery.expect("toast")
     fatal(core)
+    assert core.state.offered == {"toast"}
     withdraw = delivery.offer("toast", lambda _alert, _telling: arrived.set() or "shown")
     assert arrived.wait(30)
     withdraw()
+    delivery.offer("toast", lambda _alert, _telling: "shown")
+    assert core.state.offered == {"toast"}
     delivery.stop()

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from resilience.alerting.alerts import TellingState
 from resilience.alerting.channels import Channels, EmailChannel, PhoneChannel
-from resilience.alerting.policy import Alerting, Escalation
+from resilience.alerting.policy import Alerting, Escalation, Routes
 from tests.resilience.alerting.desk import Desk, caused
 
 AFTER_S = 900
@@ -129,3 +129,25 @@ def test_after_a_snooze_the_time_begins_again() -> None:
 def test_an_escalation_names_a_channel_that_exists() -> None:
     [(key, wrong)] = Alerting(escalation=Escalation(channels=("smoke",))).contradictions()
     assert (key, "no channel 'smoke'; there are log, dashboard" in wrong) == ("escalation.channels", True)
+
+
+def test_what_nobody_was_told_is_not_told_on() -> None:
+    desk = lasting(Desk(routes=Routes(P2_HIGH=())))
+    desk.pass_s(AFTER_S)
+    assert (desk.last.messages, desk.last.escalated) == (0, 0)
+
+
+def test_a_wall_clock_that_jumps_does_not_tell_it_on() -> None:
+    phones = Channels(
+        sms=PhoneChannel(enabled=True, url="env:SMS", min_priority="P1_CRITICAL"),
+        twilio_voice=PhoneChannel(enabled=True, url="env:SMS"),
+    )  # fmt: skip
+    desk = lasting(Desk(channels=phones))
+    desk.at += timedelta(hours=2)
+    desk.pass_s(1)
+    assert escalated(desk) == []
+    desk.pass_s(AFTER_S - 1)
+    assert escalated(desk) == ["sms"]
+    desk.at += timedelta(hours=2)
+    desk.pass_s(1)
+    assert escalated(desk) == ["sms"]

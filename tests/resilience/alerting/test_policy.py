@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
 from resilience.alerting.alerts import SEVERITY_PRIORITY, AlertPriority
-from resilience.alerting.channels import Channels, EmailChannel, OtherChannel, WebhookChannel, quiet_for
+from resilience.alerting.channels import (
+    Channels,
+    EmailChannel,
+    LoudChannel,
+    OtherChannel,
+    PhoneChannel,
+    WebhookChannel,
+    is_here,
+    quiet_for,
+)
 from resilience.alerting.policy import Alerting, Maintenance, Priorities, Routes
 from resilience.context import ErrorSeverity
 
@@ -48,8 +58,27 @@ def test_a_route_names_channels_that_exist() -> None:
     assert [key for key, _ in wrong.contradictions()] == ["routes.P2_HIGH"]
     known = Alerting(routes=Routes(P2_HIGH=("phone",)), channels=Channels(others={"phone": OtherChannel(url="env:PHONE")}))
     assert [*known.contradictions()] == []
-    assert [key for key, _ in Channels(others={"email": OtherChannel(url="env:X")}).contradictions()] == ["others.email"]
-    assert [key for key, _ in OtherChannel().contradictions()] == ["enabled"]
+    for taken in ("email", "all"):
+        own = Channels(others={taken: OtherChannel(url="env:X")})
+        assert [key for key, _ in own.contradictions()] == [f"others.{taken}"]
+
+
+@pytest.mark.parametrize(("channel", "told", "key"), [
+    (WebhookChannel, {"url": "https://example.com"}, "url"), (OtherChannel, {"url": "env:X"}, "url"),
+    (EmailChannel, {"recipients": ("ada@example.com",)}, "recipients, and url for the account"),
+    (PhoneChannel, {"phone_numbers": ("+15550100",)}, "phone_numbers, and url for the account"),
+])  # fmt: skip
+def test_a_channel_that_is_on_has_somebody_to_tell(channel: type[LoudChannel], told: dict[str, Any], key: str) -> None:
+    wrong = f"it is on, but there is nobody to tell; give it {key}, or turn it off"
+    assert [*channel(enabled=True).contradictions()] == [("enabled", wrong)]
+    assert [*channel(enabled=True, **told).contradictions()] == []
+    assert [*channel(enabled=False).contradictions()] == []
+
+
+def test_only_a_toast_needs_to_be_offered() -> None:
+    assert [is_here(*one) for one in (("toast", ["toast"]), ("toast", []), ("log", []), ("log", ["toast"]))] == [
+        True, False, True, True,
+    ]  # fmt: skip
 
 
 def test_what_is_milder_than_an_error_is_worth_an_alert_where_somebody_is_told() -> None:
@@ -114,4 +143,5 @@ def test_quiet_hours_end_to_the_second() -> None:
 def test_what_is_wrong_is_said_with_its_remedy() -> None:
     assert [*OtherChannel().contradictions()] == [("enabled", "it is on, but there is nobody to tell; give it url, or turn it off")]
     assert [wrong for _, wrong in Maintenance(hours="10:00-11:00", ends="2026-12-24").contradictions()] == ["starts and ends go together"]
-    assert [key for key, _ in Maintenance(ends="2026-12-24T18:00").contradictions()] == [""]
+    for half in (Maintenance(ends="2026-12-24T18:00"), Maintenance(starts="2026-12-24T18:00")):
+        assert [*half.contradictions()] == [("", "it would never end; give it hours, or starts and ends")]

@@ -315,3 +315,44 @@ def test_what_changes_in_what_lasts_is_kept_without_a_word() -> None:
     desk.lasts(caused("CRITICAL"))
     desk.lasts(caused("ERROR", message="half of it"))
     assert (desk.last.cause.message, desk.last.priority.name, desk.told("sms")) == ("half of it", "P3_MEDIUM", ["raised"])
+
+
+def test_where_not_all_is_known_yet_nothing_is_over() -> None:
+    """What an earlier WinClaw saw, this one may have yet to see."""
+    desk = Desk()
+    desk.lasts(caused())
+    turn = desk.turn()
+    turn.lasting({}, all_known=False)
+    assert turn.after()[1].is_open
+
+
+def test_what_happens_happens_once_unless_it_is_said_how_often() -> None:
+    turn = Desk().turn()
+    turn.happened(caused())
+    assert turn.after()[1].count == 1
+
+
+def test_what_was_held_back_is_still_to_be_said_when_another_window_has_begun() -> None:
+    desk = Desk()
+    desk.happens(times=40)
+    desk.at, desk.s = desk.at + timedelta(seconds=WINDOW_S), desk.s + WINDOW_S
+    assert (desk.happens().held, desk.told()[5:]) == (35, ["again"])
+
+
+def test_an_error_is_not_over_before_its_summary() -> None:
+    desk = Desk(resolve_after_s=60.0)
+    desk.happens(times=40)
+    desk.pass_s(61)
+    assert desk.last.is_open
+    desk.pass_s(WINDOW_S - 61)
+    assert (desk.told(), desk.last.is_open) == (["raised", *["again"] * 4, "summary"], False)
+
+
+def test_that_an_error_is_over_is_said_with_when_it_came_last() -> None:
+    desk = Desk()
+    desk.happens(severity="CRITICAL")
+    desk.pass_s(desk.policy.resolve_after_s)
+    assert desk.last.tellings[-1].text == "It has not come again since 2026-01-01 00:00 UTC."
+    desk.lasts(caused("CRITICAL", "level"))
+    desk.lasts()
+    assert desk.last.tellings[-1].text == "It is over."

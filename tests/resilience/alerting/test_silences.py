@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from resilience.alerting.alerts import AlertState
 from resilience.alerting.policy import Maintenance
 from resilience.alerting.routing import NETWORK
+from resilience.alerting.silences import LONGEST_SNOOZE, time_of
 from tests.resilience.alerting.desk import WINDOW_S, Desk, caused
 
 
@@ -246,6 +247,18 @@ def test_a_snooze_ends_though_the_clock_is_set_back() -> None:
     assert desk.told() == ["raised", "again"]
 
 
+@pytest.mark.parametrize(("ahead", "holds"), [
+    (timedelta(0), False), (timedelta(microseconds=1), True), (LONGEST_SNOOZE, True), (LONGEST_SNOOZE + timedelta(hours=2), True),
+    (LONGEST_SNOOZE + timedelta(hours=2, microseconds=1), False),
+])  # fmt: skip
+def test_a_snooze_holds_up_to_its_end_and_one_that_is_longer_than_any_is_none(ahead: timedelta, holds: bool) -> None:
+    """With two hours more, for a clock that is set back a little."""
+    desk = Desk()
+    desk.snoozed_until = desk.at + ahead
+    silent = desk.happens().silent
+    assert silent == (f"all alerts are snoozed until {time_of(desk.snoozed_until)}" if holds else "")
+
+
 def test_what_comes_and_goes_stays_snoozed() -> None:
     desk = Desk()
     desk.lasts(caused())
@@ -379,3 +392,58 @@ def test_ten_without_connection_are_all_named() -> None:
     cut_off(desk, 1, 2, 3)
     desk.pass_s(899)
     assert desk.alerts[network.id].is_open
+
+
+def test_that_it_is_over_is_told_after_a_silence_by_all_who_told_of_it() -> None:
+    """Though it was milder at its end."""
+    desk = Desk()
+    desk.lasts(caused("CRITICAL"))
+    desk.lasts(caused("ERROR"))
+    desk.person(lambda turn: turn.snooze(1, desk.at + timedelta(hours=1)))
+    desk.lasts()
+    desk.pass_s(3600)
+    assert desk.told("sms") == ["raised", "resolved"]
+    assert desk.last.tellings[-1].text == "It is over."
+
+
+def test_of_what_is_unwell_the_worst_that_is_told_counts() -> None:
+    desk = Desk()
+    desk.lasts(caused("CRITICAL", "level", component="web"), caused("ERROR", "probe:web", component="web"))
+    assert desk.happens(severity="CRITICAL", component="web").silent == "that it is unwell is told already"
+    assert desk.happens(severity="FATAL", about="error:2", component="web").silent == ""
+
+
+def test_after_a_silence_nothing_of_it_is_left() -> None:
+    desk = Desk()
+    desk.down = frozenset({"db"})
+    desk.lasts(caused(needs=("db",)))
+    assert (desk.last.behind, desk.last.tellings) == ("db", ())
+    desk.down = frozenset()
+    desk.pass_s(1)
+    desk.pass_s(desk.policy.wait_for_parent_s)
+    assert (desk.told(), desk.last.silent, desk.last.behind, desk.last.due_s) == (["raised"], "", "", None)
+    desk.down = frozenset({"db"})
+    desk.lasts(caused("CRITICAL", needs=("db",)))
+    assert desk.last.behind == "db"
+    desk.lasts()
+    assert (desk.last.silent, desk.last.behind, desk.last.due_s) == ("", "", None)
+    desk.down = frozenset()
+    desk.lasts(caused(about="level", needs=("db",)))
+    assert desk.last.due_s is not None
+    desk.lasts()
+    assert desk.last.due_s is None
+    desk.down = frozenset({"db"})
+    assert desk.happens(needs=("db",)).behind == "db"
+    desk.down = frozenset()
+    desk.pass_s(1)
+    assert (desk.last.tellings, desk.last.silent, desk.last.behind, desk.last.due_s) == ((), "", "", None)
+
+
+def test_what_came_just_so_long_ago_as_ends_it_is_told_first() -> None:
+    """It is not told and over at once."""
+    desk = Desk()
+    desk.happens()
+    desk.person(lambda turn: turn.snooze(1, desk.at + timedelta(seconds=desk.policy.resolve_after_s)))
+    desk.happens(times=2)
+    desk.pass_s(desk.policy.resolve_after_s)
+    assert (desk.told(), desk.last.is_open) == (["raised", "again"], True)

@@ -18,7 +18,7 @@ from resilience.core.core import Core
 from resilience.core.inputs import ProcessTold
 from resilience.degradation.levels import DegradationLevel
 from resilience.degradation.policy import Degradation
-from resilience.events import Report
+from resilience.events import EventType, Report
 from resilience.journal.history import History
 from resilience.journal.journal import Journal, JournalError
 from resilience.processes.status import ProcessStatus
@@ -34,7 +34,7 @@ FULL = OSError("no space left on device")
 
 
 class CoreMachine(RuleBasedStateMachine):
-    """What was acknowledged is there, in this life and in the next; what was refused has changed nothing but Safe Mode."""
+    """What was acknowledged is there, in this life and in the next; of what was refused only Safe Mode and facts hold."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,6 +45,9 @@ class CoreMachine(RuleBasedStateMachine):
         self.isolated: set[str] = set()
         self.process: ProcessState | None = None
         self.refuses = False
+        self.announced = 0
+        self.owed_events: set[int] = set()
+        self.events: set[int] = set()
         self.root = Path(tempfile.mkdtemp())
 
     @initialize()
@@ -72,7 +75,10 @@ class CoreMachine(RuleBasedStateMachine):
         except JournalError:
             assert self.refuses
             return False
-        self.is_owed = False
+        if not self.refuses:  # else it is a fact, which holds in memory, and writes nothing
+            self.is_owed = False
+            self.events |= self.owed_events
+            self.owed_events.clear()
         return True
 
     @rule(key=st.sampled_from("abcdefgh"))
@@ -104,6 +110,13 @@ class CoreMachine(RuleBasedStateMachine):
         if self.done(self.core.tell(ProcessTold("agent", ProcessStatus(name="agent", state=state, since=self.clock.now())))):
             self.process = state
 
+    @rule()
+    def announce(self) -> None:
+        """What has happened is taken whatever the disk says, and written as soon as that can be."""
+        self.announced += 1
+        self.owed_events.add(self.announced)
+        assert self.done(self.core.announce(EventType.ANOMALY_BEGAN, "x", number=self.announced))
+
     @rule(seconds=st.sampled_from([1, 60]))
     def wait(self, seconds: int) -> None:
         self.clock.advance(seconds)
@@ -126,6 +139,7 @@ class CoreMachine(RuleBasedStateMachine):
     def crash(self) -> None:
         """The disk as it is now is all that the next life has."""
         self.lives += 1
+        self.owed_events.clear()
         after = self.root / f"crash-{self.lives}"
         shutil.copytree(self.folder, after)
         self.end()
@@ -148,6 +162,7 @@ class CoreMachine(RuleBasedStateMachine):
         self.clock.advance(1)  # the file that is put aside has the time in its name
         self.journal.commit = breaks_once  # type: ignore[method-assign]
         self.lost |= self.stored.keys()
+        self.events.clear()
         self.report("i")
         del self.journal.commit  # type: ignore[attr-defined]
 
@@ -171,6 +186,17 @@ class CoreMachine(RuleBasedStateMachine):
         conn.close()
         assert dict(found) == {key: number for key, number in self.stored.items() if key not in self.lost}
         assert len(found) == len(dict(found))
+
+    @invariant()
+    def what_was_announced_is_written_once_and_in_order(self) -> None:
+        if not hasattr(self, "core"):
+            return
+        conn = sqlite3.connect(self.folder / "journal.db")
+        found = conn.execute("SELECT json_extract(CAST(body AS TEXT), '$.number') FROM events WHERE type = 'anomaly.began' ORDER BY id")
+        numbers = [row[0] for row in found]
+        conn.close()
+        assert numbers == sorted(set(numbers))
+        assert self.events <= set(numbers) <= set(range(1, self.announced + 1))
 
     def teardown(self) -> None:
         if hasattr(self, "core"):

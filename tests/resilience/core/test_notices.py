@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 
 from msgspec.structs import replace
 
+from resilience.alerting.alerts import Alert, Cause
+from resilience.context import ErrorSeverity
 from resilience.core import notices
 from resilience.core.notices import Notice
 from resilience.core.services import Probed
@@ -66,13 +68,54 @@ def test_a_journal_that_cannot_be_written_or_was_set_aside() -> None:
     kept = notices.of_refusal("The disk is full.", loses_safe_mode=False)
     assert kept == Notice(
         name="journal", what="WinClaw cannot write to its journal.", cause="The disk is full.",
-        action="Free some disk space or mend the folder's rights. Errors wait with the agents until then.",
+        action="Free some disk space, mend the folder's rights, or end the program that holds the file. WinClaw goes on from "
+        "memory: it writes down later what happens, errors wait with the agents, and commands are refused.",
     )  # fmt: skip
     lost = notices.of_refusal("The disk is full.", loses_safe_mode=True)
     assert lost == replace(kept, action=f"{kept.action[:-1]}; Safe Mode is on, but would not survive a restart.")
     assert notices.of_damage("journal.db", "journal-1.db") == Notice(
         name="journal_set_aside", what="The journal was damaged. It was set aside, and a new one begun.",
-        cause="journal.db could not be read any more; it is kept as journal-1.db.",
+        cause="journal.db could not be read any more; it is kept as journal-1.db. What can still be read of it is being brought back.",
         action="Check the disk. What agents have not had acknowledged, they send again.",
     )  # fmt: skip
+    outcome = notices.of_damage("journal.db", "journal-1.db", "nothing came back.").cause
+    assert outcome == "journal.db could not be read any more; it is kept as journal-1.db. Nothing came back."
+    assert notices.of_backup("the disk is full") == Notice(
+        name="journal_backup", what="The journal could not be backed up.", cause="The disk is full.",
+        action="Free some disk space or mend the folder's rights; it is tried again. Older backups are kept.",
+    )  # fmt: skip
     assert notices.without((kept, notices.of_damage("a", "b"), lost), "journal") == (notices.of_damage("a", "b"),)
+
+
+def test_a_channel_that_does_not_deliver() -> None:
+    assert notices.of_channel("email", "535, wrong password") == Notice(
+        name="channel:email", what="Alerts by email do not arrive.", cause="535, wrong password.",
+        action="Mend that, then test it on the page Alerts.", page="/alerts", component="alerts",
+    )  # fmt: skip
+
+
+def test_an_alert_that_nobody_has_acknowledged() -> None:
+    cause = Cause(about="error:1", title="web is gone", message="it burns", severity=ErrorSeverity.ERROR, component="web")
+    assert notices.of_alert(Alert(id=7, cause=cause, at=NOW, last_at=NOW)) == Notice(
+        name="error:1", what="web is gone.", cause="it burns.", action="Acknowledge it on the page Alerts.", page="/alerts#alert-7",
+    )  # fmt: skip
+
+
+def test_what_ends_as_a_sentence_gets_no_second_full_stop() -> None:
+    for end in ".!?…":
+        assert notices.of_probe("disk", Probed(well=False, since=NOW, what=f"it is full{end}")).cause == f"It is full{end}"
+    one = Isolated(component="parser", reason="It escaped.", actor=BY_ITSELF, since=NOW, services=(), processes=())
+    assert notices.of_isolation(one).cause == "It escaped."
+
+
+def test_what_waits_for_the_user_can_be_the_cause_of_an_alert() -> None:
+    """It is about what the notice says, or else what its name says."""
+    probe = notices.of_probe("disk", Probed(well=False, since=NOW, what="only 3 MB are free"))
+    said = Cause(
+        about="probe:disk", title="disk is not well", message="Only 3 MB are free. Mend the cause; this goes by itself.",
+        severity=ErrorSeverity.CRITICAL, component="disk",
+    )  # fmt: skip
+    assert notices.cause_of(probe, ErrorSeverity.CRITICAL) == said
+    told = replace(probe, component="cellar", page="/disks")
+    assert notices.cause_of(told, ErrorSeverity.FATAL) == replace(said, component="cellar", page="/disks", severity=ErrorSeverity.FATAL)
+    assert notices.cause_of(notices.of_refusal("", loses_safe_mode=False), ErrorSeverity.FATAL).component == "journal"

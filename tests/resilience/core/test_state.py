@@ -14,6 +14,7 @@ from resilience.core.notices import Notice
 from resilience.core.presence import Presence
 from resilience.core.services import Probed, ServiceCircuit, Services
 from resilience.core.state import State, with_settings
+from resilience.degradation.conditions import ConditionError
 from resilience.degradation.health import Count, Tally
 from resilience.degradation.levels import FEATURES, DegradationLevel, Latch, Wanted, at_first
 from resilience.degradation.policy import Degradation, LevelRule
@@ -23,6 +24,7 @@ from resilience.healing.policy import HealingActionType
 from resilience.isolation.isolated import BY_ITSELF, Isolated
 from resilience.processes.status import ProcessStatus
 from resilience.processes.supervision import ProcessState
+from resilience.recovery.plans import Recovery, RecoveryLevel, RecoveryState
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 AT = NOW.isoformat()
@@ -53,11 +55,15 @@ def test_the_view_is_whole() -> None:
     notice = Notice(name="n", what="w", cause="c", action="a")
     probes = {"gpt-5.2": Probed(well=False, since=NOW, what="refused"), "disk": Probed(well=False, since=NOW, what="full"),
               "fine": Probed(well=True, since=NOW, what="ok")}  # fmt: skip
+    under_way, over = (
+        Recovery(id=number, level=RecoveryLevel.SYSTEM, target="", actor="you", at=NOW, steps=(), state=stands)
+        for number, stands in ((1, RecoveryState.RUNNING), (2, RecoveryState.FAILED))
+    )
     heals = {one.id: one for one in (heal(1, HealState.WAITING), heal(2, HealState.HEALED), heal(3, HealState.ESCALATED))}
     state = State(
         standing=standing, agents={("a", 1): agent}, services=Services({"gpt-5.2": circuit, "gmail_api": closed}, {}, probes),
         processes={"gateway": process, "other": calm}, waiting={"mail": 2, "sms": 1}, heals=heals,
-        isolations={"gpt-5.2": isolated, "x": by_hand}, notices=(notice,),
+        isolations={"gpt-5.2": isolated, "x": by_hand}, notices=(notice,), recoveries={1: under_way, 2: over},
         settings=Settings(services={"gpt-5.2": Service()}, loops={}), version=7,
     )  # fmt: skip
     view = state.view(NOW)
@@ -79,6 +85,7 @@ def test_the_view_is_whole() -> None:
             {"name": "disk", "well": False, "since": AT, "what": "full"}, {"name": "fine", "well": True, "since": AT, "what": "ok"},
         ],
         "healing": [heals[1].view()], "healed": [heals[2].outcome(), heals[3].outcome()], "loops": [],
+        "recovering": [under_way.view()],
         "waiting": {"messages": 3, "channels": {"mail": 2, "sms": 1}}, "agents": [agent.view()],
         "processes": [process.view(), calm.view()], "snoozed_until": None, "needs_you": 6, "version": 7,
     }  # fmt: skip
@@ -117,3 +124,13 @@ def test_other_settings_bring_their_rules_and_keep_the_counts_that_a_rule_asks_f
     assert set(after.tally.buckets) == ({"gpt-5.2"} if window_s == 60.0 else set())
     none = replace(settings, degradation=Degradation(rules=(), window_s=window_s))
     assert not with_settings(after, none).tally.buckets
+
+
+def test_rules_of_other_settings_ask_for_the_services_of_these() -> None:
+    """A service that is called like a branch of errors is one all the same; one that there is not any more is refused."""
+    state = State(standing=at_first(NOW), tally=Tally(60.0))
+    settings = replace(Settings(), degradation=Degradation(rules=(rule("r", "security.unhealthy"),)))
+    after = with_settings(state, replace(settings, services={"security": Service()}))
+    assert after.counted == {"security"}
+    with pytest.raises(ConditionError, match="its error_count can be asked, nothing else"):
+        with_settings(after, settings)

@@ -192,7 +192,8 @@ def test_that_a_journal_was_set_aside_is_told_even_if_the_new_one_refuses_at_fir
     journal.failure = None
     core.report([report()]).result(10)
     assert [notice.name for notice in core.state.notices] == ["journal_set_aside"]
-    assert [event.type for event in core.history.events(0)] == ["error", "journal.set_aside"]
+    assert [event.type for event in core.history.events(0)] == ["journal.gap", "error", "journal.set_aside"]
+    assert core.state.health.to_repair == (journal.set_aside.name,), "so that what can be is brought back"
 
 
 def test_a_damaged_journal_that_does_not_tell_means_safe_mode(start: Callable[[], Core], tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from resilience.testing import FakeClock
 from tests.resilience.processes.conftest import SLEEPER, House, until
 
 
-def roll_back() -> str:
+def roll_back(_: object) -> str:
     raise LookupError("no other configuration has been in force")
 
 

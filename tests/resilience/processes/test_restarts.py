@@ -76,6 +76,11 @@ def test_a_loop_of_ends_is_over_in_failed_and_stays_there(code: int) -> None:
     assert due(one, now_s + 1e6) is None
 
 
+def test_a_loop_of_one_restart_says_once() -> None:
+    one = crash(restarted(crash(running(max_restarts=1), 0), 0), 0)
+    assert one.why == "it ended with exit status 1, and was started again once within 60 s"
+
+
 def test_it_is_healthy_after_exactly_the_time_that_its_policy_says() -> None:
     """Its run counts from its start, not from when it was ready; one that only was to start never was healthy."""
     def next_pause_s(ran_s: float) -> float:

@@ -49,7 +49,7 @@ def test_no_pause_is_longer_than_the_longest(policy: RetryStrategy, number: int,
 def test_jitter_comes_in_three_kinds(kind: Any, low: float, high: float) -> None:
     policy = RetryStrategy(base_delay=1, jitter_kind=kind, jitter_max=0.5)
     assert pause_seconds(policy, 4, lambda: 0.0) == low
-    dice = random.Random(7)  # noqa: S311 -- no secret
+    dice = random.Random(7)
     pauses = [pause_seconds(policy, 4, dice.random) for _ in range(1000)]
     assert low <= min(pauses) < low + 0.1 * (high - low)
     assert high - 0.1 * (high - low) < max(pauses) < high

@@ -1,0 +1,257 @@
+"""Recovery (§9) over HTTP: plans that are shown before they run, recoveries, checkpoints, and what is left undone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import msgspec
+from flask import Blueprint, Response, jsonify, render_template, request
+from msgspec import Meta, Struct
+
+from dashboard.commands import actor, origin
+from dashboard.pages import see
+from dashboard.present import recovery as recovery_words
+from dashboard.problems import Problem, decoded_json
+from resilience import home
+from resilience.clock import as_text
+from resilience.core.core import Core
+from resilience.events import Name
+from resilience.exact import InexactError
+from resilience.recovery.checkpoint import Checkpoint, CheckpointDamagedError, CheckpointError, CheckpointTooLargeError
+from resilience.recovery.engine import BusyError, RecoveryEngine
+from resilience.recovery.plans import NothingToRecoverError, Recovery, RecoveryLevel, Step
+from resilience.recovery.policy import LEVELS, CheckpointLevel
+from resilience.recovery.transaction_file import unfinished_in
+
+_ROWS: Final = 200
+_MAX_WAIT_S: Final = 25.0
+_BESIDE_STATE_BYTES: Final = 200_000
+
+
+class _Wanted(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is to be recovered: how much (§9.1), what, from which checkpoint, and whether only the plan is asked for."""
+
+    level: RecoveryLevel
+    target: Annotated[str, Meta(max_length=200)] = ""
+    checkpoint: Annotated[str, Meta(max_length=100)] = ""
+    dry_run: bool = False
+
+
+class _Saved(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A state that an agent saves."""
+
+    component: Name
+    state: msgspec.Raw
+    level: CheckpointLevel = "component"
+    metadata: dict[str, Any] = {}
+    parent: Annotated[str, Meta(max_length=100)] | None = None
+
+
+class RecoveryDesk:
+    """What people and agents ask of recovery, from the API and from the page alike."""
+
+    def __init__(self, core: Core, engine: RecoveryEngine, folder: Path) -> None:
+        self._core, self._engine, self._folder = core, engine, folder
+        self.saved = engine.checkpoints
+
+    def plan(self, wanted: _Wanted) -> tuple[Step, ...]:
+        """What would be done.
+
+        Raises:
+            Problem: 422, there is nothing to be done; it says why.
+        """
+        try:
+            return self._engine.plan(wanted.level, wanted.target, wanted.checkpoint)
+        except NothingToRecoverError as error:
+            raise _nothing(error) from error
+
+    def begin(self, wanted: _Wanted) -> Recovery:
+        """Begins it.
+
+        Raises:
+            Problem: 422, there is nothing to be done; 409, another one goes on that would get into its way.
+        """
+        try:
+            return self._engine.begin(wanted.level, wanted.target, wanted.checkpoint, actor=actor(), origin=origin())
+        except NothingToRecoverError as error:
+            raise _nothing(error) from error
+        except BusyError as error:
+            raise Problem(409, "Another one goes on", f"{error}.") from error
+
+    def recovery(self, number: int) -> Recovery:
+        """The recovery of that number.
+
+        Raises:
+            Problem: 404, there is none, or it is too old to be kept.
+        """
+        found = self._core.state.recoveries.get(number)
+        if found is None:
+            raise Problem(404, "No such recovery", f"There is no recovery {number}, or it is too old to be kept.", field="id")
+        return found
+
+    def progress(self, number: int, wait_s: float) -> Recovery:
+        """The same; while it goes on, as soon as a further step is over, or after so many seconds.
+
+        Raises:
+            Problem: as ``recovery``.
+        """
+        clock, begun = self._core.clock, self.recovery(number)
+        end_s = clock.monotonic() + wait_s
+        found = begun
+        while found.is_open and found.steps == begun.steps and (left_s := end_s - clock.monotonic()) > 0:
+            self._core.wait_for_change(self._core.state.version, left_s)
+            found = self.recovery(number)
+        return found
+
+    def checkpoint(self, checkpoint_id: str) -> Checkpoint:
+        """The checkpoint of that id, proven.
+
+        Raises:
+            Problem: 404, there is none; 410, it is damaged; 503, it cannot be read now.
+        """
+        try:
+            found = self.saved.load_checkpoint(checkpoint_id)
+        except CheckpointDamagedError as error:
+            raise Problem(410, "Damaged", f"{error}.", field="id") from error
+        except CheckpointError as error:
+            raise Problem(503, "Not readable", f"{error}.", headers={"Retry-After": "5"}) from error
+        if found is None:
+            detail = f"There is no checkpoint {checkpoint_id[:100]!r}, or it has made room for newer ones."
+            raise Problem(404, "No such checkpoint", detail, field="id")
+        return found
+
+    def save(self, wanted: _Saved) -> Checkpoint:
+        """Saves a state; it is on disk when this returns.
+
+        Raises:
+            Problem: 409, checkpoints are turned off; 422, it cannot be held exactly, or is too large; 503, the disk refuses.
+        """
+        policy = self._engine.policy()
+        if not policy.enabled:
+            raise Problem(409, "Checkpoints are off", "They are turned off in the configuration: checkpoint.enabled.")
+        try:
+            state = json.loads(bytes(wanted.state))
+            return self.saved.create_checkpoint(wanted.level, wanted.component, state, wanted.metadata, parent=wanted.parent)
+        except CheckpointTooLargeError as error:
+            raise Problem(413, "Too large", f"{error}.", field="state") from error
+        except InexactError as error:
+            raise Problem(422, "Not exact", f"{error}.", field="state") from error
+        except ValueError as error:
+            raise Problem(422, "Unfit", f"{error}.") from error
+        except CheckpointError as error:
+            raise Problem(503, "Not stored", f"{error}. Send it again later.", headers={"Retry-After": "5"}) from error
+
+    def heads(self, component: str = "", level: str = "") -> list[dict[str, Any]]:
+        """The checkpoints of a component, of a level, or all, the newest first.
+
+        Raises:
+            Problem: 422, there is no such level.
+        """
+        if level and level not in LEVELS:
+            raise Problem(422, "No such level", f"It is one of {', '.join(LEVELS)}.", field="level")
+        chosen = next((one for one in LEVELS if one == level), None)
+        return [one.view() for one in self.saved.checkpoints(component or None, chosen)[:_ROWS]]
+
+    def unfinished(self) -> list[dict[str, Any]]:
+        """The transactions of all agents that are under way, or left undone."""
+        return [
+            {**one._asdict(), "since": as_text(one.since), "left": [step._asdict() for step in one.left]}
+            for one in unfinished_in(self._folder / home.TRANSACTIONS)
+        ]
+
+
+def recovery_api(core: Core, desk: RecoveryDesk) -> Blueprint:
+    """Routes under ``/api/v1`` of recovery."""
+    api = Blueprint("recovery_api", __name__, url_prefix="/api/v1")
+    decode_wanted, decode_saved = msgspec.json.Decoder(_Wanted).decode, msgspec.json.Decoder(_Saved).decode
+
+    @api.get("/recovery")
+    def overview() -> Response:
+        recoveries = [one.view() for one in reversed([*core.state.recoveries.values()])]
+        return jsonify(recoveries=recoveries, transactions=desk.unfinished(), journal=core.state.health.view())
+
+    @api.get("/recovery/<int:number>")
+    def one_recovery(number: int) -> Response:
+        return jsonify(desk.progress(number, min(request.args.get("wait", 0.0, float), _MAX_WAIT_S)).view())
+
+    @api.post("/recover")
+    def recover() -> Response:
+        wanted = decoded_json(decode_wanted, request.get_data(cache=False))
+        if wanted.dry_run:
+            return jsonify(plan=[msgspec.to_builtins(one) for one in desk.plan(wanted)])
+        return jsonify(recovery=desk.begin(wanted).view())
+
+    @api.get("/checkpoints")
+    def checkpoints() -> Response:
+        return jsonify(checkpoints=desk.heads(request.args.get("component", ""), request.args.get("level", "")))
+
+    @api.get("/checkpoints/<checkpoint_id>")
+    def one_checkpoint(checkpoint_id: str) -> Response:
+        found = desk.checkpoint(checkpoint_id)
+        return Response(json.dumps(found.view()), content_type="application/json")
+
+    @api.post("/checkpoints")
+    def save() -> Response:
+        request.max_content_length = core.state.settings.checkpoint.max_state_mb * 1_000_000 + _BESIDE_STATE_BYTES
+        saved = desk.save(decoded_json(decode_saved, request.get_data(cache=False)))
+        return jsonify({name: value for name, value in saved.view().items() if name != "state"})
+
+    return api
+
+
+def recovery_pages(core: Core, desk: RecoveryDesk) -> Blueprint:
+    """The pages of recovery."""
+    site = Blueprint("recovery", __name__)
+
+    @site.get("/recovery")
+    def overview() -> str:
+        plan: tuple[Step, ...] = ()
+        why_not, wanted = "", None
+        if request.args.get("level"):
+            wanted = _of_form(request.args)
+            try:
+                plan = desk.plan(wanted)
+            except Problem as problem:
+                why_not = problem.detail
+        now = core.state
+        return render_template(
+            "recovery.html",
+            wanted=wanted,
+            plan=plan,
+            why_not=why_not,
+            targets=recovery_words.targets(now, desk.saved.checkpoints()),
+            recoveries=[recovery_words.recovery(one.view()) for one in reversed([*now.recoveries.values()])],
+            checkpoints=[recovery_words.checkpoint(one) for one in desk.heads()],
+            transactions=[recovery_words.transaction(one) for one in desk.unfinished()],
+            journal=recovery_words.journal(now.health.view()),
+        )
+
+    @site.get("/recovery/<int:number>")
+    def one_recovery(number: int) -> str:
+        return render_template("recovery_one.html", recovery=recovery_words.recovery(desk.recovery(number).view()))
+
+    @site.post("/recovery")
+    def begin() -> Response:
+        return see(f"/recovery/{desk.begin(_of_form(request.form)).id}")
+
+    return site
+
+
+def _of_form(form: Any) -> _Wanted:
+    """What a form, or a link, asks to recover.
+
+    Raises:
+        Problem: 422, there is no such level.
+    """
+    level = next((one for one in RecoveryLevel if one.value == form.get("level")), None)
+    if level is None:
+        raise Problem(422, "No such level", f"It is one of {', '.join(RecoveryLevel)}.", field="level")
+    target = "" if level is RecoveryLevel.SYSTEM else form.get("target", "").strip()[:200]
+    return _Wanted(level=level, target=target, checkpoint=form.get("checkpoint", "")[:100])
+
+
+def _nothing(error: NothingToRecoverError) -> Problem:
+    said = str(error)
+    return Problem(422, "Nothing to recover", f"{said[:1].upper()}{said[1:].rstrip('.')}.", field="target")

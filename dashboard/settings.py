@@ -1,0 +1,160 @@
+"""The configuration over HTTP: the settings in force, its versions with what each changed, and the way back."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Protocol
+
+import msgspec
+from flask import Blueprint, Response, jsonify, render_template, request
+from msgspec import Struct
+
+from dashboard.access import Access
+from dashboard.commands import actor, origin
+from dashboard.pages import see
+from dashboard.present import config as config_words
+from dashboard.problems import Problem, decoded_json
+from resilience.config.problems import ConfigError
+from resilience.config.shown import as_yaml
+from resilience.core.core import Core
+from resilience.events import EventType
+
+_COMMIT_S: Final = 10.0
+
+
+class ConfigControl(Protocol):
+    """What the app knows of its configuration, and can do with it."""
+
+    def in_force(self) -> dict[str, Any]: ...
+    def listed(self) -> list[dict[str, Any]]: ...
+    def described(self, number: int) -> dict[str, Any]: ...
+    def roll_back(self, number: int, *, author: str, origin: str) -> str: ...
+
+
+class _Wanted(Struct, frozen=True, forbid_unknown_fields=True):
+    version: int
+    confirm: str | None = None
+
+
+class ConfigDesk:
+    """What people ask of the configuration, from the API and from the pages alike."""
+
+    def __init__(self, core: Core, access: Access, config: ConfigControl) -> None:
+        self._core, self._access, self.config = core, access, config
+
+    def version(self, number: int) -> dict[str, Any]:
+        """The version of that number, whole.
+
+        Raises:
+            Problem: 404, there is none, or it has made room, or it is damaged; 503, it cannot be read now.
+        """
+        try:
+            return self.config.described(number)
+        except LookupError:
+            raise _no_version(number) from None
+        except OSError as error:
+            raise Problem(503, "Not readable", f"{error}.", headers={"Retry-After": "5"}) from error
+
+    def confirmation(self) -> str | None:
+        """Proof that a person has seen what rolling back does; None where no version is in force."""
+        now = self._core.state.config
+        return self._access.confirmation(now.since) if now is not None else None
+
+    def roll_back(self, number: int, confirm: str | None) -> str:
+        """Puts a version in force and into the user's file; says what was done.
+
+        Raises:
+            Problem: 404, as ``version``; 409, it takes a confirmation and there is none, which is then in the answer, with what
+                would change; 422, it cannot be used any more; 503, the file cannot be written.
+        """
+        found, now = self.version(number), self._core.state.config
+        if found["problems"]:
+            raise _unfit(number, found["problems"])
+        if now is None or not self._access.confirmed(now.since, confirm):
+            raise Problem(
+                409, "Confirm first", "Rolling back takes a confirmation: send it again with this token.",
+                preview={"would_change": found["would_change"]}, confirm=self.confirmation(),
+            )  # fmt: skip
+        command = f"rollback version {number}"
+        self._core.announce(EventType.COMMAND, "config", asked=command, actor=actor(), origin=origin()).result(_COMMIT_S)
+        try:
+            return self.config.roll_back(number, author=actor(), origin=origin())
+        except LookupError:
+            raise _no_version(number) from None
+        except ConfigError as error:
+            raise _unfit(number, [str(one) for one in error.problems]) from error
+        except OSError as error:
+            raise Problem(503, "Not written", f"The configuration file cannot be written: {error}.") from error
+
+
+def config_api(desk: ConfigDesk) -> Blueprint:
+    """Routes under ``/api/v1`` of the configuration; not for agents."""
+    api = Blueprint("config_api", __name__, url_prefix="/api/v1/config")
+    decode = msgspec.json.Decoder(_Wanted).decode
+
+    @api.get("")
+    def in_force() -> Response:
+        return jsonify(desk.config.in_force())
+
+    @api.get("/versions")
+    def versions() -> Response:
+        return jsonify(versions=desk.config.listed())
+
+    @api.get("/versions/<int:number>")
+    def one_version(number: int) -> Response:
+        return jsonify(desk.version(number))
+
+    @api.post("/rollback")
+    def roll_back() -> Response:
+        wanted = decoded_json(decode, request.get_data(cache=False))
+        return jsonify(done=desk.roll_back(wanted.version, wanted.confirm))
+
+    return api
+
+
+def config_pages(desk: ConfigDesk) -> Blueprint:
+    """The pages of the configuration."""
+    site = Blueprint("settings", __name__)
+
+    @site.get("/settings")
+    def overview() -> str:
+        now = desk.config.in_force()
+        return render_template(
+            "settings.html",
+            number=now["version"],
+            differs=now["differs"],
+            yaml=as_yaml(now["settings"]),
+            versions=[config_words.version(one) for one in desk.config.listed()],
+        )
+
+    @site.get("/settings/versions/<int:number>")
+    def one_version(number: int) -> str:
+        found = desk.version(number)
+        return render_template(
+            "settings_version.html",
+            one=config_words.version(found),
+            difference=config_words.lines(found["diff"]) if found["diff"] is not None else None,
+            confirm=desk.confirmation(),
+            again="again" in request.args,
+        )
+
+    @site.post("/settings/versions/<int:number>/rollback")
+    def roll_back(number: int) -> Response:
+        try:
+            desk.roll_back(number, request.form.get("confirm"))
+        except Problem as problem:
+            if "confirm" not in problem.more:
+                raise
+            return see(f"/settings/versions/{number}?again")
+        return see("/settings")
+
+    return site
+
+
+def _no_version(number: int) -> Problem:
+    detail = f"There is no version {number} of the configuration, or it has made room for newer ones, or it is damaged."
+    return Problem(404, "No such version", detail, field="version")
+
+
+def _unfit(number: int, problems: list[str]) -> Problem:
+    detail = f"Version {number} cannot be used any more: {' · '.join(problems[:5])}"
+    return Problem(422, "It cannot be used", detail, field="version")

@@ -1,0 +1,92 @@
+"""Settings and versions as people and programs are shown them: without secrets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+from msgspec import to_builtins
+
+from resilience.clock import as_text
+from resilience.config.difference import changed_settings, line_difference
+from resilience.config.file import ConfigError, parse
+from resilience.config.settings import Settings
+from resilience.config.version import InForce, outcomes
+from resilience.config.versions import Versions
+from resilience.redaction import Redactor
+
+
+def redactor_of(settings: Settings) -> Redactor:
+    """What takes out the secrets that these settings name, too."""
+    return Redactor(settings.redaction.names)
+
+
+def as_table(settings: Settings) -> dict[str, Any]:
+    """The settings as plain values."""
+    table: dict[str, Any] = redactor_of(settings).value(to_builtins(settings))
+    return {"error_handling": table}
+
+
+def as_shown(settings: Settings, number: int | None) -> dict[str, Any]:
+    """The settings in force, whole and as far as they are not the defaults, and which version they are (None: none)."""
+    differs = changed_settings(Settings(), settings, redactor_of(settings))
+    return {"version": number, "differs": list(differs), "settings": as_table(settings)}
+
+
+def as_yaml(table: Mapping[str, Any]) -> str:
+    """The plain values of ``as_table`` as YAML, which is a configuration file again, but for what is a secret."""
+    classification = table["error_handling"]["classification"]
+    by_status = {int(status): severity for status, severity in classification["http_status_mapping"].items()}  # JSON's are texts
+    whole = {**table["error_handling"], "classification": {**classification, "http_status_mapping": by_status}}
+    text: str = yaml.safe_dump({"error_handling": whole}, sort_keys=False, allow_unicode=True, width=100)
+    return text
+
+
+def listed(versions: Versions, known: InForce | None) -> list[dict[str, Any]]:
+    """Every version, the newest first: who made it, when, what changed with it, and what became of it.
+
+    Args:
+        known: which is in force; that is listed, though the disk may not have it yet.
+    """
+    found = [(one.version, one.at) for one in versions.kept()]
+    if known is not None and known.version.number not in {version.number for version, _ in found}:
+        found.insert(0, (known.version, known.since))
+    in_force, troubles = (known.version.number, known.of_versions) if known is not None else (None, dict[int, str]())
+    became = outcomes([version for version, _ in found], in_force, troubles)
+    return [
+        {
+            "version": one.number, "at": as_text(at), "author": one.author, "origin": one.origin, "changed": list(one.changed),
+            "outcome": became[one.number], "in_force": one.number == in_force, "trouble": troubles.get(one.number, ""),
+            "restores": one.restores,
+        }
+        for one, at in found
+    ]  # fmt: skip
+
+
+def described(versions: Versions, number: int, settings: Settings, known: InForce | None) -> dict[str, Any]:
+    """One version, with its text, its difference to the one before, and what rolling back to it would change.
+
+    Args:
+        settings: those in force. known: which version they are.
+
+    Raises:
+        KeyError: there is none of that number, or it is damaged. CheckpointError: it cannot be read just now.
+    """
+    found = next((one for one in listed(versions, known) if one["version"] == number), None)
+    text = versions.text(number)
+    if found is None or text is None:
+        raise KeyError(number)
+    clean = redactor_of(settings)
+    replaces = next((one.version.replaces for one in versions.kept() if one.version.number == number), None)
+    before = versions.text(replaces) if replaces is not None else None
+    would: list[str] | None = None
+    try:
+        would = list(changed_settings(settings, parse(text), clean))
+        problems: list[str] = []
+    except ConfigError as refused:
+        problems = [str(one) for one in refused.problems]
+    return {
+        **found, "text": clean.text(text.removeprefix("\ufeff")), "replaces": replaces,
+        "diff": line_difference(before, text, clean) if before is not None else None, "would_change": would, "problems": problems,
+    }  # fmt: skip

@@ -1,0 +1,173 @@
+"""One way for functions and coroutines: a plan, which is a generator, says what is to be called; a driver calls it.
+
+A plan is driven in the caller's thread, or awaited in its event loop. In both, whatever a call raises is raised in the plan.
+"""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from collections.abc import Callable, Generator, Mapping
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+
+from resilience.clock import Clock, waits_are_immediate
+
+if TYPE_CHECKING:
+    import asyncio
+
+T = TypeVar("T")
+
+
+class Call(NamedTuple):
+    """Something to be called. is_step: a user's own step; everything else undoes, and no cancellation stops it."""
+
+    function: Callable[..., Any]
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = {}
+    is_step: bool = False
+
+
+class Pause(NamedTuple):
+    """A time to wait, which no cancellation ends."""
+
+    seconds: float
+
+
+class Idle(NamedTuple):
+    """Something that another thread or task has yet to end. event: set by then."""
+
+    event: threading.Event
+
+
+Plan = Generator[Call | Pause | Idle, Any, T]
+_LOOK_EVERY_S: Final = 0.005
+
+
+class _Closing(BaseException):
+    """For plans: the coroutine around it is thrown away. A plan that gets ``GeneratorExit`` itself may do nothing more."""
+
+
+def drive(plan: Plan[T], clock: Clock, error: BaseException | None = None) -> T:
+    """Carries ``plan`` out in this thread. Coroutines that undo run in an event loop of their own.
+
+    Args:
+        error: raised in the plan to begin with.
+    """
+    answer = None
+    while True:
+        try:
+            effect = plan.send(answer) if error is None else plan.throw(error)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+        answer, error = None, None
+        try:
+            match effect:
+                case Call(function, args, kwargs, is_step):
+                    answer = function(*args, **kwargs)
+                    if not is_step and inspect.isawaitable(answer):
+                        answer = _awaited_elsewhere(answer)
+                case Pause(seconds):
+                    if not waits_are_immediate():
+                        clock.sleep(seconds)
+                case Idle(event):
+                    event.wait()
+        except BaseException as raised:  # a cancellation, too: the plan undoes what ran, and raises it again
+            error = raised
+
+
+async def drive_async(plan: Plan[T], clock: Clock) -> T:
+    """Carries ``plan`` out in this task: its steps can be cancelled, all else is shielded.
+
+    Raises:
+        CancelledError: there was a cancellation in what was shielded; when the plan is at its end, it is raised.
+    """
+    import asyncio  # noqa: PLC0415 -- only asynchronous callers need it
+
+    answer, error, cancelled = None, None, False
+    while True:
+        try:
+            effect = plan.send(answer) if error is None else plan.throw(error)
+        except StopIteration as end:
+            result: T = end.value
+            break
+        except Exception as failure:
+            if cancelled:
+                raise asyncio.CancelledError from failure
+            raise
+        answer, error = None, None
+        try:
+            if isinstance(effect, Call) and effect.is_step:
+                answer = effect.function(*effect.args, **effect.kwargs)
+                if inspect.isawaitable(answer):
+                    answer = await answer
+            else:
+                task = asyncio.ensure_future(_outcome(effect, clock))
+                cancelled = await _shielded(task) or cancelled
+                answer, error = task.result()
+        except GeneratorExit as closing:  # this coroutine is thrown away: nothing may be awaited here any more
+            try:
+                return drive(plan, clock, _Closing())
+            except _Closing:
+                raise closing from None
+        except BaseException as raised:  # as in drive
+            error = raised
+    if cancelled:
+        raise asyncio.CancelledError
+    return result
+
+
+async def _outcome(effect: Call | Pause | Idle, clock: Clock) -> tuple[Any, BaseException | None]:
+    """What ``effect`` gives and what it raises; an exit that was raised in a task would end the event loop around it."""
+    import asyncio  # noqa: PLC0415 -- as above
+
+    try:
+        match effect:
+            case Call(function, args, kwargs):
+                answer = function(*args, **kwargs)
+                return (await answer if inspect.isawaitable(answer) else answer), None
+            case Pause(seconds):
+                if not waits_are_immediate():
+                    await clock.asleep(seconds)
+            case Idle(event):
+                while not event.is_set():  # noqa: ASYNC110 -- it may be a thread that sets it
+                    await asyncio.sleep(_LOOK_EVERY_S)
+    except BaseException as raised:
+        return None, raised
+    return None, None
+
+
+async def _shielded(task: asyncio.Future[Any]) -> bool:
+    """Waits for ``task`` whatever happens to the one who waits; returns whether that one was cancelled meanwhile."""
+    import asyncio  # noqa: PLC0415 -- as above
+
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            cancelled = True
+    return cancelled
+
+
+def _awaited_elsewhere(answer: Any) -> Any:
+    """What ``answer`` gives in an event loop of its own, on a thread of its own: this one may have a loop that runs."""
+    import asyncio  # noqa: PLC0415 -- as above
+
+    async def wait() -> Any:
+        return await answer
+
+    found: list[Any] = []
+
+    def run() -> None:
+        try:
+            found.append((asyncio.run(wait()), None))
+        except BaseException as raised:
+            found.append((None, raised))
+
+    thread = threading.Thread(target=run, name="winclaw-compensation", daemon=True)
+    thread.start()
+    thread.join()
+    [(value, error)] = found
+    if error is not None:
+        raise error
+    return value

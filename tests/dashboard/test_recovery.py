@@ -1,0 +1,163 @@
+"""Recovery over HTTP: who may do what, checkpoints of agents in any language, plans, and recoveries."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import resilience
+from resilience.home import CHECKPOINTS
+from tests.dashboard.conftest import Caller
+from tray.app import Running
+
+LARGE = "x" * 1_500_000
+
+
+def test_an_agent_in_any_language_saves_and_loads_states(call: Caller) -> None:
+    answer = call("POST", "/api/v1/checkpoints", {"component": "memory", "level": "memory", "state": {"facts": [1, 2.5, None, 10**30]}}, call.agent)
+    assert answer.status == 200, answer.body
+    saved = answer.json
+    assert (saved["component"], saved["level"], saved["parent_checkpoint"]) == ("memory", "memory", None)
+    assert "state" not in saved
+    asked = {"component": "memory", "state": LARGE, "metadata": {"why": "large"}, "parent": saved["id"]}
+    second = call("POST", "/api/v1/checkpoints", asked, call.agent).json
+    heads = call("GET", "/api/v1/checkpoints?component=memory", None, call.agent).json["checkpoints"]
+    assert [(one["id"], one["level"]) for one in heads] == [(second["id"], "component"), (saved["id"], "memory")]
+    [only] = call("GET", "/api/v1/checkpoints?level=memory", None, call.agent).json["checkpoints"]
+    assert only["id"] == saved["id"]
+    found = call("GET", f"/api/v1/checkpoints/{saved['id']}", None, call.agent).json
+    assert found["state"] == {"facts": [1, 2.5, None, 10**30]}
+    assert call("GET", f"/api/v1/checkpoints/{second['id']}", None, call.agent).json["state"] == LARGE
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "field"),
+    [
+        ({"state": {}}, 422, ""),
+        ({"component": "m", "state": {}, "level": "disaster"}, 422, "level"),
+        ({"component": "", "state": {}}, 422, "component"),
+        ({"component": "m", "state": {}, "colour": "red"}, 422, ""),
+        (b'{"component": "m", "state": NaN}', 400, None),
+        (b'{"component": "m", "state": ' + b"[" * 150 + b"]" * 150 + b"}", 422, "state"),
+        ({"component": "m", "state": {}, "metadata": {"x": "y" * 120_000}}, 413, "state"),
+    ],
+)
+def test_an_unfit_checkpoint_is_refused_with_its_field(call: Caller, body: Any, status: int, field: str | None) -> None:
+    answer = call("POST", "/api/v1/checkpoints", body, call.agent)
+    assert answer.status == status, answer.body
+    assert answer.json.get("field") == field
+    assert call("GET", "/api/v1/checkpoints", None, call.agent).json["checkpoints"] == []
+
+
+def test_a_state_past_the_limit_is_refused(call: Caller, winclaw: Running) -> None:
+    limit = winclaw.core.state.settings.checkpoint.max_state_mb
+    answer = call("POST", "/api/v1/checkpoints", {"component": "m", "state": "x" * (limit * 1_000_000 + 1)}, call.agent)
+    assert answer.status == 413
+    assert "16 MB is the limit (checkpoint.max_state_mb)" in answer.json["detail"]
+
+
+def test_a_damaged_checkpoint_is_said_to_be_and_becomes_an_error(call: Caller, winclaw: Running, tmp_path: Path) -> None:
+    told = threading.Event()
+    winclaw.core.subscribe(lambda events, _: told.set() if any(one.type == "error" for one in events) else None)
+    saved = call("POST", "/api/v1/checkpoints", {"component": "m", "state": [1]}, call.agent).json
+    [path] = (tmp_path / "home" / CHECKPOINTS).rglob("*.checkpoint")
+    path.write_bytes(path.read_bytes()[:-1] + b" ")
+    answer = call("GET", f"/api/v1/checkpoints/{saved['id']}", None, call.agent)
+    assert answer.status == 410
+    assert told.wait(10)
+    [error] = call("GET", "/api/v1/errors?component=checkpoints", None, call.agent).json["errors"]
+    assert error["error_type"] == "DiskFailureError"
+    assert call("GET", f"/api/v1/checkpoints/{saved['id']}", None, call.agent).status == 404
+
+
+@pytest.mark.parametrize("hostile", ["chk_00000001_0123456789abcdef", "..%5c..%5coperator.json", "*"])
+def test_a_checkpoint_that_there_is_not_is_not_found(call: Caller, hostile: str) -> None:
+    assert call("GET", f"/api/v1/checkpoints/{hostile}", None, call.agent).status == 404
+
+
+def test_agents_may_not_command_a_recovery(call: Caller) -> None:
+    assert call("POST", "/api/v1/recover", {"level": "system"}, call.agent).status == 403
+    assert call("POST", "/recovery", b"level=system", call.agent).status == 403
+    assert call("GET", "/api/v1/recovery", None, call.agent).status == 200
+    assert call("GET", "/api/v1/recovery").status == 401
+
+
+def test_a_plan_is_shown_and_nothing_is_done(call: Caller, winclaw: Running) -> None:
+    plan = call("POST", "/api/v1/recover", {"level": "system", "dry_run": True}, call.operator).json["plan"]
+    assert [(step["do"], step["state"]) for step in plan] == [("save", "planned"), ("reload_config", "planned")]
+    disaster = call("POST", "/api/v1/recover", {"level": "disaster", "target": "day.zip", "dry_run": True}, call.operator).json["plan"]
+    assert "day.zip" in disaster[0]["what"]
+    assert winclaw.core.state.recoveries == {}
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"level": "component", "target": "nothing"}, "Nothing can be done for nothing: it is no supervised process"),
+        ({"level": "operation", "target": "m", "dry_run": True}, "There is no checkpoint of m at the level operation."),
+        ({"level": "disaster", "target": "day.zip"}, "quit it, then winclaw restore"),
+    ],
+)
+def test_where_there_is_nothing_to_recover_the_answer_says_why(call: Caller, body: dict[str, Any], said: str) -> None:
+    answer = call("POST", "/api/v1/recover", body, call.operator)
+    assert (answer.status, answer.json["title"]) == (422, "Nothing to recover")
+    assert said in answer.json["detail"]
+
+
+def test_a_level_that_there_is_not_is_refused(call: Caller) -> None:
+    assert call("POST", "/api/v1/recover", {"level": "galaxy"}, call.operator).json["field"] == "level"
+    assert call("GET", "/recovery?level=galaxy", None, call.login()).status == 422
+
+
+def test_the_system_is_recovered_and_the_record_kept(call: Caller) -> None:
+    begun = call("POST", "/api/v1/recover", {"level": "system"}, call.operator).json["recovery"]
+    number, one = begun["id"], begun
+    while one["state"] == "running":
+        one = call("GET", f"/api/v1/recovery/{number}?wait=25", None, call.operator).json
+    assert one["state"] == "recovered"
+    [known] = call("GET", "/api/v1/recovery", None, call.operator).json["recoveries"]
+    assert (known["id"], known["actor"], known["done"]) == (number, "command line", 2)
+    assert call("GET", "/api/v1/recovery/77", None, call.operator).status == 404
+
+
+def test_an_agent_of_ours_restores_what_it_is_asked_to(call: Caller, winclaw: Running, tmp_path: Path) -> None:
+    """The whole way: saved by the agent, asked for by a person, restored in the agent, proven, and recorded."""
+    agent = resilience.connect("bot", folder=tmp_path / "home")
+    memory: dict[str, Any] = {"facts": [1, 2]}
+
+    @agent.snapshotter("memory", "memory")
+    def snapshot() -> dict[str, Any]:
+        return dict(memory)
+
+    @agent.restorer("memory")
+    def restore(state: dict[str, Any]) -> None:
+        memory.clear()
+        memory.update(state)
+
+    agent.checkpoint(memory, "memory", "memory")
+    memory["facts"] = []
+    state = winclaw.core.state
+    while not any("restore:memory" in one.healers for one in state.agents.values()):
+        state = winclaw.core.wait_for_change(state.version, 1.0)
+    begun = call("POST", "/api/v1/recover", {"level": "component", "target": "memory"}, call.operator).json["recovery"]
+    assert [step["do"] for step in begun["steps"]] == ["restore", "verify"]
+    one = begun
+    while one["state"] == "running":
+        one = call("GET", f"/api/v1/recovery/{begun['id']}?wait=25", None, call.operator).json
+    assert (one["state"], one["result"]) == ("recovered", "memory is recovered.")
+    assert memory == {"facts": [1, 2]}
+    assert "was looked at" in one["steps"][0]["result"]
+    agent.close()
+
+
+def test_the_answer_of_a_checkpoint_is_json_of_its_very_state(call: Caller) -> None:
+    body = b'{"component": "m", "state": {"a": 1e400000000000000000000000000}}'
+    assert call("POST", "/api/v1/checkpoints", body, call.agent).status in (400, 422)
+    body = b'{"component": "m", "state": {"\\u00e4": "\\ud83d\\ude00", "n": 0.1}}'
+    saved = call("POST", "/api/v1/checkpoints", body, call.agent).json
+    found = call("GET", f"/api/v1/checkpoints/{saved['id']}", None, call.agent)
+    assert json.loads(found.body)["state"] == {"ä": "😀", "n": 0.1}

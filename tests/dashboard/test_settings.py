@@ -1,0 +1,81 @@
+"""The configuration over HTTP and on its pages: what is shown, and who may go back."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from resilience.config.versions import Versions
+from resilience.home import CONFIG
+from tests.dashboard.conftest import Caller
+from tests.dashboard.test_pages import Visitor, visitor  # noqa: F401 -- a fixture
+from tray.app import Running
+
+HOSTILE = "# </code><script>alert(1)</script> \u202e token=hidden\nerror_handling: {tray: {toasts: false}}\n"
+
+
+@pytest.fixture
+def saved(winclaw: Running, tmp_path: Path) -> Path:
+    """A second version, which is in force."""
+    file = tmp_path / "home" / CONFIG
+    file.write_text(HOSTILE, encoding="utf-8")
+    kept = Versions(tmp_path / "home")
+    while len(kept.kept()) < 2:
+        winclaw.core.wait_for_change(winclaw.core.state.version, 0.1)
+    return file
+
+
+def test_versions_are_listed_and_shown_whole_to_people_and_not_to_agents(call: Caller, saved: Path) -> None:
+    newest, first = call("GET", "/api/v1/config/versions", headers=call.operator).json["versions"]
+    assert (newest["version"], newest["outcome"], newest["changed"]) == (2, "in force", ["tray.toasts: true → false"])
+    assert (first["version"], first["author"], first["outcome"]) == (1, "first run", "replaced by 2")
+    whole = call("GET", "/api/v1/config/versions/2", headers=call.operator).json
+    assert "token=[redacted]" in whole["text"]
+    assert any(line.startswith("+error_handling: {tray") for line in whole["diff"])
+    assert call("GET", "/api/v1/config/versions/1", headers=call.operator).json["would_change"] == ["tray.toasts: false → true"]
+    now = call("GET", "/api/v1/config", headers=call.operator).json
+    assert (now["version"], now["settings"]["error_handling"]["tray"]) == (2, {"toasts": False})
+    assert now["differs"] == ["tray.toasts: true → false"]
+    assert call("GET", "/api/v1/config/versions/9", headers=call.operator).status == 404
+    for path in ("", "/versions", "/versions/1"):
+        assert call("GET", f"/api/v1/config{path}", headers=call.agent).status == 403
+    assert call("POST", "/api/v1/config/rollback", {"version": 1}, call.agent).status == 403
+    assert saved.read_text(encoding="utf-8") == HOSTILE
+
+
+def test_rolling_back_takes_a_confirmation(call: Caller, saved: Path) -> None:
+    asked = call("POST", "/api/v1/config/rollback", {"version": 1}, call.operator)
+    assert asked.status == 409
+    assert asked.json["preview"] == {"would_change": ["tray.toasts: false → true"]}
+    done = call("POST", "/api/v1/config/rollback", {"version": 1, "confirm": asked.json["confirm"]}, call.operator)
+    assert done.status == 200
+    assert done.json["done"].startswith("version 1 is in force again")
+    assert "toasts: true" in saved.read_text(encoding="utf-8")
+    late = call("POST", "/api/v1/config/rollback", {"version": 2, "confirm": asked.json["confirm"]}, call.operator)
+    assert late.status == 409, "the confirmation was for what was in force then"
+    for wrong, status in (({"version": 9}, 404), ({"version": "x"}, 422), ({}, 422)):
+        assert call("POST", "/api/v1/config/rollback", wrong, call.operator).status == status
+
+
+def test_the_pages_show_it_and_roll_back(call: Caller, visitor: Visitor, saved: Path) -> None:  # noqa: F811
+    page = visitor.see("/settings")
+    assert "version 2 is in force" in page
+    assert "tray.toasts: true → false" in page
+    assert 'aria-label="Roll back to version 1…"' in page
+    shown = visitor.see("/settings/versions/2")
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; \ufffd token=[redacted]" in shown
+    first = visitor.see("/settings/versions/1")
+    for one in (page, shown, first):
+        assert not re.search(r"\sstyle=|\son\w+=|<style|<script>", one)
+    assert visitor.send("/settings/versions/1/rollback").headers["Location"] == "/settings/versions/1?again"
+    assert "Look at it once more" in visitor.see("/settings/versions/1?again")
+    confirm = re.search(r'name="confirm" value="([^"]+)"', first)
+    assert confirm
+    assert visitor.send("/settings/versions/1/rollback", confirm=confirm[1]).headers["Location"] == "/settings"
+    assert "version 3 is in force" in visitor.see("/settings")
+    assert "version 1 again" in visitor.see("/settings")
+    assert saved.read_text(encoding="utf-8") != HOSTILE
+    assert "rolled back to version 1 (config)" in visitor.see("/")
+    assert "The configuration was rolled back to version 1" in visitor.see("/")

@@ -1,0 +1,252 @@
+"""Trouble that followed a configuration: offered for a roll-back, or rolled back, or neither; over a real core and engine."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from resilience.classification.classifier import ErrorClassifier
+from resilience.clock import SystemClock
+from resilience.config.settings import Settings
+from resilience.config.version import ConfigTrouble, ConfigVersion
+from resilience.core.core import Core
+from resilience.core.inputs import ConfigTroubled, Configuration, ProcessTold
+from resilience.degradation.levels import DegradationLevel
+from resilience.events import Report
+from resilience.healing.actions import Actions
+from resilience.healing.engine import SelfHealingEngine
+from resilience.healing.heals import Heal, HealState
+from resilience.healing.policy import HealingActionType, HealingRule, SelfHealing
+from resilience.journal.history import History
+from resilience.journal.journal import Journal
+from resilience.processes.status import ProcessStatus
+from resilience.processes.supervision import ProcessState
+from resilience.recovery.policy import Recovering
+from resilience.redaction import Redactor
+
+DEADLINE_S = 20
+
+
+class Ward:
+    """A core and an engine whose roll-back does what the test says; ``asked`` has what it was asked with."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.clock = folder, SystemClock()
+        self.asked: list[Mapping[str, float | str]] = []
+        self.helps: Callable[[], object] = lambda: None
+        self.number, self.looks = 0, threading.Semaphore(0)
+
+    def open(self, roll_back: str = "offer", within_s: float = 600.0, **healing: object) -> None:
+        journal = Journal(self.folder / "journal.db", self.clock.now())
+        recovery = Recovering(config_roll_back=roll_back, config_trouble_within_s=within_s)  # type: ignore[arg-type]
+        self.core = Core(
+            journal, History(journal.path), ErrorClassifier(clock=self.clock), Redactor(), self.clock,
+            settings=Settings(recovery=recovery, self_healing=SelfHealing(rules=(), **healing)),  # type: ignore[arg-type]
+        )  # fmt: skip
+        self.core.start()
+        actions = Actions(self.folder, self.core, None, self.clock, reload=str, roll_back=self.rolled_back)  # type: ignore[arg-type]
+        self.engine = SelfHealingEngine(self.core, actions, self.measured, self.clock, look_s=0.02)
+        self.engine.start()
+
+    def close(self) -> None:
+        self.engine.stop()
+        self.core.stop()
+        self.core.history.close()
+
+    def measured(self) -> dict[tuple[str, str], float]:
+        self.looks.release()
+        return {}
+
+    def rolled_back(self, asked: Mapping[str, float | str]) -> str:
+        self.asked.append(asked)
+        self.saves(restores=1, author="healing")
+        self.helps()
+        return "version 1 is in force again"
+
+    def saves(self, *, changed: bool = True, **more: object) -> None:
+        self.number += 1
+        version = ConfigVersion(
+            number=self.number, sha256=str(self.number), changed=("tray.toasts: true → false",) if changed else (),
+            replaces=self.number - 1 or None, **{"author": "saved in the file", **more},  # type: ignore[arg-type]
+        )  # fmt: skip
+        self.core.tell(Configuration(self.core.state.settings, None, version)).result(10)
+
+    def becomes(self, state: str, name: str = "web") -> None:
+        told = ProcessStatus(
+            name=name, state=ProcessState(state), since=self.clock.now(), ready=state == "running", why="exit 1", run=1,
+            needs_you="exit 1" if state == "failed" else "",
+        )  # fmt: skip
+        self.core.tell(ProcessTold(name, told)).result(10)
+
+    def breaks(self) -> None:
+        """A configuration, and the process that ran well before it has failed."""
+        self.saves()
+        self.becomes("running")
+        self.saves()
+        self.becomes("failed")
+
+    def heal(self, state: HealState, number: int = 1) -> Heal:
+        end_s, version = self.clock.monotonic() + DEADLINE_S, -1
+        while self.clock.monotonic() < end_s:
+            now = self.core.wait_for_change(version, 1)
+            version = now.version
+            if (heal := now.heals.get(number)) is not None and heal.state is state:
+                return heal
+        raise AssertionError(f"heal {number} is not {state}: {self.core.state.heals}")
+
+    def nothing_more(self) -> None:
+        """Waits until the engine has looked some more times, and sees that it has done nothing."""
+        before = self.core.state.heals.keys()
+        for _ in range(self.looks._value + 4):
+            assert self.looks.acquire(timeout=DEADLINE_S)
+        assert self.core.state.heals.keys() == before
+
+
+@pytest.fixture
+def ward(tmp_path: Path) -> Iterator[Ward]:
+    ward = Ward(tmp_path)
+    yield ward
+    ward.close()
+
+
+def test_it_is_offered_and_once_approved_done_and_seen_to_have_helped(ward: Ward) -> None:
+    ward.open()
+    ward.helps = lambda: ward.becomes("running")
+    ward.breaks()
+    heal = ward.heal(HealState.WAITING)
+    assert (heal.target, heal.action.value, heal.rule) == ("config", "rollback_version", "configuration version 2")
+    assert heal.trigger == (
+        "Trouble followed version 2 of the configuration: the process web, which ran well, has failed: exit 1. "
+        "Before it, version 1 was in force."
+    )
+    assert "it changed tray.toasts: true → false" in heal.diagnosis.because
+    assert heal.until is not None
+    assert ward.asked == []
+    assert [notice.name for notice in ward.core.state.unsettled] == ["process:web", "heal:1"]
+    ward.core.decide_heal(1, "approve", actor="dashboard", origin="here").result(10)
+    assert ward.heal(HealState.HEALED).verification.startswith("well after")
+    [asked] = ward.asked
+    assert (asked["of"], asked["heal"], asked["approved_by"]) == (2, 1, "dashboard")
+    ward.nothing_more()
+    events = [one.type for one in ward.core.history.events(0, 100)]
+    assert events.count("config.trouble") == 1
+
+
+def test_it_is_done_at_once_where_that_is_configured(ward: Ward) -> None:
+    ward.open("automatic")
+    ward.helps = lambda: ward.becomes("running")
+    ward.breaks()
+    ward.heal(HealState.HEALED)
+    assert ward.asked[0]["approved_by"] == ""
+    ward.becomes("failed")
+    ward.nothing_more()  # what was rolled back to is not rolled back again
+
+
+def test_that_it_has_not_helped_is_seen_and_left_to_a_person(ward: Ward) -> None:
+    ward.open("automatic")
+    settings = ward.core.state.settings
+    ward.core.tell(Configuration(replace(settings, degradation=replace(settings.degradation, recover_after_s=0.0)))).result(10)
+    ward.engine._troubles = _Impatient(ward.engine._troubles)  # type: ignore[assignment]
+    ward.breaks()
+    ward.heal(HealState.FAILED)
+    escalated = ward.heal(HealState.ESCALATED, 2)
+    assert "which ran well, has failed" in escalated.verification
+    ward.nothing_more()
+
+
+class _Impatient:
+    """Troubles whose heals are given up after a moment."""
+
+    def __init__(self, troubles: object) -> None:
+        self._troubles = troubles
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._troubles, name)
+
+    def of_configuration(self) -> object:
+        case = self._troubles.of_configuration()  # type: ignore[attr-defined]
+        return case if case is None else replace(case, rule=replace(case.rule, verify_s=0.05))
+
+
+@pytest.mark.parametrize("what", ["never", "a comment", "too late", "healing is off", "it was bad before"])
+def test_what_is_not_offered(ward: Ward, what: str) -> None:
+    ward.open("never" if what == "never" else "offer", within_s=-1.0 if what == "too late" else 600.0, enabled=what != "healing is off")
+    ward.saves()
+    ward.becomes("failed" if what == "it was bad before" else "running")
+    ward.saves(changed=what != "a comment")
+    ward.becomes("failed")
+    ward.nothing_more()
+    assert ward.core.state.heals == {}
+
+
+def test_trouble_is_told_though_nothing_is_offered(ward: Ward) -> None:
+    ward.open("never")
+    ward.breaks()
+    end_s = ward.clock.monotonic() + DEADLINE_S
+    while ward.clock.monotonic() < end_s and not (ward.core.state.config and ward.core.state.config.trouble):
+        ward.core.wait_for_change(ward.core.state.version, 0.1)
+    assert ward.core.state.config is not None
+    assert "web" in ward.core.state.config.trouble
+    assert ward.core.state.heals == {}
+
+
+def test_another_configuration_ends_the_offer(ward: Ward) -> None:
+    ward.open()
+    ward.breaks()
+    ward.heal(HealState.WAITING)
+    ward.saves()
+    assert ward.heal(HealState.EXPIRED).verification == "another configuration is in force"
+    assert ward.asked == []
+
+
+def test_what_a_person_rejects_is_not_offered_again_not_even_by_the_next_winclaw(ward: Ward) -> None:
+    ward.open()
+    ward.breaks()
+    ward.heal(HealState.WAITING)
+    ward.core.decide_heal(1, "reject", actor="dashboard", origin="here").result(10)
+    ward.nothing_more()
+    ward.close()
+    ward.open()
+    ward.becomes("failed")
+    ward.nothing_more()
+
+
+def test_an_offer_that_winclaws_own_end_cut_off_is_made_again(ward: Ward) -> None:
+    ward.open()
+    ward.breaks()
+    ward.heal(HealState.WAITING)
+    ward.close()
+    ward.open()
+    assert ward.heal(HealState.INTERRUPTED).id == 1
+    ward.heal(HealState.WAITING, 2)
+
+
+def test_in_safe_mode_a_person_may_but_nothing_happens_by_itself(ward: Ward) -> None:
+    """A configuration may be what has led there."""
+    ward.open("automatic")
+    ward.saves()
+    ward.core.set_level(DegradationLevel.SAFE_MODE, actor="tray", origin="here").result(10)
+    ward.saves()
+    ward.core.tell(ConfigTroubled(ConfigTrouble(2, "WinClaw itself crashed 3 s later"))).result(10)
+    ward.heal(HealState.WAITING)
+    assert ward.asked == []
+    ward.core.decide_heal(1, "approve", actor="command line", origin="here").result(10)
+    ward.heal(HealState.HEALED)
+
+
+def test_a_rule_of_the_users_still_rolls_back_by_itself(ward: Ward) -> None:
+    ward.open()
+    actions = (HealingActionType.ROLLBACK_VERSION,)
+    rule = HealingRule(name="mine", kinds=("transient",), actions=actions, target="config", settle_s=0.0)
+    settings = replace(ward.core.state.settings, self_healing=SelfHealing(rules=(rule,)))
+    ward.core.tell(Configuration(settings)).result(10)
+    ward.saves()
+    ward.core.report([Report(type="TimeoutError", message="late", component="x", operation="ask")]).result(10)
+    ward.heal(HealState.HEALED)
+    [asked] = ward.asked
+    assert "of" not in asked
+    assert asked["approved_by"] == ""
