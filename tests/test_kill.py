@@ -16,6 +16,7 @@ import pytest
 
 import resilience
 from resilience.agent.wire import UnreachableError, Wire
+from tests.disks import small_disk
 from tests.program import REPOSITORY, Program
 
 REPORT = {"type": "TimeoutError", "message": "late", "component": "gpt-5.2", "operation": "ask"}
@@ -183,3 +184,24 @@ def test_a_corrupt_journal_is_set_aside_a_new_one_begun_and_it_is_said(program: 
     program.ask("POST", "/api/v1/errors", {**REPORT, "key": "k"})
     program.stop()
     assert "damaged" in program.said
+
+
+def test_on_a_full_disk_it_says_so_and_starts_once_there_is_room(tmp_path: Path) -> None:
+    """Exit status 1 has the guardian try again; what it knew holds then."""
+    with small_disk(tmp_path / "small", 4_000) as folder:
+        program = Program(folder)
+        program.start()
+        program.ask("POST", "/api/v1/level", {"level": "safe-mode"}, operator=True)
+        program.kill()
+        program.said = ""
+        filling = folder / "filling"
+        with pytest.raises(OSError, match="No space left"), filling.open("wb", buffering=0) as file:
+            while True:
+                file.write(b"x" * 1000)
+        with pytest.raises(AssertionError, match=r"(?s)the program ended with 1: .*No space left on device"):
+            program.start()
+        program.wait()
+        filling.unlink()
+        program.start()
+        assert program.ask("GET", "/api/v1/state")["level"] == "SAFE_MODE"
+        program.kill()

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn, TypeGuard
 
 from resilience import home
-from resilience.core.core import Core
+from resilience.core.core import Core, CoreBusyError
 from resilience.core.deaths import Death, Life, died_at, last_lines, named, report_of
 from resilience.events import Report
 from resilience.journal.journal import JournalError
@@ -84,10 +84,15 @@ class BlackBox:
     def tell(self, core: Core, because: str, away_s: float | None) -> list[int]:
         """Stores what ``reports`` gives, and forgets it when it is on disk; returns the numbers of the errors.
 
-        Raises:
-            JournalError: the disk refuses; they are told at the next start.
+        Where the disk takes nothing now, the next start tells it.
         """
-        told = core.report(self.reports(because, away_s)).result(10) if self.deaths else []
+        if not self.deaths:
+            return []
+        try:
+            told = core.report(self.reports(because, away_s)).result(10)
+        except (CoreBusyError, JournalError, TimeoutError) as error:
+            _log.warning("how WinClaw died cannot be stored now: %s", error)
+            return []
         self.forget()
         return told
 
@@ -113,7 +118,7 @@ class BlackBox:
             yield
         finally:
             threading.excepthook, sys.unraisablehook = hooks
-            self._end()
+            self._record_no_more()
 
     def sign(self) -> None:
         """There was a sign of life: the wait for the next begins, and what this life has survived goes into the log."""
@@ -159,11 +164,14 @@ class BlackBox:
         with suppress(OSError):
             self._path.unlink(missing_ok=True)
 
-    def _end(self) -> None:
+    def _record_no_more(self) -> None:
         if self._hangs_after_s is not None:  # else it is not ours, but that of whoever runs a WinClaw in his process
             self._hangs_after_s = None
             faulthandler.cancel_dump_traceback_later()
             faulthandler.disable()
+
+    def _end(self) -> None:
+        self._record_no_more()
         if self._file is not None:
             self._file.close()  # on Windows nobody can delete it before
             self._file = None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import sqlite3
 import sys
 import webbrowser
 from contextlib import nullcontext
@@ -55,7 +57,7 @@ def cli(context: click.Context) -> None:
 def run(
     headless: bool, port: int | None, no_browser: bool, no_guard: bool, watched: int | None, guardian: int | None, because: str
 ) -> None:
-    """Run WinClaw until you quit it. Exit status 4: it cannot run, and has said why."""
+    """Run WinClaw until you quit it. Exit status 4: it cannot run, and has said why; 1: with room on the disk it may."""
     chosen = [*(["--headless"] if headless else []), *(["--port", str(port)] if port else [])]
     again = own_command("run", *chosen)
     if guardian is None and not no_guard:
@@ -79,7 +81,15 @@ def run(
         if not no_browser:
             webbrowser.open(_login_link())
     except (OSError, JournalError) as error:
-        fail(str(error), CANNOT_START)
+        fail(str(error), 1 if _may_pass(error) else CANNOT_START)
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Whether a later start may succeed, so that the guardian tries: the disk is full, or another program holds the journal."""
+    cause = error.__cause__ or error
+    if isinstance(cause, sqlite3.OperationalError):
+        return cause.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_BUSY)
+    return isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 @cli.command("open")

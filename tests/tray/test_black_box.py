@@ -175,7 +175,7 @@ def test_who_is_killed_without_a_word_leaves_the_end_of_its_log(tmp_path: Path) 
         until(lambda: files(tmp_path) and (tmp_path / home.LOGS / LOG).exists() and len(logged(tmp_path)) == 2)
         process.kill()
     [death] = box_in(tmp_path).deaths
-    assert (death.wrote, death.life.pid) == ("", process.pid)
+    assert death.wrote == ""
     assert [one["message"] for one in death.lines] == ["WinClaw begins", "the last word"]
     assert death.life.begun <= death.at < NOW
 
@@ -198,6 +198,21 @@ def test_a_life_that_an_exception_ends_leaves_its_traceback(tmp_path: Path) -> N
     box.leave(type(error), error, None)
     [death] = box_in(tmp_path).deaths
     assert death.wrote.endswith("ZeroDivisionError: nobody expected it\n")
+
+
+def test_an_exception_during_the_start_leaves_its_traceback_too(tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom contextlib import ExitStack\nfrom datetime import UTC, datetime\nfrom pathlib import Path\n"
+        "from tray.black_box import BlackBox\n"
+        "folder = Path(sys.argv[1])\n"
+        "with ExitStack() as stack:\n"
+        "    BlackBox(folder, folder / 'logs' / 'winclaw.jsonl', datetime(2029, 1, 1, tzinfo=UTC)).begin_in(stack, whole=True)\n"
+        "    raise LookupError('at the start')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, check=False, timeout=60)
+    assert done.returncode == 1
+    [death] = box_in(tmp_path).deaths
+    assert death.wrote.endswith("LookupError: at the start\n")
 
 
 def test_several_deaths_are_told_each_and_only_the_last_was_seen_by_the_guardian(tmp_path: Path) -> None:

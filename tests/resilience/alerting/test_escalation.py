@@ -151,3 +151,12 @@ def test_a_wall_clock_that_jumps_does_not_tell_it_on() -> None:
     desk.at += timedelta(hours=2)
     desk.pass_s(1)
     assert escalated(desk) == ["sms"]
+
+
+def test_what_comes_again_and_again_is_told_on_as_soon() -> None:
+    desk = Desk()
+    for _ in range(9):
+        desk.happens(severity="CRITICAL")
+        assert escalated(desk) == []
+        desk.pass_s(AFTER_S / 9)
+    assert escalated(desk) == ["twilio_voice"]

@@ -447,3 +447,11 @@ def test_what_came_just_so_long_ago_as_ends_it_is_told_first() -> None:
     desk.happens(times=2)
     desk.pass_s(desk.policy.resolve_after_s)
     assert (desk.told(), desk.last.is_open) == (["raised", "again"], True)
+
+
+def test_what_comes_when_a_silence_is_just_over_is_told_before_anybody_has_looked() -> None:
+    desk = Desk()
+    desk.happens()
+    desk.person(lambda turn: turn.snooze(1, desk.at + timedelta(minutes=5)))
+    desk.at, desk.s = desk.at + timedelta(minutes=5), desk.s + 300
+    assert (desk.happens().silent, desk.told()) == ("", ["raised", "again"])
