@@ -23,7 +23,7 @@ from resilience.recovery.checkpoint import Checkpoint, CheckpointDamagedError, C
 from resilience.recovery.engine import BusyError, RecoveryEngine
 from resilience.recovery.plans import NothingToRecoverError, Recovery, RecoveryLevel, Step
 from resilience.recovery.policy import LEVELS, CheckpointLevel
-from resilience.recovery.transaction_file import unfinished_in
+from resilience.transactions.file import unfinished_in
 
 _ROWS: Final = 200
 _MAX_WAIT_S: Final = 25.0

@@ -43,16 +43,16 @@ if TYPE_CHECKING:
     from resilience.policies import CIRCUIT_CONFIGS
     from resilience.recovery.checkpoint import Checkpoint, CheckpointDamagedError, CheckpointError, CheckpointTooLargeError
     from resilience.recovery.checkpoints import CheckpointManager
-    from resilience.recovery.prepared import Transaction
     from resilience.recovery.restoring import NotRestoredError, RecoveryManager
-    from resilience.recovery.steps import CompensationFailedError, StepResultError, TransactionReplayError
-    from resilience.recovery.transaction_file import TransactionBusyError, TransactionError
-    from resilience.recovery.transactions import TransactionManager
     from resilience.retrying.attempts import RetryContext, RetryExhaustedError
     from resilience.retrying.executor import RetryExecutor, retry
     from resilience.retrying.strategies import RETRY_STRATEGIES, RetryConfig
     from resilience.sandbox.limits import ResourceLimitExceeded, ResourceLimits, SandboxError, SandboxResult
     from resilience.sandbox.sandbox import ExecutionSandbox
+    from resilience.transactions.file import TransactionBusyError, TransactionError
+    from resilience.transactions.manager import TransactionManager
+    from resilience.transactions.prepared import Transaction
+    from resilience.transactions.steps import CompensationFailedError, StepResultError, TransactionReplayError
 
 __version__ = "0.1.0"
 # What is fetched when it is first asked for: whoever only reports errors pays for none of it.
@@ -72,10 +72,10 @@ _LATER = {
     "recovery.checkpoint": "Checkpoint CheckpointDamagedError CheckpointError CheckpointTooLargeError",
     "recovery.checkpoints": "CheckpointManager",
     "recovery.restoring": "NotRestoredError RecoveryManager",
-    "recovery.prepared": "Transaction",
-    "recovery.steps": "CompensationFailedError StepResultError TransactionReplayError",
-    "recovery.transaction_file": "TransactionBusyError TransactionError",
-    "recovery.transactions": "TransactionManager",
+    "transactions.prepared": "Transaction",
+    "transactions.steps": "CompensationFailedError StepResultError TransactionReplayError",
+    "transactions.file": "TransactionBusyError TransactionError",
+    "transactions.manager": "TransactionManager",
     "healing.engine": "SelfHealingEngine",
     "healing.heals": "HealingAction HealingResult",
     "healing.policy": "HealingActionType",

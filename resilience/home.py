@@ -132,7 +132,7 @@ def file_name(name: str, kind: str) -> str:
         kind: what long and odd names begin with.
     """
     quoted = quote(name, safe="", errors="surrogatepass")
-    if name not in ("", ".", "..") and quoted == quoted.lower() and len(quoted) <= 100 and not _RESERVED.fullmatch(quoted):
+    if name and not name.endswith(".") and quoted == quoted.lower() and len(quoted) <= 100 and not _RESERVED.fullmatch(quoted):
         return quoted
     distinct = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]  # a and A are one file on Windows
     return f"{kind}-{quoted[:100]}-{distinct}"

@@ -35,7 +35,7 @@ ROOMS: Final = {
         "journal.health "
         "outbox.message "
         "processes.policy processes.status processes.supervision "
-        "recovery.asked recovery.bundle recovery.checkpoint recovery.critical recovery.leaving_out recovery.plans recovery.policy recovery.steps "
+        "transactions.asked exporting.bundle recovery.checkpoint recovery.critical exporting.leaving_out recovery.plans recovery.policy transactions.steps "
         "retrying.attempts retrying.budget retrying.executor retrying.strategies "
         "sandbox.limits "
     ),
@@ -50,7 +50,7 @@ ROOMS: Final = {
         "journal.backup journal.history journal.journal journal.pages journal.salvage journal.schema journal.sums "
         "outbox.file outbox.store "
         "processes.identity processes.output processes.ports processes.posix processes.records processes.spawning processes.takeover processes.windows "
-        "recovery.archive recovery.checkpoints recovery.clean_config recovery.clean_parts recovery.driving recovery.export recovery.owners recovery.placing recovery.restore recovery.restoring recovery.saving recovery.snapshot recovery.transaction_file recovery.undoing "
+        "exporting.archive recovery.checkpoints exporting.clean_config exporting.clean_parts transactions.driving exporting.export transactions.owners exporting.placing exporting.restore recovery.restoring recovery.saving exporting.snapshot exporting.taking transactions.file transactions.undoing "
         "sandbox.calling sandbox.cgroup sandbox.folders sandbox.guard sandbox.pipes sandbox.posix sandbox.runner sandbox.sandbox sandbox.tree_watch sandbox.windows "
     ),
     "shell": (
@@ -62,7 +62,7 @@ ROOMS: Final = {
         "healing.actions healing.engine healing.troubles "
         "journal.care "
         "outbox.channel outbox.delivery outbox.outbox "
-        "recovery.engine recovery.ground recovery.prepared recovery.running recovery.transaction recovery.transactions "
+        "recovery.engine transactions.ground transactions.prepared transactions.running transactions.transaction transactions.manager "
         "processes.following processes.meter processes.runs processes.supervisor processes.telling "
     ),
 }  # fmt: skip

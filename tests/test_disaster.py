@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from resilience.agent.wire import Wire
-from resilience.recovery import placing
-from resilience.recovery.archive import Archive
+from resilience.exporting import placing
+from resilience.exporting.archive import Archive
 from resilience.recovery.checkpoints import CheckpointManager
-from resilience.recovery.transaction_file import unfinished_in
+from resilience.transactions.file import unfinished_in
 from tests.program import REPOSITORY, Program
-from tests.resilience.recovery.exporting import contents, reading, rows_of
+from tests.resilience.exporting.exporting import contents, reading, rows_of
 
 # What lives in an agent: errors, checkpoints, a message that waits, and a transaction in whose middle it is killed.
 WORKS = """

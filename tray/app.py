@@ -37,6 +37,7 @@ from resilience.detection.anomaly_watch import AnomalyWatch
 from resilience.detection.prober import Prober
 from resilience.detection.service_probes import ServiceProbes
 from resilience.events import EventType, Report
+from resilience.exporting import placing
 from resilience.healing.actions import Actions
 from resilience.healing.engine import SelfHealingEngine
 from resilience.journal.care import JournalCare
@@ -46,7 +47,6 @@ from resilience.log import LOG, EventLog
 from resilience.processes.following import OutputWatch
 from resilience.processes.meter import Meter
 from resilience.processes.supervisor import Supervisor
-from resilience.recovery import placing
 from resilience.recovery.checkpoint import CheckpointDamagedError
 from resilience.recovery.checkpoints import CheckpointManager
 from resilience.recovery.engine import RecoveryEngine

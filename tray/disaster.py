@@ -10,12 +10,11 @@ from filelock import FileLock, Timeout
 
 from resilience import home
 from resilience.clock import Clock
-from resilience.recovery import placing
-from resilience.recovery.archive import Archive
-from resilience.recovery.bundle import LeftOut, Manifest, UnfitExportError
-from resilience.recovery.export import ExportError, Wanted, export
-from resilience.recovery.plans import Step, disaster
-from resilience.recovery.restore import (
+from resilience.exporting import placing
+from resilience.exporting.archive import Archive
+from resilience.exporting.bundle import LeftOut, Manifest, UnfitExportError
+from resilience.exporting.export import ExportError, Wanted, export
+from resilience.exporting.restore import (
     Restored,
     RestoreError,
     programs_in,
@@ -23,6 +22,7 @@ from resilience.recovery.restore import (
     refuse_too_large,
     restore,
 )
+from resilience.recovery.plans import Step, disaster
 from tray.startup import what_is_in_force
 
 Say = Callable[[str], None]

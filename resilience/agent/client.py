@@ -35,10 +35,10 @@ if TYPE_CHECKING:
     from resilience.pipeline import Passage
     from resilience.recovery.checkpoint import Checkpoint
     from resilience.recovery.policy import CheckpointLevel
-    from resilience.recovery.transaction import TransactionBlock
-    from resilience.recovery.transactions import TransactionManager
     from resilience.retrying.strategies import RetryConfig
     from resilience.sandbox.sandbox import ExecutionSandbox
+    from resilience.transactions.manager import TransactionManager
+    from resilience.transactions.transaction import TransactionBlock
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -388,7 +388,7 @@ class Agent:
         """This agent's transactions (§9.2); made when first asked for. From then on what dead processes left is undone."""
         with self._making:
             if self._transactions is None:
-                from resilience.recovery.transactions import TransactionManager  # noqa: PLC0415 -- few agents need it
+                from resilience.transactions.manager import TransactionManager  # noqa: PLC0415 -- few agents need it
 
                 folder = self._folder / home.TRANSACTIONS
                 self._transactions = TransactionManager(folder, self._clock, agent=self.name, report=self.report)

@@ -26,7 +26,7 @@ def test_every_agents_file_has_a_name_that_windows_takes(agent: str, name: str |
 
 
 def test_names_that_differ_have_files_that_differ_whatever_their_case() -> None:
-    names = ["a", "A", "con", "CON", "a/b", "a%2Fb", "x" * 300, "x" * 301, ".", "..", "ä", "Ä"]
+    names = ["a", "A", "a.", "a..", "con", "CON", "a/b", "a%2Fb", "x" * 300, "x" * 301, ".", "..", "ä", "Ä"]
     assert len({file_of(Path(), name).name.lower() for name in names}) == len(names)
 
 

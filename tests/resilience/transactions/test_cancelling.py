@@ -1,0 +1,280 @@
+"""Cancellation and exits: in a step, between steps, while steps are undone. What ran is undone, and it is raised again."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from resilience.transactions.steps import PAUSES_S
+from tests.resilience.transactions.transacting import World
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    world = World(tmp_path)
+    yield world
+    world.close()
+
+
+def missing(key: str) -> Any:
+    raise LookupError(key)
+
+
+@pytest.mark.parametrize("exit_", [KeyboardInterrupt, SystemExit, GeneratorExit])
+def test_an_exit_in_the_block_undoes_and_goes_on(world: World, exit_: type[BaseException]) -> None:
+    with pytest.raises(exit_), world.manager.transaction("t") as tx:
+        tx.do(world.add, 1, undo=world.remove)
+        raise exit_
+    assert world.log == ["add 1", "remove 1"]
+
+
+def test_a_step_that_was_interrupted_is_asked_after_and_without_found_left_to_a_person(world: World) -> None:
+    world.fails["after 2"] = KeyboardInterrupt()
+    world.fails["add 3"] = KeyboardInterrupt()
+    world.fails["after 4"] = KeyboardInterrupt()
+    for what, found, left in ((2, lambda _: 2, 0), (3, missing, 0), (4, None, 1)):
+        with pytest.raises(KeyboardInterrupt), world.manager.transaction("t") as tx:
+            tx.do(world.add, 1, undo=world.remove)
+            tx.do(world.add, what, undo=world.remove, found=found)
+        assert len(world.reported) == left
+    assert world.there == [4]
+    [(error, *_)] = world.reported
+    [one] = error.left  # type: ignore[attr-defined]
+    assert (one.in_doubt, one.name) == (True, "World.add")
+    assert "has no found=" in one.why
+
+
+def test_an_exit_while_a_step_is_undone_is_raised_after_the_last_one(world: World) -> None:
+    """The step is tried again at once; a program that is ended in the middle of undoing would leave half."""
+    times: list[Any] = []
+
+    def remove(what: Any) -> None:
+        times.append(what)
+        if len(times) == 1:
+            raise KeyboardInterrupt
+        world.remove(what)
+
+    with pytest.raises(KeyboardInterrupt) as caught, world.manager.transaction("t") as tx:
+        tx.do(world.add, 1, undo=world.remove)
+        tx.do(world.add, 2, undo=remove)
+        raise ValueError("first")
+    assert isinstance(caught.value.__cause__, ValueError)
+    assert times == [2, 2]
+    assert world.there == []
+    assert world.manager.unfinished() == []
+
+
+def run(body: Callable[[], Coroutine[Any, Any, Any]], world: World, *cancel_when: asyncio.Event | Callable[[], bool]) -> BaseException | None:
+    """Runs ``body`` as a task that is cancelled each time one of ``cancel_when`` is so; returns what it raised."""
+
+    async def main() -> BaseException | None:
+        task = asyncio.ensure_future(body())
+        for when in cancel_when:
+            while not (when.is_set() if isinstance(when, asyncio.Event) else when()):
+                await world.clock.run(0.25)
+            task.cancel()
+            await world.clock.run(0)
+        while not task.done():
+            await world.clock.run(0.25)
+        return asyncio.CancelledError() if task.cancelled() else task.exception()
+
+    return asyncio.run(main())
+
+
+@pytest.mark.parametrize("found", [None, missing], ids=["nobody knows", "it can be asked after"])
+def test_a_cancellation_in_a_step_undoes_those_before_it(world: World, found: Any) -> None:
+    waiting = asyncio.Event()
+
+    async def wait() -> None:
+        waiting.set()
+        await asyncio.Event().wait()
+
+    async def body() -> None:
+        async with world.manager.transaction("t") as tx:
+            await tx.do(world.add_later, 1, undo=world.remove_later)
+            await tx.do(world.add_later, 2, undo=world.remove)
+            await tx.do(wait, undo=world.remove_later, found=found)
+
+    assert isinstance(run(body, world, waiting), asyncio.CancelledError)
+    assert world.log == ["add 1", "add 2", "remove 2", "remove 1"]
+    assert len(world.reported) == (found is None)
+
+
+def test_a_cancellation_between_steps_undoes_them(world: World) -> None:
+    waiting = asyncio.Event()
+
+    async def body() -> None:
+        async with world.manager.transaction("t") as tx:
+            await tx.do(world.add_later, 1, undo=world.remove_later)
+            waiting.set()
+            await asyncio.Event().wait()
+
+    assert isinstance(run(body, world, waiting), asyncio.CancelledError)
+    assert world.there == []
+    assert world.reported == []
+
+
+@pytest.mark.parametrize("error", [ValueError, asyncio.CancelledError])
+def test_no_cancellation_stops_a_compensation_and_it_is_raised_afterwards(world: World, error: type[BaseException]) -> None:
+    """However often: in the call, and in the pause before the next try."""
+    undoing, go_on, tries = asyncio.Event(), asyncio.Event(), 0
+
+    async def remove(what: Any) -> None:
+        nonlocal tries
+        tries += 1
+        undoing.set()
+        if tries == 1:
+            raise ConnectionError
+        await go_on.wait()
+        world.remove(what)
+
+    async def body() -> None:
+        async with world.manager.transaction("t") as tx:
+            await tx.do(world.add_later, 1, undo=world.remove_later)
+            await tx.do(world.add_later, 2, undo=remove)
+            raise error
+
+    def in_the_second_try() -> bool:
+        return tries == 2
+
+    def again() -> bool:
+        go_on.set()
+        return True
+
+    assert isinstance(run(body, world, undoing, undoing, in_the_second_try, again), asyncio.CancelledError)
+    assert tries == 2
+    assert world.clock.monotonic() >= PAUSES_S[0]
+    assert world.log == ["add 1", "add 2", "remove 2", "remove 1"]
+    assert world.manager.unfinished() == []
+
+
+def test_a_time_limit_around_a_transaction_undoes_it(world: World) -> None:
+    async def body() -> None:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                async with world.manager.transaction("t") as tx:
+                    await tx.do(world.add_later, 1, undo=world.remove_later)
+                    await asyncio.Event().wait()
+
+    assert run(body, world) is None
+    assert world.log == ["add 1", "remove 1"]
+
+
+def test_a_step_that_another_task_has_under_way_is_waited_for_and_undone_first(world: World) -> None:
+    """As gather leaves it: the block is over, and the step still runs."""
+    go_on = asyncio.Event()
+
+    async def slow() -> Any:
+        await go_on.wait()
+        return world.add(2)
+
+    async def body() -> None:
+        async with world.manager.transaction("t") as tx:
+            await tx.do(world.add_later, 1, undo=world.remove_later)
+            task = asyncio.ensure_future(tx.do(slow, undo=world.remove_later))
+            await asyncio.sleep(0)
+            asyncio.get_running_loop().call_later(0.02, go_on.set)
+            raise ValueError
+        await task
+
+    assert isinstance(run(body, world), ValueError)
+    assert world.log == ["add 1", "add 2", "remove 2", "remove 1"]
+
+
+def test_a_step_that_another_thread_has_under_way_is_waited_for_and_undone_first(world: World) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow() -> Any:
+        begun.set()
+        assert go_on.wait(60)
+        return world.add(2)
+
+    with pytest.raises(ValueError, match="mine"), world.manager.transaction("t") as tx:
+        tx.do(world.add, 1, undo=world.remove)
+        thread = threading.Thread(target=tx.do, args=(slow,), kwargs={"undo": world.remove})
+        thread.start()
+        assert begun.wait(60)
+        threading.Timer(0.02, go_on.set).start()
+        raise ValueError("mine")
+    thread.join()
+    assert world.log == ["add 1", "add 2", "remove 2", "remove 1"]
+
+
+@pytest.mark.parametrize("where", ["between steps", "in a step"])
+def test_a_coroutine_that_is_thrown_away_undoes_without_its_loop(world: World, where: str) -> None:
+    class Never:
+        def __await__(self) -> Iterator[None]:
+            yield
+
+    async def never() -> None:
+        await Never()
+
+    async def body() -> None:
+        async with world.manager.transaction("t") as tx:
+            await tx.do(world.add, 1, undo=world.remove)
+            if where == "in a step":
+                await tx.do(never, undo=world.remove_later, found=missing)
+            await never()
+
+    coroutine = body()
+    coroutine.send(None)
+    coroutine.close()
+    assert world.log == ["add 1", "remove 1"]
+    assert world.reported == []
+    assert world.manager.unfinished() == []
+
+
+def test_exits_of_a_compensation_do_not_end_the_event_loop_before_the_rest_is_undone(world: World) -> None:
+    async def leave(_: Any) -> None:
+        raise SystemExit(3)
+
+    async def body() -> None:
+        async with world.manager.transaction("t") as tx:
+            await tx.do(world.add_later, 1, undo=world.remove_later)
+            await tx.do(world.add_later, 2, undo=leave)
+            raise ValueError
+
+    async def main() -> None:
+        task = asyncio.ensure_future(body())
+        while not task.done():
+            await world.clock.run(0.25)
+
+    with pytest.raises(SystemExit):
+        asyncio.run(main())
+    assert world.there == [2]
+    assert len(world.reported) == 1
+
+
+def test_a_cancellation_while_it_undoes_what_was_left_of_its_key_begins_nothing(world: World) -> None:
+    world.fails["remove 1"] = ConnectionError("down")
+    with pytest.raises(ValueError, match="mine"), world.manager.transaction("t", "k") as tx:
+        tx.do(world.add, 1, undo=world.remove)
+        raise ValueError("mine")
+    world.fails.clear()
+    undoing, go_on = asyncio.Event(), asyncio.Event()
+
+    async def remove(what: Any) -> None:
+        undoing.set()
+        await go_on.wait()
+        world.there.remove(what)
+
+    world.manager.compensation("remove")(remove)
+    world.manager._ground._lives.clear()  # as if another process had left it
+
+    async def body() -> None:
+        async with world.manager.transaction("t", "k"):
+            raise AssertionError
+
+    def again() -> bool:
+        go_on.set()
+        return True
+
+    assert isinstance(run(body, world, undoing, again), asyncio.CancelledError)
+    assert world.there == []
+    assert world.manager.unfinished() == []
+    assert world.manager._ground.active == set()
