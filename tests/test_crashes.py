@@ -26,6 +26,8 @@ import psutil
 import pytest
 
 from resilience.agent.wire import UnreachableError, Wire
+from resilience.transactions.file import unfinished_in
+from tests.busy_agent import booked
 from tests.program import REPOSITORY, Program
 from tests.test_guardian import belongs_to, guardians
 from tests.test_kill import REPORT, stored_keys
@@ -325,6 +327,7 @@ class World:
         self.operator.wire = Wire(self.program.folder, operator=True)
         self.operator.command("level", "full")
         until(lambda: all(self.receiver.times["/messages"][key] for key in self.promised("m")))
+        until(lambda: all(one.state == "running" for one in unfinished_in(self.program.folder / "transactions")))
         self.agent.kill()
         self.agent.wait()
         until(lambda: not list((self.program.folder / "spool").glob("*.spool")))
@@ -354,12 +357,23 @@ class World:
             messages = [message for (message,) in conn.execute("SELECT message FROM errors WHERE operation = 'steady'")]
         assert len(messages) == len(set(messages))
         assert set(self.promised("e")) <= set(messages)
+        self.check_ledger()
         saved = [[int(number) for number in self.of(notes, "c")] for notes in self.notes]
         found = [[int(number) for number in self.of(notes, "r")] for notes in self.notes]
         safe = 0
         for restored, later in zip(found, saved, strict=True):
             assert all(number >= safe for number in restored), "a checkpoint that was safe is not the latest any more"
             safe = max([safe, *later])
+
+    def check_ledger(self) -> None:
+        """No transaction is half done, but for the one that the last agent was killed in; what was committed stays."""
+        ledger = booked(self.folder / "ledger")
+        assert set(ledger.values()) <= {0, 1}
+        parts = {part: {key.partition("/")[0] for key, times in ledger.items() if times and key.endswith(part)} for part in ("buy", "sell")}
+        half = parts["buy"] ^ parts["sell"]
+        assert all(name.startswith(f"{self.notes[-1].stem}.") for name in half), half
+        assert len(half) <= 1
+        assert set(self.promised("t")) <= parts["buy"] & parts["sell"]
 
     def of(self, notes: Path, what: str) -> list[str]:
         lines = notes.read_text().splitlines(keepends=True) if notes.exists() else []
@@ -408,6 +422,6 @@ def test_whoever_is_killed_whenever_what_was_acknowledged_holds(world: World) ->
     print(
         f"{len(done)} kills, {len(world.deaths())} deaths told; {len(world.reporter.acknowledged)} reports acknowledged "
         f"({dict(world.reporter.statuses)}), {len(world.promised('e'))} by the agent, {len(world.promised('m'))} messages "
-        f"({repeated} repeated), {len(world.promised('c'))} checkpoints, {world.operator.commands} commands ({dict(world.operator.statuses)}), "
+        f"({repeated} repeated), {len(world.promised('c'))} checkpoints, {len(world.promised('t'))} transactions, {world.operator.commands} commands ({dict(world.operator.statuses)}), "
         f"{len(world.receiver.times['/alerts'])} alerts; back after {sorted(round(one) for one in world.down_ms)} ms"
     )

@@ -165,6 +165,11 @@ def running(
         actions = Actions(folder, core, supervisor, clock, reload=config.reload, roll_back=config.heal)
         healing = SelfHealingEngine(core, actions, lambda: unusual.values, clock)
         delivery = AlertDelivery(core, partial(senders, clock), clock)
+        publish = partial(_publish_endpoint, folder, access)
+        withdraw = partial((folder / home.ENDPOINT).unlink, missing_ok=True)
+        stack.callback(withdraw)
+        publish()  # before anybody is answered: the token of the WinClaw before this one would be refused
+        access.on_rotation(publish)
         begin(
             stream, DashboardServer(listener, app), config, Collector(spools, outboxes, core), Meter(supervisor, core), unusual,
             healing, ServiceProbes(core, prober, clock), delivery, DeadMansSwitch(core, clock),
@@ -179,11 +184,6 @@ def running(
         ).result(10)  # fmt: skip
         if startup.refused is not None:
             core.announce(EventType.CONFIG_REFUSED, "config", problems=startup.problems, instead=startup.instead)
-        publish = partial(_publish_endpoint, folder, access)
-        publish()
-        access.on_rotation(publish)
-        withdraw = partial((folder / home.ENDPOINT).unlink, missing_ok=True)
-        stack.callback(withdraw)
         life.start()  # after the endpoint: the guardian takes an app without one for quit
         stack.callback(life.stop)
 
