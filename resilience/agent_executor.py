@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -36,7 +36,7 @@ class ResilientAgentExecutor:
         """
         chosen = {name: context[name] for name in _FROM_CONTEXT if name in context}
         component = str(context.get("component", "unknown"))
-        critical: bool | Critical = bool(context.get("critical"))
+        critical: bool | str | Collection[str] | Critical = context.get("critical", False)
         if critical and "state" in context:
             critical = self.resilience.critical((component,), lambda: context["state"], context.get("operation_id"))
         protect = self.resilience.protect(component, retry=context.get("retry_strategy"), critical=critical, **chosen)

@@ -188,8 +188,13 @@ class Resilience:
         from resilience.recovery.critical import Critical  # noqa: PLC0415 -- few calls are
 
         if self._recovery is None:
-            raise ValueError("a critical call needs somebody to save its state: Resilience(recovery=lambda: RecoveryManager())")
-        return Critical(self._recovery(), components, state, operation_id)
+            raise ValueError("a critical call needs somebody to save its state: Resilience(recovery=lambda: manager)")
+        return Critical(self._keeper, components, state, operation_id)
+
+    @functools.cached_property
+    def _keeper(self) -> Keeper:
+        assert self._recovery is not None
+        return self._recovery()
 
     def configure(self, settings: Settings) -> None:
         """Takes other policies, for everything that is protected already, too; states and windows stay."""

@@ -75,7 +75,7 @@ class Pipeline:
         self.gate: Gate | None = None
         """Asked before each try; None while every call is allowed."""
         self.failed: Callable[[], object] | None = None
-        """Called, before any fallback is, when a call has failed in the end; not when it was only refused."""
+        """Called, before any fallback is, when a call has failed in the end, or was refused."""
         self._clock = clock
         self._limits = limits
 
@@ -336,7 +336,7 @@ class Pipeline:
         if context.because and context.attempt > 1:
             with contextlib.suppress(Exception):
                 final.add_note(f"{context.attempt} tries failed, and there is no further one: {context.because}")
-        if self.failed is not None and not isinstance(final, RefusedError):
+        if self.failed is not None:
             self.failed()
         known = self.tell(final, operation, max(context.attempt - 1, 0))
         if known is not None:

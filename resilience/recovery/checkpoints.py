@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import re
 import secrets
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from operator import itemgetter
 from pathlib import Path
@@ -34,6 +35,8 @@ _MOST_COMPONENTS: Final = 1_000
 _MOST_DAMAGED: Final = 5
 _MAX_NAME: Final = 200
 _LEFT_AFTER_S: Final = 600.0
+_MOST_HEADS: Final = 4_096
+"""In so much of a file most heads stand."""
 _Head = TypeVar("_Head", bound=CheckpointHead)
 
 
@@ -76,7 +79,8 @@ class CheckpointManager:
             CheckpointError: the disk takes nothing, or there are too many components.
         """
         folder = self._folder(component, level)
-        number = max((number for number, _ in _files(folder)), default=0) + 1
+        places = [folder.parent / one for one in LEVELS]  # one row of numbers for all levels: it says which came later
+        number = max((number for place in places for number, _ in _files(place)), default=0) + 1
         head = CheckpointHead(
             id=f"chk_{number:08d}_{secrets.token_hex(8)}", at=self._clock.now(), level=level, component=component,
             metadata=dict(metadata or {}), parent_checkpoint=parent,
@@ -132,18 +136,16 @@ class CheckpointManager:
 
     def _found(self, component: str | None, level: CheckpointLevel | None) -> list[tuple[CheckpointHead, Path]]:
         found: list[tuple[Any, CheckpointHead, Path]] = []
-        in_one_place = component is not None and level is not None
         for folder in self._folders(component, level):
             for number, path in _files(folder):
                 try:
-                    with path.open("rb") as file:
-                        head = _own(head_of(file.read(HEAD_BYTES)), path)
+                    head = _own(_head(path), path)
                 except CheckpointDamagedError as error:
                     self._set_aside(path, error)
                 except OSError:  # it has just gone
                     continue
                 else:
-                    found.append((number if in_one_place else (head.at, number), head, path))  # numbers know of no clock
+                    found.append((number if component is not None else (head.at, number), head, path))  # they know of no clock
         return [(head, path) for _, head, path in sorted(found, key=itemgetter(0), reverse=True)]
 
     def _load(self, path: Path) -> Checkpoint | None:
@@ -203,10 +205,18 @@ class CheckpointManager:
         if folder.is_dir():
             return
         home.make_private_folder(self.folder)
-        if not folder.parent.is_dir() and sum(1 for _ in self.folder.iterdir()) >= _MOST_COMPONENTS:
-            raise CheckpointError(f"there are checkpoints of {_MOST_COMPONENTS} components already, and no more are taken")
+        if not folder.parent.is_dir() and len(known := [*self.folder.iterdir()]) >= _MOST_COMPONENTS:
+            self._make_room(known)
         for one in (folder.parent, folder):
             one.mkdir(mode=0o700, exist_ok=True)
+
+    def _make_room(self, known: list[Path]) -> None:
+        """Deletes the session that nobody has saved for longest; of what else there is, none makes room for another."""
+        sessions = [one for one in known if [place.name for place in one.iterdir()] == ["session"]]
+        if not sessions:
+            said = f"there are checkpoints of {_MOST_COMPONENTS} components already, and no more are taken"
+            raise CheckpointError(f"{said}; delete folders that you need no more in {self.folder}")
+        shutil.rmtree(min(sessions, key=lambda one: (one / "session").stat().st_mtime))
 
     def _prune(self, folder: Path, newest: str) -> None:
         """Deletes the oldest, and what killed processes left; ``newest``, which has just proven good, stays."""
@@ -217,6 +227,12 @@ class CheckpointManager:
             with contextlib.suppress(OSError):  # on Windows, while somebody reads it
                 if path.suffix == _ENDING or now_s - path.stat().st_mtime > _LEFT_AFTER_S:
                     path.unlink()
+
+
+def _head(path: Path) -> CheckpointHead:
+    with path.open("rb") as file:
+        beginning = file.read(_MOST_HEADS)
+        return head_of(beginning if beginning.count(b"\n") > 1 else beginning + file.read(HEAD_BYTES))
 
 
 def _own(found: _Head, path: Path) -> _Head:

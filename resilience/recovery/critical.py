@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import inspect
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast
@@ -13,29 +14,32 @@ from resilience.wrapping import is_async, name_of
 
 if TYPE_CHECKING:
     from resilience.pipeline import Pipeline
+    from resilience.recovery.saving import Before
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
 class Keeper(Protocol):
-    """What saves and restores states (``RecoveryManager``). Neither method raises."""
+    """What saves and restores states (``RecoveryManager``). None of it raises."""
 
-    def before_critical(
-        self, components: Collection[str] | None, operation: str, state: Callable[[], Any] | None, operation_id: str | None
-    ) -> Mapping[str, str]: ...
+    def before(self, components: Collection[str] | None, operation: str, state: Callable[[], Any] | None) -> Before: ...
 
-    def roll_back(self, saved: Mapping[str, str]) -> None: ...
+    def keep(self, before: Before, operation_id: str | None) -> None: ...
+
+    def roll_back(self, before: Before) -> None: ...
+
+    def over(self, before: Before) -> None: ...
 
 
 class _Call:
-    """One critical call: what was saved before its first try, by component; None until then."""
+    """One critical call: what was before its first try; None until then."""
 
-    saved: Mapping[str, str] | None = None
+    before: Before | None = None
 
 
 class Critical:
-    """Stands around one protected function, and inside its policies: where nothing is called, nothing is saved.
+    """Stands around one protected function; what is refused has saved nothing.
 
     Args:
         components: what is saved and restored; None: all that has a snapshotter.
@@ -66,11 +70,14 @@ class Critical:
         return cast("Callable[P, R]", self._synchronous(function, pipeline))
 
     def _synchronous(self, function: Callable[..., Any], pipeline: Pipeline) -> Callable[..., Any]:
+        operation = name_of(function)
+
         @functools.wraps(function)
         def attempt(*args: Any, **kwargs: Any) -> Any:
-            self._save(function)
+            self._save(operation)
             return function(*args, **kwargs)
 
+        attempt.__qualname__ = operation
         protected = pipeline(attempt)
 
         @functools.wraps(protected)
@@ -81,25 +88,31 @@ class Critical:
         return critical
 
     def _asynchronous(self, function: Callable[..., Any], pipeline: Pipeline) -> Callable[..., Any]:
+        operation = name_of(function)
+
         @functools.wraps(function)
         async def attempt(*args: Any, **kwargs: Any) -> Any:
-            self._save(function)
+            self._save(operation)
             return await function(*args, **kwargs)
 
+        attempt.__qualname__ = operation
         protected: Callable[..., Any] = pipeline(attempt)
 
         @functools.wraps(protected)
         async def critical(*args: Any, **kwargs: Any) -> Any:
-            with self._watched():
+            with self._watched() as call:
+                if pipeline.gate is None and not pipeline.breaker.is_open:  # it will be tried: neither the loop nor a limit waits
+                    call.before = self._recovery.before(self._components, operation, self._state)
+                    await asyncio.to_thread(self._recovery.keep, call.before, self._operation_id)
                 return await protected(*args, **kwargs)
 
         return critical
 
     @contextmanager
-    def _watched(self) -> Iterator[None]:
-        token = self._call.set(_Call())
+    def _watched(self) -> Iterator[_Call]:
+        token = self._call.set(call := _Call())
         try:
-            yield
+            yield call
         except Exception:
             raise  # the pipeline has seen to it
         except BaseException:  # interrupted in the midst of it
@@ -107,12 +120,20 @@ class Critical:
             raise
         finally:
             self._call.reset(token)
+            if call.before is not None:
+                self._recovery.over(call.before)
 
-    def _save(self, function: Callable[..., Any]) -> None:
+    def _save(self, operation: str) -> None:
         """Before the first try."""
         call = self._call.get()
-        if call.saved is None:
-            call.saved = self._recovery.before_critical(self._components, name_of(function), self._state, self._operation_id)
+        if call.before is None:
+            call.before = self._recovery.before(self._components, operation, self._state)
+            self._recovery.keep(call.before, self._operation_id)
 
     def _roll_back(self) -> None:
-        self._recovery.roll_back(self._call.get().saved or {})
+        """Once: what is tried after it, e.g. when a heal has helped, is saved before it anew."""
+        call = self._call.get()
+        if call.before is not None:
+            self._recovery.roll_back(call.before)
+            self._recovery.over(call.before)
+            call.before = None

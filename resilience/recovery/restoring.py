@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from resilience.clock import Clock, as_text
@@ -15,7 +16,7 @@ from resilience.context import message_of
 from resilience.recovery.checkpoint import Checkpoint, CheckpointHead
 from resilience.recovery.checkpoints import CheckpointManager
 from resilience.recovery.policy import CheckpointLevel
-from resilience.recovery.saving import Report, SavedStates, digest, plain
+from resilience.recovery.saving import Before, Report, SavedStates, digest, plain, settled
 
 if TYPE_CHECKING:
     from resilience.context import ErrorContext
@@ -81,7 +82,7 @@ class RecoveryManager(SavedStates):
         """Restores the newest good state of ``component``, or that of one checkpoint; returns what was restored.
 
         Args:
-            level: of this level only. checkpoint_id: this one, and no other.
+            level: of this level only; None: of any but ``operation``. checkpoint_id: this one, and no other.
 
         Raises:
             NotRestoredError: there is no checkpoint, no restorer, or it did not work; it says which.
@@ -91,7 +92,9 @@ class RecoveryManager(SavedStates):
         if checkpoint_id is not None:
             found = self.checkpoint_manager.load_checkpoint(checkpoint_id)
         else:
-            found = self.checkpoint_manager.get_latest_checkpoint(component, level)
+            found = self.checkpoint_manager.get_latest_checkpoint(
+                component, level, is_wanted=lambda head: level is not None or head.level != "operation"
+            )
         if found is None or found.component != component:
             which = f" {checkpoint_id}" if checkpoint_id is not None else f" of level {level}" if level else ""
             raise NotRestoredError(f"there is no checkpoint{which} of {component}")
@@ -108,7 +111,7 @@ class RecoveryManager(SavedStates):
         component = found.component
         before = digest(found.state)
         try:
-            if restorer.restore(found.state) is False:
+            if settled(restorer.restore(found.state)) is False:
                 raise NotRestoredError(f"the restorer of {component} says that it could not")
             self._prove(restorer, component, before)
         except Exception as error:
@@ -116,17 +119,18 @@ class RecoveryManager(SavedStates):
             if isinstance(error, NotRestoredError):
                 raise
             raise NotRestoredError(f"{component} was not restored: {type(error).__name__}: {message_of(error)}") from error
-        self._stems[component, found.level] = (found.id, before)
+        if found.id:
+            self._stems[component, found.level] = (found.id, before)
         self._remember(found, True, "")
         return found
 
     def _prove(self, restorer: _Restorer, component: str, wanted: bytes) -> None:
         if restorer.check is not None:
-            if not restorer.check():
+            if not settled(restorer.check()):
                 raise NotRestoredError(f"{component} was restored, but its check did not pass")
             return
         snapshotter = self.snapshotter_of(component)
-        if snapshotter is not None and digest(snapshotter.take()) != wanted:
+        if snapshotter is not None and digest(settled(snapshotter.take())) != wanted:
             raise NotRestoredError(f"{component} was restored, but its state is not what was to be restored")
 
     # The document's methods (§9.2): whether it has worked.
@@ -153,14 +157,14 @@ class RecoveryManager(SavedStates):
         return self._worked(component)
 
     async def system_recovery(self) -> bool:
-        """Restores every component that can be, each from its newest state; True if all of them were.
+        """Restores every component that can be, each from its newest state; True if there were such, and all of them were.
 
         Neither circuits nor the level are touched: what is well again shows by itself.
         """
         saved = {head.component for head in self.checkpoint_manager.checkpoints()}
         known = self.restorable
         outcomes = [self._worked(one) for one in sorted(saved) if _named(known, one) is not None]
-        return all(outcomes)
+        return bool(outcomes) and all(outcomes)
 
     def _worked(self, component: str, level: CheckpointLevel | None = None, checkpoint_id: str | None = None) -> bool:
         try:
@@ -170,40 +174,26 @@ class RecoveryManager(SavedStates):
             return False
         return True
 
-    # Critical operations: nothing here may keep the call from being made, or hide its error.
+    def roll_back(self, before: Before) -> None:
+        """Restores what was before a critical call, as far as there are restorers; never raises.
 
-    def before_critical(
-        self, components: Collection[str] | None, operation: str, state: Callable[[], Any] | None = None,
-        operation_id: str | None = None,
-    ) -> dict[str, str]:  # fmt: skip
-        """Saves what a critical operation might spoil, at the level ``operation``; never raises.
-
-        Args:
-            components: of these; None: of all that have a snapshotter. state: gives it, for the one component that is named.
-
-        Returns:
-            By component, the id of what was saved.
+        A component that another critical call has used meanwhile stays as it is, and that is told: nobody can say whose
+        changes are whose.
         """
-        metadata = {"operation": operation, **({"operation_id": operation_id} if operation_id is not None else {})}
-        if state is None or not components:
-            return self.save_all("operation", only=components, **metadata)
-        [component] = components
-        try:
-            saved = self.save(state(), component, "operation", metadata=metadata)
-        except Exception as error:
-            self._told(error, component, "checkpoint")
-            return {}
-        return {} if saved is None else {component: saved.id}
-
-    def roll_back(self, saved: Mapping[str, str]) -> None:
-        """Restores what ``before_critical`` has saved, as far as there are restorers; never raises."""
-        for component, checkpoint_id in saved.items():
-            try:
-                self._restorer_of(component)
-            except NotRestoredError:
+        for component, state in before.states.items():
+            with self._changing:
+                name = _named(self._restorers, component)
+            if name is None:
                 continue
             try:
-                self.restore(component, "operation", checkpoint_id)
+                if component in before.shared:
+                    other = "another critical call was under way at the same time"
+                    raise NotRestoredError(f"{component} stays as {before.operation} left it, for {other}")
+                found = Checkpoint(
+                    id=before.saved.get(component, ""), at=self.clock.now(), level="operation", component=component,
+                    state=json.loads(state),
+                )  # fmt: skip
+                self._restored(self._restorer_of(component), found)
             except Exception as error:
                 self._told(error, component, "roll back")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
+import json
 import logging
 import threading
 from collections.abc import Callable, Collection, Mapping
@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 
 from resilience.clock import Clock, SystemClock
 from resilience.exact import exact_json
-from resilience.recovery.checkpoint import Checkpoint
+from resilience.recovery.checkpoint import Checkpoint, CheckpointDamagedError
 from resilience.recovery.checkpoints import CheckpointManager
-from resilience.recovery.policy import CheckpointLevel
+from resilience.recovery.policy import LEVELS, CheckpointLevel
+from resilience.wrapping import is_async, name_of
 
 Report = Callable[[Exception, str, str], Any]
 """Told of what went wrong, unasked: the error, the component, and what was tried."""
@@ -23,6 +24,19 @@ _log = logging.getLogger("winclaw.recovery")
 class _Snapshotter(NamedTuple):
     take: Callable[[], Any]
     level: CheckpointLevel
+
+
+class Before:
+    """What a critical call might spoil, as it was before it, by component.
+
+    ``shared`` has the components of which another critical call was under way at the same time.
+    """
+
+    def __init__(self, operation: str) -> None:
+        self.operation = operation
+        self.states: dict[str, str] = {}  # as JSON, so that nobody changes it
+        self.saved: dict[str, str] = {}  # the checkpoints
+        self.shared: set[str] = set()
 
 
 class SavedStates:
@@ -41,6 +55,8 @@ class SavedStates:
         self._report = report or _logged
         self._snapshotters: dict[str, _Snapshotter] = {}
         self._stems: dict[tuple[str, CheckpointLevel], tuple[str, bytes]] = {}  # the checkpoint, and what it holds
+        self._critical: dict[str, set[Before]] = {}
+        self._unknown: set[str] = set()
         self._changing = threading.RLock()
 
     def register_snapshotter(
@@ -49,9 +65,11 @@ class SavedStates:
         """Has ``take()`` called for the state of ``component``: every few minutes, and before critical operations.
 
         Raises:
-            TypeError: it is a coroutine function.
+            TypeError: it is a coroutine function. ValueError: there is no such level.
         """
         plain(take)
+        if level not in LEVELS:
+            raise ValueError(f"there is no level {level!r} of checkpoints; there are {', '.join(LEVELS)}")
         with self._changing:
             self._snapshotters[component] = _Snapshotter(take, level)
 
@@ -85,34 +103,97 @@ class SavedStates:
         self._stems[key] = (saved.id, digest(saved.state))
         return saved
 
-    def save_all(
-        self, level: CheckpointLevel | None = None, *, only: Collection[str] | None = None, **metadata: Any
-    ) -> dict[str, str]:
-        """Saves the state of every component that has a snapshotter; one that fails is told of, and holds up no other.
+    def save_all(self, **metadata: Any) -> dict[str, str]:
+        """Saves the state of every component that has a snapshotter, at its level, where it has changed.
 
-        Args:
-            level: instead of each one's own, which is only saved where it has changed. only: of these components alone.
+        One that fails is told of, and holds up no other.
 
         Returns:
             By component, the id of what was saved.
         """
         with self._changing:
-            chosen = {name: one for name, one in self._snapshotters.items() if only is None or name in only}
+            chosen = dict(self._snapshotters)
         policy, saved = self.checkpoint_manager.policy, dict[str, str]()
-        for component, (take, own) in chosen.items():
-            if (level or own) not in policy.levels:
+        for component, (take, level) in chosen.items():
+            if level not in policy.levels:
                 continue
             try:
-                state = take()
-                if level is None and self._stems.get((component, own), ("", None))[1] == digest(state):
-                    continue
-                made = self.save(state, component, level or own, metadata=metadata)
+                state = settled(take())
+                if not self._is_saved(component, level, digest(state)):
+                    made = self.save(state, component, level, metadata=metadata)
+                    saved |= {component: made.id} if made is not None else {}
+            except Exception as error:
+                self._told(error, component, "checkpoint")
+        return saved
+
+    def _is_saved(self, component: str, level: CheckpointLevel, wanted: bytes) -> bool:
+        """Whether the last checkpoint of it holds just that, and is there, and whole."""
+        known = self._stems.get((component, level))
+        if known is None or known[1] != wanted:
+            return False
+        try:
+            return self.checkpoint_manager.load_checkpoint(known[0]) is not None
+        except CheckpointDamagedError:  # which has been told
+            return False
+
+    # Critical calls: nothing here may keep one from being made, or hide its error.
+
+    def before(
+        self, components: Collection[str] | None, operation: str, state: Callable[[], Any] | None = None
+    ) -> Before:
+        """Takes what a critical call might spoil, as it is now, in the caller's thread; never raises.
+
+        Args:
+            components: of these; None: of all that have a snapshotter. state: gives it, for the one component that is named.
+        """
+        before, policy = Before(operation), self.checkpoint_manager.policy
+        if not policy.enabled or "operation" not in policy.levels:
+            return before
+        with self._changing:
+            takes = {name: one.take for name, one in self._snapshotters.items() if components is None or name in components}
+        if state is not None and components:
+            takes = dict.fromkeys(components, state)
+        self._complain_of(set(components or ()) - set(takes), operation)
+        for component, take in takes.items():
+            try:
+                before.states[component] = exact_json(settled(take()), "state")
+            except Exception as error:
+                self._told(error, component, "checkpoint")
+        with self._changing:
+            for component in before.states:
+                others = self._critical.setdefault(component, set())
+                for other in others:
+                    other.shared.add(component)
+                before.shared |= {component} if others else set()
+                others.add(before)
+        return before
+
+    def _complain_of(self, unknown: set[str], operation: str) -> None:
+        """Says once of each that nothing gives its state."""
+        for component in unknown - self._unknown:
+            self._unknown.add(component)
+            said = f"{operation} is critical for {component}, and nothing gives its state; register a snapshotter for it"
+            self._told(LookupError(said), component, "checkpoint")
+
+    def keep(self, before: Before, operation_id: str | None = None) -> None:
+        """Has that on disk, at the level ``operation``, for the case that this process dies; never raises."""
+        metadata = {"operation": before.operation, **({"operation_id": operation_id} if operation_id is not None else {})}
+        for component, state in before.states.items():
+            try:
+                saved = self.save(json.loads(state), component, "operation", metadata=metadata)
             except Exception as error:
                 self._told(error, component, "checkpoint")
             else:
-                if made is not None:
-                    saved[component] = made.id
-        return saved
+                before.saved |= {component: saved.id} if saved is not None else {}
+
+    def over(self, before: Before) -> None:
+        """The critical call has ended."""
+        with self._changing:
+            for component in before.states:
+                others = self._critical.get(component, set())
+                others.discard(before)
+                if not others:
+                    self._critical.pop(component, None)
 
     def _told(self, error: Exception, component: str, what: str) -> None:
         try:
@@ -122,9 +203,27 @@ class SavedStates:
 
 
 def plain(function: Callable[..., Any] | None) -> None:
-    if inspect.iscoroutinefunction(function):
-        what = f"{getattr(function, '__qualname__', function)} is a coroutine function"
-        raise TypeError(f"{what}; it is called on a thread that has no loop, so make it a plain one")
+    """Sees that a function can be called on any thread.
+
+    Raises:
+        TypeError: it is a coroutine function.
+    """
+    if function is not None and is_async(function):
+        said = "is a coroutine function; it is called on a thread that has no loop, so make it a plain one"
+        raise TypeError(f"{name_of(function)} {said}")
+
+
+def settled(result: Any) -> Any:
+    """What a plain function gives.
+
+    Raises:
+        TypeError: it is to be awaited, which nobody can do here.
+    """
+    if hasattr(result, "__await__"):
+        if hasattr(result, "close"):
+            result.close()
+        raise TypeError("it gives something to be awaited; make it a plain function")
+    return result
 
 
 def digest(state: Any) -> bytes:

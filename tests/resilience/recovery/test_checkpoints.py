@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import random
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resilience.exact import InexactError
+from resilience.recovery import checkpoints
 from resilience.recovery.checkpoint import (
     Checkpoint,
     CheckpointDamagedError,
@@ -354,3 +356,18 @@ def test_kill_9_while_saving_loses_nothing_that_was_saved(tmp_path: Path, after:
     assert found.state["number"] in (last, last + 1)
     assert found.state["large"] == [found.state["number"]] * 3000
     assert shelf.told == []
+
+
+def test_past_a_thousand_components_the_oldest_session_makes_room_and_nothing_else(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoints, "_MOST_COMPONENTS", 3)
+    shelf.save(0, "memory")
+    for number in (1, 2):
+        shelf.create_checkpoint("session", f"session_{number}", number)
+        place = shelf.folder / f"session_{number}" / "session"
+        os.utime(place, (number, number))
+    shelf.create_checkpoint("session", "session_3", 3)
+    assert {one.component for one in shelf.checkpoints()} == {"memory", "session_2", "session_3"}
+    for number in (2, 3):
+        shelf.create_checkpoint("operation", f"session_{number}", number)
+    with pytest.raises(CheckpointError, match="checkpoints of 3 components already, and no more are taken; delete folders"):
+        shelf.save(4, "other")

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from resilience import ErrorClassifier, RetryConfig
+from resilience import CircuitBreakerOpenError, ErrorClassifier, RetryConfig
 from resilience.agent_executor import ResilientAgentExecutor
 from resilience.executor import Resilience
 from resilience.recovery.checkpoints import CheckpointManager
@@ -188,7 +192,9 @@ def test_what_the_policy_turns_off_is_not_saved(keeper: Keeper) -> None:
     assert keeper.save({}, "memory", "memory") is not None
     keeper.checkpoint_manager.policy = Checkpointing(enabled=False)
     assert keeper.save({}, "memory", "memory") is None
-    assert keeper.before_critical(None, "pay") == {}
+    assert keeper.before(None, "pay").states == {}
+    keeper.checkpoint_manager.policy = Checkpointing(levels=("memory",))
+    assert keeper.before(None, "pay").states == {}
 
 
 # Critical calls.
@@ -350,8 +356,220 @@ def test_the_documents_session_and_system_recovery_say_honestly_whether_they_wor
         assert await keeper.recover_session("7") is True
         assert await keeper.recover_session("8") is False
         assert await keeper.system_recovery() is True
+        keeper.save({}, "nobody restores this")
+        assert await keeper.system_recovery() is True
         keeper.save({}, "broken")
         assert await keeper.system_recovery() is False
 
     asyncio.run(main())
     assert [one["success"] for one in keeper.recovery_history][-2:] in ([False, True], [True, False])
+
+
+def test_where_there_is_nothing_to_restore_the_system_is_not_recovered(keeper: Keeper) -> None:
+    assert asyncio.run(keeper.system_recovery()) is False
+    keeper.save({}, "memory")
+    assert asyncio.run(keeper.system_recovery()) is False
+    assert list(keeper.recovery_history) == []
+
+
+class _Awaited:
+    async def __call__(self, _: Any = None) -> bool:
+        return True
+
+
+async def _later(_: Any = None) -> bool:
+    return True
+
+
+def test_what_would_have_to_be_awaited_restores_nothing(keeper: Keeper) -> None:
+    """A coroutine that nobody awaits is true, and has done nothing."""
+    with pytest.raises(TypeError, match="_Awaited is a coroutine function"):
+        keeper.register_recovery_handler("memory", _Awaited())
+    keeper.save({}, "memory")
+    keeper.register_recovery_handler("memory", lambda state: _later(state))
+    with pytest.raises(NotRestoredError, match="it gives something to be awaited"):
+        keeper.restore("memory")
+    keeper.register_recovery_handler("memory", keeper.remember, check=lambda: _later())
+    with pytest.raises(NotRestoredError, match="it gives something to be awaited"):
+        keeper.restore("memory")
+    keeper.register_snapshotter("later", lambda: _later())
+    assert keeper.save_all() == {}
+    assert keeper.told == [("it gives something to be awaited; make it a plain function", "later", "checkpoint")]
+
+
+def test_a_snapshotter_of_a_level_that_there_is_not_is_refused(keeper: Keeper) -> None:
+    with pytest.raises(ValueError, match="there is no level 'sesion' of checkpoints; there are operation, session"):
+        keeper.register_snapshotter("memory", dict, "sesion")  # type: ignore[arg-type]
+
+
+def test_a_state_whose_checkpoint_is_damaged_or_gone_is_saved_again(keeper: Keeper) -> None:
+    keeper.learns()
+    [saved] = keeper.save_all().values()
+    assert keeper.save_all() == {}
+    [path] = keeper.checkpoint_manager.folder.rglob(f"{saved}.checkpoint")
+    path.write_bytes(b"broken")
+    [saved] = keeper.save_all().values()
+    [path] = keeper.checkpoint_manager.folder.rglob(f"{saved}.checkpoint")
+    path.unlink()
+    assert list(keeper.save_all()) == ["memory"]
+
+
+def test_what_was_saved_last_is_the_newest_whatever_its_level_and_the_clock(tmp_path: Path) -> None:
+    keeper = Keeper(tmp_path / "c")
+    keeper.register_recovery_handler("memory", keeper.remember)
+    keeper.save("old", "memory", "session")
+    earlier = CheckpointManager(tmp_path / "c", clock=FakeClock(keeper.clock.now() - timedelta(hours=1)))
+    earlier.create_checkpoint("memory", "memory", "new")
+    assert keeper.restore("memory").state == "new"
+    keeper.save("before an operation", "memory", "operation")
+    assert keeper.restore("memory").state == "new"
+    assert keeper.restore("memory", "operation").state == "before an operation"
+
+
+def test_a_call_that_fails_because_something_in_it_was_refused_is_rolled_back(keeper: Keeper, policies: Resilience) -> None:
+    keeper.learns()
+    mail = policies.protect("mail")(lambda: None)
+    policies.circuits.get_or_create("mail").isolate()
+
+    @policies.protect("shop", retry="none", critical=True)
+    def buy() -> None:
+        keeper.memory["facts"].append("half done")
+        mail()
+
+    with pytest.raises(CircuitBreakerOpenError):
+        buy()
+    assert keeper.memory == {"facts": []}
+
+
+def test_critical_calls_that_overlap_are_not_rolled_back_and_that_is_told(keeper: Keeper, policies: Resilience) -> None:
+    """Nobody can say whose changes are whose; what the other one did must not be lost."""
+    keeper.learns()
+    inside, may_go_on = threading.Event(), threading.Event()
+
+    @policies.protect("shop", retry="none", critical=True)
+    def slow() -> None:
+        keeper.memory["facts"].append("slow")
+        inside.set()
+        assert may_go_on.wait(20)
+        raise ConnectionError("gone")
+
+    quick = policies.protect("shop", critical=True)(lambda: keeper.memory["facts"].append("quick"))
+    with ThreadPoolExecutor(1) as pool:
+        failing = pool.submit(slow)
+        assert inside.wait(20)
+        quick()
+        may_go_on.set()
+        with pytest.raises(ConnectionError):
+            failing.result(20)
+    assert keeper.memory == {"facts": ["slow", "quick"]}
+    [(said, component, what)] = keeper.told
+    assert (component, what) == ("memory", "roll back")
+    assert said.endswith("another critical call was under way at the same time")
+    keeper.told.clear()
+    with pytest.raises(ConnectionError):
+        slow()
+    assert keeper.memory == {"facts": ["slow", "quick"]}
+    assert keeper.told == []
+
+
+def test_a_checkpoint_that_has_made_room_does_not_keep_a_call_from_being_rolled_back(keeper: Keeper, policies: Resilience) -> None:
+    keeper.learns()
+    keeper.checkpoint_manager.policy = Checkpointing(max_checkpoints=1)
+
+    @policies.protect("shop", retry="none", critical=True)
+    def pay() -> None:
+        keeper.memory["facts"].append("half done")
+        keeper.save("another", "memory", "operation")
+        raise ConnectionError("gone")
+
+    with pytest.raises(ConnectionError):
+        pay()
+    assert keeper.memory == {"facts": []}
+
+
+def test_a_call_is_rolled_back_once_not_again_when_its_fallback_is_cancelled(keeper: Keeper, policies: Resilience) -> None:
+    keeper.learns()
+    began = asyncio.Event()
+
+    async def otherwise() -> None:
+        keeper.memory["facts"].append("somebody else's")
+        began.set()
+        await asyncio.Event().wait()
+
+    @policies.protect("shop", retry="none", critical=True, fallback=otherwise)
+    async def pay() -> None:
+        keeper.memory["facts"].append("half done")
+        raise ConnectionError("gone")
+
+    async def main() -> None:
+        task = asyncio.create_task(pay())
+        await began.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    assert keeper.memory == {"facts": ["somebody else's"]}
+
+
+def test_a_critical_component_that_nothing_gives_the_state_of_is_told_once(keeper: Keeper, policies: Resilience) -> None:
+    keeper.learns()
+    pay = policies.protect("shop", critical="memroy")(lambda: "paid")
+    assert [pay(), pay()] == ["paid", "paid"]
+    [(said, component, _)] = keeper.told
+    assert component == "memroy"
+    assert "nothing gives its state; register a snapshotter for it" in said
+
+
+def test_an_asynchronous_call_waits_for_the_disk_outside_of_its_time_limit(keeper: Keeper, policies: Resilience) -> None:
+    """And the loop goes on meanwhile."""
+    keeper.learns()
+    turns: list[int] = []
+    save = keeper.save
+
+    def slow(*args: Any, **kwargs: Any) -> Any:
+        saving.set()
+        assert may_go_on.wait(20)
+        return save(*args, **kwargs)
+
+    saving, may_go_on = threading.Event(), threading.Event()
+    keeper.save = slow  # type: ignore[method-assign]
+
+    @policies.protect("shop", retry="none", critical=True, attempt_timeout_s=0.05)
+    async def pay() -> str:
+        return "paid"
+
+    async def main() -> None:
+        task = asyncio.create_task(pay())
+        assert await asyncio.to_thread(saving.wait, 20)
+        for number in range(100):
+            turns.append(number)
+            await asyncio.sleep(0)
+        keeper.clock.advance(1)
+        may_go_on.set()
+        assert await task == "paid"
+
+    asyncio.run(main())
+    assert len(turns) == 100
+
+
+def test_a_partial_has_the_name_of_what_it_calls_where_it_is_saved(keeper: Keeper, policies: Resilience) -> None:
+    keeper.learns()
+    policies.protect("shop", critical=True)(functools.partial(print, end=""))("")
+    [head] = keeper.checkpoint_manager.checkpoints("memory", "operation")
+    assert head.metadata["operation"] == "partial"
+
+
+def test_the_manager_is_made_once_for_all_critical_calls(keeper: Keeper) -> None:
+    made: list[Keeper] = []
+    policies = Resilience(recovery=lambda: made.append(keeper) or keeper, clock=keeper.clock)  # type: ignore[func-returns-value]
+    for service in ("shop", "bank"):
+        policies.protect(service, critical=True)(lambda: None)()
+    assert len(made) == 1
+
+
+def test_the_documents_executor_saves_the_components_that_it_is_given(keeper: Keeper, policies: Resilience) -> None:
+    keeper.learns()
+    keeper.register_snapshotter("session", lambda: 1)
+    asyncio.run(ResilientAgentExecutor(policies).execute_with_resilience(lambda: 1, {"component": "shop", "critical": "memory"}))
+    assert {one.component for one in keeper.checkpoint_manager.checkpoints()} == {"memory"}
