@@ -167,18 +167,22 @@ class Access:
         if not _equal(shown, self.csrf_token()):
             raise Problem(403, "Reload the page", "The request did not come from a page of this session (CSRF token).")
 
-    def confirmation(self, since: datetime) -> str:
-        """Proof, for 60 s, that a person was shown what leaving the Safe Mode that began at ``since`` will do."""
-        token: str = self._confirmations.dumps(since.isoformat())
+    def confirmation(self, since: datetime, of: str = "") -> str:
+        """Proof, for 60 s, that a person was shown what a command will do.
+
+        Args:
+            since: when that began which would end, e.g. Safe Mode. of: what command it is, where there are several then.
+        """
+        token: str = self._confirmations.dumps(f"{since.isoformat()} {of}")
         return token
 
-    def confirmed(self, since: datetime, token: str | None) -> bool:
+    def confirmed(self, since: datetime, token: str | None, of: str = "") -> bool:
         """Whether ``token`` is such a proof, and fresh."""
         try:
             said = self._confirmations.loads(token or "", max_age=_CONFIRMATION_LIVES_S)
         except BadData:
             return False
-        return bool(said == since.isoformat())
+        return bool(said == f"{since.isoformat()} {of}")
 
 
 class Guard:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -16,12 +17,14 @@ from dashboard.present import recovery as recovery_words
 from dashboard.problems import Problem, decoded_json
 from resilience import home
 from resilience.clock import as_text
+from resilience.config.shown import redactor_of
 from resilience.core.core import Core
+from resilience.core.state import State
 from resilience.events import Name
 from resilience.exact import InexactError
 from resilience.recovery.checkpoint import Checkpoint, CheckpointDamagedError, CheckpointError, CheckpointTooLargeError
-from resilience.recovery.engine import BusyError, RecoveryEngine
-from resilience.recovery.plans import NothingToRecoverError, Recovery, RecoveryLevel, Step
+from resilience.recovery.engine import BusyError, PlanChangedError, RecoveryEngine
+from resilience.recovery.plans import NothingToRecoverError, Recovery, RecoveryLevel, Step, digest_of
 from resilience.recovery.policy import LEVELS, CheckpointLevel
 from resilience.transactions.file import unfinished_in
 
@@ -31,12 +34,16 @@ _BESIDE_STATE_BYTES: Final = 200_000
 
 
 class _Wanted(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is to be recovered: how much (§9.1), what, from which checkpoint, and whether only the plan is asked for."""
+    """What is to be recovered: how much (§9.1), what, from which checkpoint, and whether only the plan is asked for.
+
+    ``plan`` is the digest of the plan that was shown, if one was.
+    """
 
     level: RecoveryLevel
     target: Annotated[str, Meta(max_length=200)] = ""
     checkpoint: Annotated[str, Meta(max_length=100)] = ""
     dry_run: bool = False
+    plan: Annotated[str, Meta(max_length=100)] = ""
 
 
 class _Saved(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -71,22 +78,28 @@ class RecoveryDesk:
         """Begins it.
 
         Raises:
-            Problem: 422, there is nothing to be done; 409, another one goes on that would get into its way.
+            Problem: 422, there is nothing to be done; 409, another one goes on that would get into its way, or what would be
+                done is no longer what was shown: ``plan`` is what it would be now.
         """
         try:
-            return self._engine.begin(wanted.level, wanted.target, wanted.checkpoint, actor=actor(), origin=origin())
+            return self._engine.begin(
+                wanted.level, wanted.target, wanted.checkpoint, actor=actor(), origin=origin(), shown=wanted.plan
+            )
+        except PlanChangedError as error:
+            said = "What would be done is no longer what was shown; nothing was done. Look at the plan as it is now."
+            raise Problem(409, "The plan has changed", said, field="plan", **_as_plan(error.steps)) from error
         except NothingToRecoverError as error:
             raise _nothing(error) from error
         except BusyError as error:
             raise Problem(409, "Another one goes on", f"{error}.") from error
 
-    def recovery(self, number: int) -> Recovery:
-        """The recovery of that number.
+    def recovery(self, number: int, state: State | None = None) -> Recovery:
+        """The recovery of that number, now or in ``state``.
 
         Raises:
             Problem: 404, there is none, or it is too old to be kept.
         """
-        found = self._core.state.recoveries.get(number)
+        found = (state or self._core.state).recoveries.get(number)
         if found is None:
             raise Problem(404, "No such recovery", f"There is no recovery {number}, or it is too old to be kept.", field="id")
         return found
@@ -97,12 +110,14 @@ class RecoveryDesk:
         Raises:
             Problem: as ``recovery``.
         """
-        clock, begun = self._core.clock, self.recovery(number)
+        clock, state = self._core.clock, self._core.state
         end_s = clock.monotonic() + wait_s
-        found = begun
+        found = begun = self.recovery(number, state)
         while found.is_open and found.steps == begun.steps and (left_s := end_s - clock.monotonic()) > 0:
-            self._core.wait_for_change(self._core.state.version, left_s)
-            found = self.recovery(number)
+            known, state = state.version, self._core.wait_for_change(state.version, left_s)
+            if state.version == known and clock.monotonic() < end_s:
+                break  # the core ends, and nothing comes any more
+            found = self.recovery(number, state)
         return found
 
     def checkpoint(self, checkpoint_id: str) -> Checkpoint:
@@ -155,11 +170,13 @@ class RecoveryDesk:
         return [one.view() for one in self.saved.checkpoints(component or None, chosen)[:_ROWS]]
 
     def unfinished(self) -> list[dict[str, Any]]:
-        """The transactions of all agents that are under way, or left undone."""
-        return [
-            {**one._asdict(), "since": as_text(one.since), "left": [step._asdict() for step in one.left]}
-            for one in unfinished_in(self._folder / home.TRANSACTIONS)
-        ]
+        """The transactions of all agents that are under way, or left undone; what their steps kept is their agents' alone."""
+        clean = redactor_of(self._core.state.settings).value
+        found = []
+        for one in unfinished_in(self._folder / home.TRANSACTIONS):
+            left = [{name: value for name, value in step._asdict().items() if name != "kept"} for step in one.left]
+            found.append({**clean({**one._asdict(), "left": left}), "since": as_text(one.since)})
+        return found
 
 
 def recovery_api(core: Core, desk: RecoveryDesk) -> Blueprint:
@@ -180,7 +197,7 @@ def recovery_api(core: Core, desk: RecoveryDesk) -> Blueprint:
     def recover() -> Response:
         wanted = decoded_json(decode_wanted, request.get_data(cache=False))
         if wanted.dry_run:
-            return jsonify(plan=[msgspec.to_builtins(one) for one in desk.plan(wanted)])
+            return jsonify(_as_plan(desk.plan(wanted)))
         return jsonify(recovery=desk.begin(wanted).view())
 
     @api.get("/checkpoints")
@@ -207,23 +224,26 @@ def recovery_pages(core: Core, desk: RecoveryDesk) -> Blueprint:
 
     @site.get("/recovery")
     def overview() -> str:
+        return shown(_of_form(request.args) if request.args.get("level") else None)
+
+    def shown(wanted: _Wanted | None, said: str = "") -> str:
         plan: tuple[Step, ...] = ()
-        why_not, wanted = "", None
-        if request.args.get("level"):
-            wanted = _of_form(request.args)
+        if wanted is not None:
             try:
                 plan = desk.plan(wanted)
             except Problem as problem:
-                why_not = problem.detail
+                said = problem.detail
         now = core.state
+        clean = redactor_of(now.settings).text
         return render_template(
             "recovery.html",
             wanted=wanted,
             plan=plan,
-            why_not=why_not,
+            digest=digest_of(plan),
+            why_not=said,
             targets=recovery_words.targets(now, desk.saved.checkpoints()),
             recoveries=[recovery_words.recovery(one.view()) for one in reversed([*now.recoveries.values()])],
-            checkpoints=[recovery_words.checkpoint(one) for one in desk.heads()],
+            checkpoints=[recovery_words.checkpoint(one, clean) for one in desk.heads()],
             transactions=[recovery_words.transaction(one) for one in desk.unfinished()],
             journal=recovery_words.journal(now.health.view()),
         )
@@ -233,8 +253,14 @@ def recovery_pages(core: Core, desk: RecoveryDesk) -> Blueprint:
         return render_template("recovery_one.html", recovery=recovery_words.recovery(desk.recovery(number).view()))
 
     @site.post("/recovery")
-    def begin() -> Response:
-        return see(f"/recovery/{desk.begin(_of_form(request.form)).id}")
+    def begin() -> Response | tuple[str, int]:
+        wanted = _of_form(request.form)
+        try:
+            return see(f"/recovery/{desk.begin(wanted).id}")
+        except Problem as problem:
+            if problem.more.get("field") != "plan":
+                raise
+            return shown(wanted, problem.detail), problem.status
 
     return site
 
@@ -248,8 +274,13 @@ def _of_form(form: Any) -> _Wanted:
     level = next((one for one in RecoveryLevel if one.value == form.get("level")), None)
     if level is None:
         raise Problem(422, "No such level", f"It is one of {', '.join(RecoveryLevel)}.", field="level")
-    target = "" if level is RecoveryLevel.SYSTEM else form.get("target", "").strip()[:200]
-    return _Wanted(level=level, target=target, checkpoint=form.get("checkpoint", "")[:100])
+    target = "" if level is RecoveryLevel.SYSTEM else form.get("target", "")[:200]
+    return _Wanted(level=level, target=target, checkpoint=form.get("checkpoint", "")[:100], plan=form.get("plan", "")[:100])
+
+
+def _as_plan(steps: Sequence[Step]) -> dict[str, Any]:
+    """A plan as the API gives it, with the digest by which it is begun."""
+    return {"plan": [msgspec.to_builtins(one) for one in steps], "digest": digest_of(steps)}
 
 
 def _nothing(error: NothingToRecoverError) -> Problem:

@@ -15,10 +15,13 @@ from dashboard.present import config as config_words
 from dashboard.problems import Problem, decoded_json
 from resilience.config.problems import ConfigError
 from resilience.config.shown import as_yaml
-from resilience.core.core import Core
+from resilience.config.version import InForce
+from resilience.core.core import Core, CoreBusyError
 from resilience.events import EventType
+from resilience.journal.journal import JournalError
 
 _COMMIT_S: Final = 10.0
+_LATER: Final = "The configuration file says version {} now. WinClaw is busy; it comes into force as soon as that is over."
 
 
 class ConfigControl(Protocol):
@@ -54,25 +57,26 @@ class ConfigDesk:
         except OSError as error:
             raise Problem(503, "Not readable", f"{error}.", headers={"Retry-After": "5"}) from error
 
-    def confirmation(self) -> str | None:
-        """Proof that a person has seen what rolling back does; None where no version is in force."""
+    def confirmation(self, number: int) -> str | None:
+        """Proof that a person has seen what rolling back to a version does; None where no version has been in force yet."""
         now = self._core.state.config
-        return self._access.confirmation(now.since) if now is not None else None
+        return self._access.confirmation(now.since, _rolling_back(number, now)) if now is not None else None
 
     def roll_back(self, number: int, confirm: str | None) -> str:
         """Puts a version in force and into the user's file; says what was done.
 
         Raises:
             Problem: 404, as ``version``; 409, it takes a confirmation and there is none, which is then in the answer, with what
-                would change; 422, it cannot be used any more; 503, the file cannot be written.
+                would change; 422, it cannot be used any more; 503, the file cannot be written, or it is, and the core takes
+                nothing just now.
         """
         found, now = self.version(number), self._core.state.config
         if found["problems"]:
             raise _unfit(number, found["problems"])
-        if now is None or not self._access.confirmed(now.since, confirm):
+        if now is None or not self._access.confirmed(now.since, confirm, _rolling_back(number, now)):
             raise Problem(
                 409, "Confirm first", "Rolling back takes a confirmation: send it again with this token.",
-                preview={"would_change": found["would_change"]}, confirm=self.confirmation(),
+                preview={"would_change": found["would_change"]}, confirm=self.confirmation(number),
             )  # fmt: skip
         command = f"rollback version {number}"
         self._core.announce(EventType.COMMAND, "config", asked=command, actor=actor(), origin=origin()).result(_COMMIT_S)
@@ -82,6 +86,8 @@ class ConfigDesk:
             raise _no_version(number) from None
         except ConfigError as error:
             raise _unfit(number, [str(one) for one in error.problems]) from error
+        except (CoreBusyError, JournalError, TimeoutError) as error:  # of these, only what comes after the file is written
+            raise Problem(503, "Not in force yet", _LATER.format(number)) from error
         except OSError as error:
             raise Problem(503, "Not written", f"The configuration file cannot be written: {error}.") from error
 
@@ -133,7 +139,7 @@ def config_pages(desk: ConfigDesk) -> Blueprint:
             "settings_version.html",
             one=config_words.version(found),
             difference=config_words.lines(found["diff"]) if found["diff"] is not None else None,
-            confirm=desk.confirmation(),
+            confirm=desk.confirmation(number),
             again="again" in request.args,
         )
 
@@ -148,6 +154,11 @@ def config_pages(desk: ConfigDesk) -> Blueprint:
         return see("/settings")
 
     return site
+
+
+def _rolling_back(number: int, now: InForce) -> str:
+    """What is confirmed: this version, after the one that is in force now."""
+    return f"roll back to version {number} from {now.version.number}"
 
 
 def _no_version(number: int) -> Problem:

@@ -52,7 +52,12 @@ if TYPE_CHECKING:
     from resilience.transactions.file import TransactionBusyError, TransactionError
     from resilience.transactions.manager import TransactionManager
     from resilience.transactions.prepared import Transaction
-    from resilience.transactions.steps import CompensationFailedError, StepResultError, TransactionReplayError
+    from resilience.transactions.steps import (
+        CompensationFailedError,
+        ReplayedFailureError,
+        StepResultError,
+        TransactionReplayError,
+    )
 
 __version__ = "0.1.0"
 # What is fetched when it is first asked for: whoever only reports errors pays for none of it.
@@ -73,7 +78,7 @@ _LATER = {
     "recovery.checkpoints": "CheckpointManager",
     "recovery.restoring": "NotRestoredError RecoveryManager",
     "transactions.prepared": "Transaction",
-    "transactions.steps": "CompensationFailedError StepResultError TransactionReplayError",
+    "transactions.steps": "CompensationFailedError ReplayedFailureError StepResultError TransactionReplayError",
     "transactions.file": "TransactionBusyError TransactionError",
     "transactions.manager": "TransactionManager",
     "healing.engine": "SelfHealingEngine",
@@ -140,6 +145,7 @@ __all__ = [  # noqa: PLE0604 -- _taxonomy is a list of names
     "RecoveryManager",
     "RecoveryStrategy",
     "RefusedError",
+    "ReplayedFailureError",
     "Resilience",
     "ResilientAgentExecutor",
     "ResourceLimitExceeded",

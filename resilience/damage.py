@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -23,6 +25,19 @@ def is_damage(error: BaseException | None) -> bool:
         sqlite3.SQLITE_CORRUPT,
         sqlite3.SQLITE_NOTADB,
     )
+
+
+@contextlib.contextmanager
+def told_as_damage() -> Iterator[None]:
+    """Inside, it is damage where what SQLite says of a broken schema is no text: Python raises another error than SQLite's then.
+
+    Raises:
+        DamagedError: instead of that.
+    """
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise DamagedError(f"it is damaged, and what SQLite says of that is no text: {error}") from error
 
 
 def is_checked_whole(path: Path) -> bool:

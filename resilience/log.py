@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -57,10 +58,11 @@ class EventLog:
         self._handler.handle(record)
 
     def close(self) -> None:
-        """Writes what waits, and ends; no more is taken."""
+        """Writes what waits, and ends; no more is taken. On a full disk the last lines may be lost, and nothing else."""
         logging.getLogger().removeHandler(self._handler)
         self._listener.stop()
-        self._writer.close()
+        with contextlib.suppress(OSError):
+            self._writer.close()
 
     def events(self, events: Iterable[Event]) -> None:
         """Writes ``events``, which are redacted already."""

@@ -80,8 +80,10 @@ class SharedFile(Generic[_E]):
         conn = self._conn = self._conn or self._open()
         if not writes:
             return work(conn)
-        conn.execute("BEGIN IMMEDIATE")
+        if conn.in_transaction:  # an exit that came right after one had begun or before it was taken back
+            conn.execute("ROLLBACK")
         try:
+            conn.execute("BEGIN IMMEDIATE")
             result = work(conn)
             conn.execute("COMMIT")
         finally:

@@ -26,7 +26,7 @@ ROOMS: Final = {
         "alerting.alerts alerting.batches alerting.channels alerting.digest alerting.handlers alerting.incidents alerting.manager alerting.policy alerting.routing alerting.silences alerting.words "
         "circuit.announcements circuit.blame circuit.breaker circuit.guarding circuit.ledger circuit.registry circuit.states circuit.window "
         "classification.classifier classification.evidence classification.known_errors classification.policy "
-        "config.difference config.settings config.version "
+        "config.difference config.options config.settings config.version "
         "core.deaths core.lanes core.lives core.notices core.orders core.presence core.services core.state "
         "degradation.condition_parts degradation.conditions degradation.enforcement degradation.gate degradation.health degradation.levels degradation.loops degradation.manager degradation.policy degradation.rules "
         "detection.anomalies detection.flood detection.lines detection.policy detection.reading detection.status "
@@ -35,22 +35,22 @@ ROOMS: Final = {
         "journal.health "
         "outbox.message "
         "processes.policy processes.status processes.supervision "
-        "transactions.asked exporting.bundle recovery.checkpoint recovery.critical exporting.leaving_out recovery.plans recovery.policy transactions.steps "
+        "transactions.asked exporting.bundle recovery.checkpoint recovery.choosing recovery.critical exporting.leaving_out recovery.plans recovery.policy transactions.replaying transactions.steps "
         "retrying.attempts retrying.budget retrying.executor retrying.strategies "
         "sandbox.limits "
     ),
     "adapters": (
         "damage forking locked log shared_file "
-        "alerting.by_apprise alerting.senders alerting.sending "
+        "alerting.addresses alerting.by_apprise alerting.senders alerting.sending "
         "agent.circuits agent.fitting agent.link agent.ollama agent.ollama_wire agent.reporting agent.spool agent.texts agent.wire "
-        "config.checking config.file config.nodes config.problems config.rewriting config.shown config.values config.versions "
-        "core.alerting core.caring core.causes core.configuring core.decisions core.facts core.gap core.inputs core.intake core.keeping core.last_word core.publishing core.records core.writing "
+        "config.checking config.cleaning config.file config.nodes config.problems config.rewriting config.shown config.values config.versions "
+        "core.alerting core.caring core.causes core.configuring core.decisions core.facts core.gap core.goodbye core.inputs core.intake core.keeping core.last_word core.publishing core.records core.writing "
         "detection.metrics detection.prober detection.probes "
         "healing.memory "
-        "journal.backup journal.history journal.journal journal.pages journal.salvage journal.schema journal.sums "
+        "journal.ahead journal.backup journal.history journal.journal journal.pages journal.salvage journal.schema journal.sums "
         "outbox.file outbox.store "
         "processes.identity processes.output processes.ports processes.posix processes.records processes.spawning processes.takeover processes.windows "
-        "exporting.archive recovery.checkpoints exporting.clean_config exporting.clean_parts transactions.driving exporting.export transactions.owners exporting.placing exporting.restore recovery.restoring recovery.saving exporting.snapshot exporting.taking transactions.file transactions.undoing "
+        "exporting.archive recovery.checkpoints exporting.clean_parts transactions.driving exporting.export transactions.owners exporting.placing exporting.restore recovery.restoring recovery.saving exporting.snapshot exporting.taking transactions.file transactions.scopes transactions.undoing "
         "sandbox.calling sandbox.cgroup sandbox.folders sandbox.guard sandbox.pipes sandbox.posix sandbox.runner sandbox.sandbox sandbox.tree_watch sandbox.windows "
     ),
     "shell": (
@@ -62,7 +62,7 @@ ROOMS: Final = {
         "healing.actions healing.engine healing.troubles "
         "journal.care "
         "outbox.channel outbox.delivery outbox.outbox "
-        "recovery.engine transactions.ground transactions.prepared transactions.running transactions.transaction transactions.manager "
+        "recovery.engine recovery.steps transactions.beginning transactions.ground transactions.prepared transactions.running transactions.transaction transactions.manager "
         "processes.following processes.meter processes.runs processes.supervisor processes.telling "
     ),
 }  # fmt: skip

@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn, Protocol
 
-import msgspec
 from filelock import FileLock, Timeout
 
 from dashboard.machine import machine_numbers
@@ -51,9 +50,11 @@ from resilience.recovery.checkpoint import CheckpointDamagedError
 from resilience.recovery.checkpoints import CheckpointManager
 from resilience.recovery.engine import RecoveryEngine
 from resilience.redaction import Redactor
+from resilience.repeating import Repeating
 from tray.black_box import BlackBox, say_end
 from tray.config_watch import ConfigWatch
 from tray.desktop import why_not
+from tray.endpoint import Endpoint
 from tray.signals import on_signals
 from tray.startup import settings_at_start
 
@@ -61,6 +62,7 @@ if TYPE_CHECKING:  # it takes as long to load as all else; see running()
     from dashboard.access import Access
 
 _ANSWERS_WITHIN_S: Final = 10.0
+_KEEP_EVERY_S: Final = 5.0
 _log = logging.getLogger("winclaw.app")
 
 
@@ -165,30 +167,35 @@ def running(
         actions = Actions(folder, core, supervisor, clock, reload=config.reload, roll_back=config.heal)
         healing = SelfHealingEngine(core, actions, lambda: unusual.values, clock)
         delivery = AlertDelivery(core, partial(senders, clock), clock)
-        publish = partial(_publish_endpoint, folder, access)
-        withdraw = partial((folder / home.ENDPOINT).unlink, missing_ok=True)
-        stack.callback(withdraw)
-        publish()  # before anybody is answered: the token of the WinClaw before this one would be refused
-        access.on_rotation(publish)
-        begin(
-            stream, DashboardServer(listener, app), config, Collector(spools, outboxes, core), Meter(supervisor, core), unusual,
-            healing, ServiceProbes(core, prober, clock), delivery, DeadMansSwitch(core, clock),
-            recovery, JournalCare(journal.path, folder / home.BACKUPS, core, clock),
-        )  # fmt: skip
-        if desktop and settings.tray.toasts:
-            delivery.expect(AlertChannel.TOAST)
-        deaths = box.tell(core, because, life.away_s())
+        deaths = box.tell(core, because, life.away_s())  # before anybody is answered: how it began is known to whoever asks
         core.announce(
             EventType.APP_STARTED, "winclaw", version=__version__, pid=os.getpid(), away_s=life.away_s(),
             crashed=core.crashed_before or bool(deaths), because=because, error=deaths[-1] if deaths else None,
         ).result(10)  # fmt: skip
-        if startup.refused is not None:
-            core.announce(EventType.CONFIG_REFUSED, "config", problems=startup.problems, instead=startup.instead)
+        endpoint = Endpoint(folder, access)
+        stack.callback(endpoint.withdraw)
+        endpoint.publish()  # before anybody is answered: the token of the WinClaw before this one would be refused
+        access.on_rotation(endpoint.publish)
         life.start()  # after the endpoint: the guardian takes an app without one for quit
         stack.callback(life.stop)
 
+        def keep() -> None:  # what a full disk has refused
+            endpoint.keep()
+            last_word.write(core.state)
+
+        begin(
+            stream, DashboardServer(listener, app), config, Collector(spools, outboxes, core), Meter(supervisor, core), unusual,
+            healing, ServiceProbes(core, prober, clock), delivery, DeadMansSwitch(core, clock),
+            recovery, JournalCare(journal.path, folder / home.BACKUPS, core, clock), Repeating("keeping", _KEEP_EVERY_S, keep),
+        )  # fmt: skip
+        if desktop and settings.tray.toasts:
+            delivery.expect(AlertChannel.TOAST)
+        if startup.refused is not None:
+            core.announce(EventType.CONFIG_REFUSED, "config", problems=startup.problems, instead=startup.instead)
+        stack.callback(life.stop)  # first of all, so that an end that hangs shows
+
         def end_at_once() -> None:
-            withdraw()
+            endpoint.withdraw()
             core.stop()
             box.goodbye()
 
@@ -291,8 +298,3 @@ def _checkpoints(folder: Path, core: Core) -> CheckpointManager:
             _log.warning("%s", error)
 
     return CheckpointManager(folder / home.CHECKPOINTS, core.state.settings.checkpoint, core.clock, damaged)
-
-
-def _publish_endpoint(folder: Path, access: Access) -> None:
-    content = {"url": access.url, "token": access.agent_token, "pid": os.getpid()}
-    home.write_private(folder / home.ENDPOINT, msgspec.json.encode(content).decode())

@@ -30,6 +30,8 @@ HANGS_AFTER_S: Final = 40.0
 """Without a sign of life for so long, the threads are written down: before the guardian, who waits for a minute, ends it."""
 _BEFORE, _AFTER = "crash-", ".txt"
 _MOST: Final = 10
+_MOST_FILES: Final = 20
+"""So many are left where no start comes far enough to tell of them."""
 _MAX_BYTES: Final = 1_000_000
 _log = logging.getLogger("winclaw.crash")
 
@@ -49,6 +51,9 @@ class BlackBox:
         logs = home.make_private_folder(log.parent)
         self._path = logs / f"{_BEFORE}{self.life.name}{_AFTER}"
         self._former = sorted((life, path) for path in logs.glob(f"{_BEFORE}*{_AFTER}") if (life := _life(path)) is not None)
+        for _, path in self._former[:-_MOST_FILES]:
+            with suppress(OSError):
+                path.unlink()
         self.deaths = _deaths(self._former[-_MOST:], log, folder / home.ALIVE, now)
         self._file: FileIO | None = None
         self._hangs_after_s: float | None = None  # while it records

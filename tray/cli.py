@@ -80,7 +80,7 @@ def run(
         say("WinClaw is running already; opening its dashboard.")
         if not no_browser:
             webbrowser.open(_login_link())
-    except (OSError, JournalError) as error:
+    except (OSError, JournalError) as error:  # among them TimeoutError: the disk answers too late
         fail(str(error), 1 if _may_pass(error) else CANNOT_START)
 
 
@@ -89,7 +89,7 @@ def _may_pass(error: BaseException) -> bool:
     cause = error.__cause__ or error
     if isinstance(cause, sqlite3.OperationalError):
         return cause.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_BUSY)
-    return isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT)
+    return isinstance(cause, TimeoutError) or (isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT))
 
 
 @cli.command("open")
@@ -181,14 +181,14 @@ def recover(wanted: str, target: str, checkpoint: str, dry_run: bool, yes: bool)
     It shows its plan, and asks. Exit status 1: there is nothing to be done, or it did not work.
     """
     asked = {"level": wanted, "target": target, "checkpoint": checkpoint}
-    plan = ask("POST", "/api/v1/recover", {**asked, "dry_run": True})["plan"]
-    for number, step in enumerate(plan, 1):
+    shown = ask("POST", "/api/v1/recover", {**asked, "dry_run": True})
+    for number, step in enumerate(shown["plan"], 1):
         say(f"{number}. {step['what']}")
     if dry_run:
         return
     if not yes and not click.confirm("Begin?", default=False):
         fail("Nothing was done.")
-    recovery = ask("POST", "/api/v1/recover", asked)["recovery"]
+    recovery = ask("POST", "/api/v1/recover", {**asked, "plan": shown["digest"]})["recovery"]
     told = 0
     while True:
         over = [step for step in recovery["steps"] if step["state"] not in ("planned", "running")]

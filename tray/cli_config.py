@@ -33,7 +33,7 @@ def check(file: Path | None) -> None:
 
 
 @config.command()
-@click.option("--version", "number", type=int, help="The text of that version instead, as it was saved.")
+@click.option("--version", "number", type=int, help="The text of that version instead, without secrets.")
 @click.option("--diff", is_flag=True, help="With --version: what changed with it, line by line.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def show(number: int | None, diff: bool, as_json: bool) -> None:

@@ -49,9 +49,11 @@ def version(folder: Path, number: int) -> dict[str, Any]:
 def roll_back(folder: Path, number: int, clock: Clock | None = None) -> str:
     """Puts the text of a version into the user's file, as a new version; says what was done.
 
+    Where the file takes it, and the new version cannot be kept, the next start makes one of what the file says.
+
     Raises:
-        RunningError: nothing was done. LookupError: there is no such version, or it is damaged.
-        ConfigError: it cannot be used any more. OSError: a file cannot be written.
+        RunningError: nothing was done; nor was it with any other. LookupError: there is no such version, or it is damaged.
+        ConfigError: it cannot be used any more. OSError: the file cannot be written.
     """
     clock = clock or SystemClock()
     path, kept_versions = folder / home.CONFIG, Versions(folder, clock)
@@ -66,15 +68,19 @@ def roll_back(folder: Path, number: int, clock: Clock | None = None) -> str:
             newest = next(iter(kept_versions.kept()), None)
             new = ConfigVersion(
                 number=kept_versions.next_number(), sha256=digest(text), author="command line", origin=_user(), restores=number,
-                changed=changed_settings(before.settings, settings, redactor_of(settings)),
+                changed=changed_settings(before.settings, settings, redactor_of(before.settings, settings)),
                 replaces=newest.version.number if newest is not None else None,
             )  # fmt: skip
             kept = rewrite(path, text, clock.now())
-            kept_versions.add(new, text)
+            unkept = ""
+            try:
+                kept_versions.add(new, text)
+            except OSError as error:
+                unkept = f"; that it was rolled back could not be written down: {error}"
     except Timeout as error:
         raise RunningError(str(folder)) from error
     beside = f"; what {home.CONFIG} said before is kept as {kept.name}" if kept is not None else ""
-    return f"version {number} is in force from the next start on{beside}"
+    return f"version {number} is in force from the next start on{beside}{unkept}"
 
 
 def _known(startup: Startup) -> InForce | None:

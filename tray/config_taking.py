@@ -11,6 +11,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from resilience import home
+from resilience.alerting.addresses import require_understood
 from resilience.config.difference import changed_settings
 from resilience.config.file import ConfigError, parse
 from resilience.config.settings import Settings, call_policies, understood
@@ -29,7 +30,7 @@ COMMIT_S: Final = 10.0
 AT_ONCE: Final = frozenset(
     {
         "circuit_breaker", "retry", "bulkhead", "services", "agents", "degradation", "loops", "outbox", "processes", "retention",
-        "detection", "self_healing", "isolation", "zones", "checkpoint", "recovery",
+        "detection", "self_healing", "isolation", "zones", "checkpoint", "recovery", "alerting",
     }
 )
 """Sections that hold at once, here and as soon as agents have heard; the others hold from the next start on."""
@@ -38,10 +39,12 @@ CHECKS: Final[Mapping[str, Check]] = {
     "the level's rules": with_settings,
     "processes": lambda _, settings: start_order({name: one.depends_on for name, one in settings.processes.items()}),
     "agents": lambda _, settings: understood(call_policies(settings)["settings"]),
+    "alerts": lambda state, settings: require_understood(settings.alerting.channels, state.settings.alerting.channels),
 }
 """The parts that could refuse settings, each asked before any takes them: it raises ValueError, and says why it cannot."""
 _UNKEPT: Final = "config_version"
 """The name of the notice that versions cannot be kept."""
+_LONGEST_PAUSE_S: Final = 60.0
 _log = logging.getLogger("winclaw.config")
 
 
@@ -58,12 +61,13 @@ class ConfigTaking:
     def __init__(self, path: Path, versions: Versions, core: Core, checks: Mapping[str, Check] = CHECKS) -> None:
         self._path, self._versions, self._core, self._checks = path, versions, core, checks
         self._unkept: dict[int, tuple[ConfigVersion, str]] = {}
+        self._again_s = self._pause_s = 0.0
 
     @property
     def known(self) -> tuple[int | None, Mapping[int, str]]:
-        """The number of the version in force, and what trouble followed which version."""
+        """The number of the version in force (None: none is), and what trouble followed which version."""
         known = self._core.state.config
-        return (None, {}) if known is None else (known.version.number, known.of_versions)
+        return (None, {}) if known is None else (known.version.number if known.holds else None, known.of_versions)
 
     def ask_all(self, settings: Settings) -> None:
         """Asks every part that could refuse ``settings``, before any takes them.
@@ -82,8 +86,7 @@ class ConfigTaking:
         known = self._core.state.config
         return ConfigVersion(
             number=self._versions.next_number(known.highest if known is not None else 0), sha256=digest(text), author=author,
-            origin=origin, changed=changed_settings(before, settings, redactor_of(settings)),
-            replaces=known.version.number if known is not None else None,
+            origin=origin, changed=changed_settings(before, settings, redactor_of(before, settings)), replaces=self.known[0],
         )  # fmt: skip
 
     def take(
@@ -122,8 +125,8 @@ class ConfigTaking:
         try:
             self._versions.add(version, text)
         except OSError as error:
-            _log.error("version %d of the configuration cannot be kept: %s", version.number, error)
             if version.number not in self._unkept:
+                _log.error("version %d of the configuration cannot be kept: %s", version.number, error)
                 self._unkept[version.number] = (version, text)
                 self._note(
                     Notice(
@@ -135,10 +138,19 @@ class ConfigTaking:
             if self._unkept.pop(version.number, None) is not None and not self._unkept:
                 self._note(None)
 
+    def is_kept(self, number: int | None) -> bool:
+        """Whether a version of that number is on disk."""
+        return any(one.version.number == number for one in self._versions.kept())
+
     def keep_unkept(self) -> None:
-        """Tries again to write down what the disk would not take."""
+        """Tries again to write down what the disk would not take; at once, and then in ever longer pauses, up to a minute."""
+        now_s = self._core.clock.monotonic()
+        if not self._unkept or now_s < self._again_s:
+            return
         for version, text in list(self._unkept.values()):
             self.keep(version, text)
+        self._pause_s = min(max(2 * self._pause_s, 1.0), _LONGEST_PAUSE_S) if self._unkept else 0.0
+        self._again_s = now_s + self._pause_s
 
     def usable(self, number: int) -> Usable:
         """The version of that number.

@@ -28,6 +28,8 @@ from tray.config_taking import CHECKS, COMMIT_S, Check, ConfigTaking
 from tray.startup import FIRST_RUN, SAVED, Startup, of_roll_back, text_of
 
 _LOOK_S: Final = 1.0
+_SAVING_S: Final = 0.1
+"""Who saves a file may have emptied it, and be about to write it; so long at most."""
 
 
 class ConfigWatch:
@@ -71,18 +73,21 @@ class ConfigWatch:
         """
         known = self._core.state.config
         with self._looking:
-            self._settle(known.version if known is not None else None)
-        now = self._core.state.config
-        if crashed and now is not None and known is not None and now.version == known.version:
-            crashed_at = self._core.clock.now() - timedelta(seconds=away_s or 0.0)
+            self._settle(known.version if known is not None and known.holds else None)
+        now, at = self._core.state.config, self._core.clock.now()
+        if crashed and now is not None and known is not None and now.blamed == known.blamed:
+            crashed_at = at - timedelta(seconds=away_s or 0.0)
             if what := has_crashed(now, crashed_at, self._core.state.settings.recovery.config_trouble_within_s):
-                self._core.tell(ConfigTroubled(ConfigTrouble(now.version.number, what))).result(COMMIT_S)
+                self._core.tell(ConfigTroubled(ConfigTrouble(now.blamed.number, what, at))).result(COMMIT_S)
 
     def _settle(self, known: ConfigVersion | None) -> None:
         """Brings together what the file says, what is kept, and what the journal knows of (``known``)."""
         startup = self._startup
-        if startup.text is None or (known is not None and self._must_be_restored(known)):
-            return  # the defaults are in force, for want of anything else
+        if startup.text is None:  # the defaults are in force, for want of anything else
+            self._core.tell(Configuration(startup.settings, startup.notice, is_no_version=True)).result(COMMIT_S)
+            return
+        if known is not None and self._must_be_restored(known):
+            return
         version = startup.version
         if version is not None:
             if startup.refused is not None:  # for want of a better one, and no change that trouble could follow
@@ -102,8 +107,9 @@ class ConfigWatch:
 
     def _must_be_restored(self, known: ConfigVersion) -> bool:
         """Whether what is in force was rolled back, by a WinClaw that was killed before it had kept that; it is, now."""
-        is_kept = any(one.version.number == known.number for one in self.versions.kept())
-        if is_kept or known.restores is None or self._content is None or known.file_sha256 != digest(self._content):
+        if self._taking.is_kept(known.number) or known.restores is None or self._content is None:
+            return False
+        if known.file_sha256 != digest(self._content):
             return False
         text = self.versions.text(known.restores)
         try:
@@ -141,14 +147,26 @@ class ConfigWatch:
         What was rolled back, and not saved since, stays so.
 
         Raises:
-            ConfigError: the file cannot be read or used; what was in force stays. Else as ``look``.
+            ConfigError: the file cannot be read or used, or is just being saved; what was in force stays. Else as ``look``.
         """
         with self._looking:
-            content, known = read(self._path), self._core.state.config
-            if known is not None and known.version.file_sha256 == digest(content):
+            content, known = self._read_whole(), self._core.state.config
+            if known is not None and known.holds and known.version.file_sha256 == digest(content):
                 return f"version {known.version.restores} stays in force, to which it was rolled back, until the file is saved"
             changed = self._follow(content)
         return f"the file is in force; {changed}"
+
+    def _read_whole(self) -> bytes:
+        """What the file holds, unless somebody seems to be in the midst of saving it; what that will be, the looks will see."""
+        content = read(self._path)
+        if content == self._content:
+            return content
+        self._core.clock.sleep(_SAVING_S)
+        if read(self._path) != content:
+            raise ConfigError.of_file(str(self._path), "it is just being saved; it is read as soon as that is done")
+        if not content.strip() and self._core.state.settings != Settings():
+            raise ConfigError.of_file(str(self._path), "it is empty, and what is in force is not; nothing was taken from it")
+        return content
 
     def expect(self, content: bytes, author: str, origin: str = "") -> None:
         """Has the version that the file makes, once it holds ``content``, be by ``author`` and not by who saves files."""
@@ -163,8 +181,10 @@ class ConfigWatch:
             self._content = content
             raise
         text, known = text_of(content), self._core.state.config
-        if known is not None and known.version.sha256 == digest(text):
+        if known is not None and known.holds and known.version.sha256 == digest(text):
             self._core.tell(Configuration(settings)).result(COMMIT_S)
+            if not self._taking.is_kept(known.version.number):  # the core took it after nobody had waited for that any more
+                self._taking.keep(known.version, text)
             changed = "nothing changed"
         else:
             author, origin = self._expected.get(digest(content), (SAVED, _owner(self._path)))
@@ -202,20 +222,21 @@ class ConfigWatch:
 
         Raises:
             LookupError: there is none of that number, or it is damaged. ConfigError: it cannot be used any more.
-            OSError: the file cannot be written. Else as ``look``. What was in force stays.
+            OSError: the file cannot be written. What was in force stays.
+            CoreBusyError, JournalError, TimeoutError: the file says it, and a look has it in force once the core takes it.
         """
         with self._looking:
             found, known = self._taking.usable(number), self._core.state.config
             kept = rewrite(self._path, found.text, self._core.clock.now())
             content = found.text.encode()
-            if known is not None and (known.version.sha256, self._content) == (found.version.sha256, content):
-                return f"version {number} is in force already"
+            beside = f"; what {home.CONFIG} said before is kept as {kept.name}" if kept is not None else ""
+            if known is not None and known.holds and (known.version.sha256, self._content) == (found.version.sha256, content):
+                return f"version {number} is in force already{beside}"
             self._content = None  # so that it is taken like a saved file, if the core takes nothing now
             self.expect(content, author, origin)
             self._taking.restore(found, author, origin, because)
             self._expected.clear()
             self._content = self._seen = content
-        beside = f"; what {home.CONFIG} said before is kept as {kept.name}" if kept is not None else ""
         return f"version {number} is in force again{beside}"
 
     def heal(self, asked: Mapping[str, float | str]) -> str:
@@ -232,9 +253,9 @@ class ConfigWatch:
         """
         with self._looking:
             known = self._core.state.config
-            if known is None or asked.get("of", known.version.number) != known.version.number:
+            if known is None or asked.get("of", known.blamed.number) != known.blamed.number:
                 raise LookupError("another configuration is in force meanwhile; nothing was done")
-            is_kept = any(one.version.number == known.before for one in self.versions.kept())
+            is_kept = self._taking.is_kept(known.before)
             back_to = known.before if "of" in asked and known.before is not None and is_kept else self._taking.earlier()
             origin, approved_by = f"heal {asked.get('heal', '')}".strip(), str(asked.get("approved_by", ""))
             if approved_by:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import unicodedata
 from contextlib import suppress
 from typing import Any, Final, NoReturn
 
@@ -54,7 +55,7 @@ def fail(message: str, code: int = 1) -> NoReturn:
 
 
 def _clean(text: str) -> str:
-    return "".join(one if one.isprintable() or one == "\n" else "?" for one in text)
+    return "".join(one if one.isprintable() or one in "\n\t" or unicodedata.category(one) == "Zs" else "?" for one in text)
 
 
 def say(message: str) -> None:

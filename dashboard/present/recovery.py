@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from dashboard.present.words import SHAPES
@@ -21,6 +21,9 @@ _TRANSACTIONS: Final = {
     "running": ("info", "under way"), "abandoned": ("warn", "its process died; the agent's next start undoes it"),
     "left": ("bad", "left undone: a person has to see to it"),
 }  # fmt: skip
+_SHOWN: Final = 200
+_READ: Final = 2_000
+"""Characters of what an agent has told that are shown, and of which secrets are taken out before."""
 LEVELS: Final = {
     "operation": "back to before the last critical operation of a component", "session": "a session as it was saved last",
     "component": "start it again, connect anew, restore what it knew", "system": "everything that is unwell, in order",
@@ -46,15 +49,20 @@ def targets(state: State, saved: Iterable[CheckpointHead]) -> list[str]:
     return sorted({*(one.component for one in saved), *state.settings.processes, *used, *state.services.probes})
 
 
-def checkpoint(view: Mapping[str, Any]) -> dict[str, Any]:
-    """One checkpoint: how large it is, and why it was made."""
+def checkpoint(view: Mapping[str, Any], clean: Callable[[str], str]) -> dict[str, Any]:
+    """One checkpoint: how large it is, and why it was made; ``clean`` takes secrets out of what an agent has said of that."""
     size = view["size_bytes"]
     said = f"{size} B" if size < 1000 else f"{size / 1000:.0f} kB" if size < 1_000_000 else f"{size / 1e6:.1f} MB"
     operation = view["metadata"].get("operation")
     made = view["metadata"].get("made")
-    why = f"before {operation}" if operation else str(made) if made else "asked for"
+    why = f"before {_short(operation, clean)}" if operation else _short(made, clean) if made else "asked for"
     at_level = view["level"] if view["level"] in ("operation", "session") else "component"
     return {**view, "size": said, "why": why, "recover_level": at_level}
+
+
+def _short(told: Any, clean: Callable[[str], str]) -> str:
+    text = clean(str(told)[:_READ])
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def transaction(view: Mapping[str, Any]) -> dict[str, Any]:

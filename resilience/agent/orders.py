@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import threading
 from collections import deque
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from resilience.agent.texts import checked_name, cut
 from resilience.context import message_of
-from resilience.core.orders import ANY, RESTORE
+from resilience.core.orders import ANY, RESTORE, can
 from resilience.healing.memory import give_back
 from resilience.healing.policy import HealingActionType
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from resilience.agent.recovering import AgentRecovery
 
 _MOST_KNOWN: Final = 1000
+_MOST_TOLD: Final = 200
 _POSSIBLE: Final = frozenset(HealingActionType) - {HealingActionType.SCALE_RESOURCES, HealingActionType.ESCALATE_TO_HUMAN}
 _log = logging.getLogger("winclaw.agent")
 
@@ -45,6 +47,7 @@ class AgentOrders:
         self._changing = threading.Lock()
         self._waiting: queue.SimpleQueue[Mapping[str, Any]] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._has_warned = False
 
     def begin_anew(self) -> None:
         """In a forked child: the orders that its parent has got, its parent obeys and answers."""
@@ -65,13 +68,19 @@ class AgentOrders:
         self._news()
 
     def reports(self) -> list[str]:
-        """What this process can do, as ``events.Heartbeat`` has it."""
+        """What this process can do, as ``events.Heartbeat`` has it, which holds 200; that there is more is logged once."""
         with self._changing:
             own = [f"{action}:{component}" for action, component in self._healers]
         recovery = self._recovery()
         for component in recovery.restorable if recovery is not None else ():
             own += [f"{action}:{component}" for action in (RESTORE, HealingActionType.ROLLBACK_VERSION)]
-        return [f"{HealingActionType.GARBAGE_COLLECT}:{ANY}", f"{HealingActionType.SCALE_RESOURCES}:{ANY}", *own][:200]
+        told = [f"{HealingActionType.GARBAGE_COLLECT}:{ANY}", f"{HealingActionType.SCALE_RESOURCES}:{ANY}", *own]
+        if len(told) > _MOST_TOLD and not self._has_warned:
+            self._has_warned = True
+            left = len(told) - _MOST_TOLD
+            said = "WinClaw is not told of %d of this process's healers, from %s on; one whose name ends with * may do for many"
+            _log.warning(said, left, told[_MOST_TOLD])
+        return told[:_MOST_TOLD]
 
     def take_answers(self) -> list[dict[str, Any]]:
         """What became of orders since this was asked last."""
@@ -98,6 +107,8 @@ class AgentOrders:
     def _obey_forever(self) -> None:
         while True:
             order = self._waiting.get()
+            if not self._is_for_this_process(order):
+                continue
             try:
                 what, done = self._obey(str(order["action"]), str(order["component"]), order["parameters"]), True
             except Exception as error:  # a healer that fails is an answer like any other
@@ -106,6 +117,16 @@ class AgentOrders:
             with self._changing:
                 self._answers.append({"id": order["id"], "done": done, "what": cut(what, 1000)})
             self._news()
+
+    def _is_for_this_process(self, order: Mapping[str, Any]) -> bool:
+        """Whether this process is to answer: several of one name get the same orders, and one of them may restore it."""
+        if os.getpid() not in order.get("pids", [os.getpid()]):
+            return False
+        if order["action"] != RESTORE:
+            return True
+        recovery = self._recovery()
+        mine = recovery.restorable if recovery is not None else ()
+        return can(tuple(f"{RESTORE}:{one}" for one in mine), RESTORE, str(order["component"]))
 
     def _obey(self, action: str, component: str, parameters: Mapping[str, Any]) -> str:
         if action == HealingActionType.SCALE_RESOURCES:

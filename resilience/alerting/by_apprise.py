@@ -62,14 +62,26 @@ class ByApprise:
             raise UndeliverableError(which + "; ".join(dict.fromkeys(refused)))
         return f"accepted by {service.service_name}"
 
-    def _service(self, alert: Alert, telling: Telling) -> NotifyBase:
-        import apprise  # noqa: PLC0415 -- large, and only needed where such a channel is on
+    def check(self) -> None:
+        """Looks whether its address can be understood; nothing is sent.
 
+        Raises:
+            UndeliverableError: it cannot.
+        """
+        self._made(self._address())
+
+    def _service(self, alert: Alert, telling: Telling) -> NotifyBase:
+        address = self._address()
+        return self._made(threaded(address, alert, telling) if self._name == AlertChannel.EMAIL else address)
+
+    def _address(self) -> str:
         if self._url is None:
             raise UndeliverableError(f"alerting.channels.{self._name}.url does not say through which account it is sent")
-        address = self._addressed(resolved(self._url), self._whom)
-        if self._name == AlertChannel.EMAIL:
-            address = threaded(address, alert, telling)
+        return self._addressed(resolved(self._url), self._whom)
+
+    def _made(self, address: str) -> NotifyBase:
+        import apprise  # noqa: PLC0415 -- large, and only needed where such a channel is on
+
         _LISTENER.listen()
         service = apprise.Apprise.instantiate(address)
         if service is None:

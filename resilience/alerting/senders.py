@@ -76,10 +76,22 @@ class Webhook:
     def __init__(self, channel: WebhookChannel, clock: Clock, timeout_s: float = TIMEOUT_S) -> None:
         self._channel, self._clock, self._timeout_s = channel, clock, timeout_s
 
-    def __call__(self, alert: Alert, telling: Telling) -> str:
-        url, secret = resolved(self._channel.url or ""), self._channel.secret
+    def check(self) -> None:
+        """Looks whether its address can be one; nothing is sent.
+
+        Raises:
+            UndeliverableError: it cannot.
+        """
+        self._address()
+
+    def _address(self) -> str:
+        url = resolved(self._channel.url or "")
         if not url.startswith(("http://", "https://")):
             raise UndeliverableError("alerting.channels.webhook.url does not begin with http:// or https://")
+        return url
+
+    def __call__(self, alert: Alert, telling: Telling) -> str:
+        url, secret = self._address(), self._channel.secret
         body = msgspec.json.encode(message(alert, telling))
         headers = {"Content-Type": "application/json", "User-Agent": "WinClaw", "Idempotency-Key": telling.key}
         if secret:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from msgspec import to_builtins
 
+from resilience.config.options import without_option_values
 from resilience.config.settings import Settings
 from resilience.redaction import REDACTED, Redactor
 
@@ -25,12 +26,15 @@ def changed_settings(before: Settings, after: Settings, redactor: Redactor) -> t
     return (*(_cut(one, _LONG_LINE) for one in found[:_MOST]), *more)
 
 
-def line_difference(before: str, after: str, redactor: Redactor) -> list[str]:
+def line_difference(before: str, after: str, clean: Callable[[str], str]) -> list[str]:
     """What differs between two texts, line by line, as ``diff -u`` shows it, without its first two lines.
 
     Where very much differs, the lines are not matched with each other: all of the one go, all of the other come.
+
+    Args:
+        clean: takes the secrets out of a whole text.
     """
-    old, new = (redactor.text(text.removeprefix("\ufeff")).splitlines() for text in (before, after))
+    old, new = (clean(text.removeprefix("\ufeff")).splitlines() for text in (before, after))
     same = next((at for at, (one, other) in enumerate(zip(old, new, strict=False)) if one != other), min(len(old), len(new)))
     rest_old, rest_new = old[same:], new[same:]
     if max(len(rest_old), len(rest_new)) > _MOST_COMPARED:
@@ -82,7 +86,8 @@ def _shown(value: Any, redactor: Redactor) -> str:
         case Mapping():
             return "a table"
         case list() | tuple():
-            return _cut(f"[{', '.join(_shown(one, redactor) for one in value)}]", _LONG_VALUE)
+            shown = (_shown(one, redactor) for one in without_option_values(value, redactor))
+            return _cut(f"[{', '.join(shown)}]", _LONG_VALUE)
         case _:
             return str(value)
 

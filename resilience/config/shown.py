@@ -3,29 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import yaml
 from msgspec import to_builtins
 
 from resilience.clock import as_text
+from resilience.config.cleaning import clean_yaml
 from resilience.config.difference import changed_settings, line_difference
 from resilience.config.file import ConfigError, parse
+from resilience.config.options import without_option_values
 from resilience.config.settings import Settings
 from resilience.config.version import InForce, outcomes
 from resilience.config.versions import Versions
+from resilience.exporting.leaving_out import Clean
 from resilience.redaction import Redactor
 
 
-def redactor_of(settings: Settings) -> Redactor:
-    """What takes out the secrets that these settings name, too."""
-    return Redactor(settings.redaction.names)
+def redactor_of(*settings: Settings) -> Redactor:
+    """What takes out the secrets that any of these settings name, too."""
+    return Redactor([name for one in settings for name in one.redaction.names])
+
+
+def without_secrets(text: str, redactor: Redactor) -> str:
+    """A configuration's text as it is shown: what stands under a secret's name, however it is written, and all else that looks
+    like one, is taken out. Where it is no YAML, only what a line shows is known.
+    """
+    return redactor.text(clean_yaml(text, Clean(redactor)).removeprefix("\ufeff"))
 
 
 def as_table(settings: Settings) -> dict[str, Any]:
     """The settings as plain values."""
-    table: dict[str, Any] = redactor_of(settings).value(to_builtins(settings))
-    return {"error_handling": table}
+    clean = redactor_of(settings)
+    return {"error_handling": clean.value(without_option_values(to_builtins(settings), clean))}
 
 
 def as_shown(settings: Settings, number: int | None) -> dict[str, Any]:
@@ -50,9 +61,10 @@ def listed(versions: Versions, known: InForce | None) -> list[dict[str, Any]]:
         known: which is in force; that is listed, though the disk may not have it yet.
     """
     found = [(one.version, one.at) for one in versions.kept()]
-    if known is not None and known.version.number not in {version.number for version, _ in found}:
+    if known is not None and known.holds and known.version.number not in {version.number for version, _ in found}:
         found.insert(0, (known.version, known.since))
-    in_force, troubles = (known.version.number, known.of_versions) if known is not None else (None, dict[int, str]())
+    in_force = known.version.number if known is not None and known.holds else None
+    troubles = known.of_versions if known is not None else {}
     became = outcomes([version for version, _ in found], in_force, troubles)
     return [
         {
@@ -77,16 +89,19 @@ def described(versions: Versions, number: int, settings: Settings, known: InForc
     text = versions.text(number)
     if found is None or text is None:
         raise KeyError(number)
-    clean = redactor_of(settings)
     replaces = next((one.version.replaces for one in versions.kept() if one.version.number == number), None)
     before = versions.text(replaces) if replaces is not None else None
     would: list[str] | None = None
     try:
-        would = list(changed_settings(settings, parse(text), clean))
+        then = parse(text)
+        clean = redactor_of(settings, then)
+        would = list(changed_settings(settings, then, clean))
         problems: list[str] = []
     except ConfigError as refused:
-        problems = [str(one) for one in refused.problems]
+        clean, problems = redactor_of(settings), [str(one) for one in refused.problems]
+    cleaned = partial(without_secrets, redactor=clean)
     return {
-        **found, "text": clean.text(text.removeprefix("\ufeff")), "replaces": replaces,
-        "diff": line_difference(before, text, clean) if before is not None else None, "would_change": would, "problems": problems,
+        **found, "text": cleaned(text), "replaces": replaces,
+        "diff": line_difference(before, text, cleaned) if before is not None else None, "would_change": would,
+        "problems": problems,
     }  # fmt: skip

@@ -36,10 +36,12 @@ class ConfigVersion(Struct, frozen=True, kw_only=True):
 
 
 class ConfigTrouble(Struct, frozen=True):
-    """What followed a version."""
+    """What followed a version, and since when that is known; ``offered``: whether going back has been decided on, either way."""
 
     version: int
     what: str
+    at: datetime | None = None
+    offered: bool = False
 
 
 class InForce(Struct, frozen=True, kw_only=True):
@@ -48,6 +50,8 @@ class InForce(Struct, frozen=True, kw_only=True):
     ``since_s`` is monotonic; None where an earlier life's clock does not tell. ``before`` is what it would be rolled back to;
     None: trouble is not put down to it. ``level`` is what the rules chose then, ``well`` are the processes that ran and
     answered. ``highest`` is the highest number that was given yet. ``troubles`` is what followed this version and earlier ones.
+    ``changed_by`` is the version that changed something, where only comments have changed since: all else is then as of that.
+    Without ``holds`` the version was the last that was in force, and the defaults are now.
     """
 
     version: ConfigVersion
@@ -58,11 +62,23 @@ class InForce(Struct, frozen=True, kw_only=True):
     well: tuple[str, ...] = ()
     highest: int
     troubles: tuple[ConfigTrouble, ...] = ()
+    changed_by: ConfigVersion | None = None
+    holds: bool = True
+
+    @property
+    def blamed(self) -> ConfigVersion:
+        """The version that trouble is put down to: the last one with which a setting changed."""
+        return self.changed_by or self.version
+
+    @property
+    def known_trouble(self) -> ConfigTrouble | None:
+        """What followed that version; None: nothing is known of."""
+        return next((one for one in reversed(self.troubles) if one.version == self.blamed.number), None)
 
     @property
     def trouble(self) -> str:
-        """What followed the version that is in force; empty: nothing is known of."""
-        return self.of_versions.get(self.version.number, "")
+        """The same, in words; empty: nothing is known of."""
+        return self.known_trouble.what if self.known_trouble is not None else ""
 
     @property
     def of_versions(self) -> dict[int, str]:
@@ -83,22 +99,30 @@ def came_into_force(
     """What is kept of ``version``, which comes into force now.
 
     Of two that come in quick succession, the second does not start from the damage that the first one did: it is held against
-    how all stood before both, and would be rolled back to that. What was rolled back to by anybody is not watched again.
+    how all stood before both, and would be rolled back to that. What was rolled back to by anybody is not watched again. One in
+    which only comments are others changes nothing of what is put down to the one before it.
 
     Args:
         level, processes: how all stands now. within_s: for how long trouble is put down to a version.
     """
-    well = _well(processes)
-    rolls_back_to = before.version.number if before is not None and version.changed and version.restores is None else None
+    highest = max(before.highest if before is not None else 0, version.number)
+    if before is not None and _only_comments_changed(before, version) and (is_watched(before, within_s, now_s) or before.trouble):
+        return replace(before, version=version, changed_by=before.blamed, highest=highest)
+    well, is_change = _well(processes), bool(version.changed) and version.restores is None
+    rolls_back_to = before.version.number if before is not None and before.holds and is_change else None
     if before is not None and rolls_back_to is not None and is_watched(before, within_s, now_s):
         if level.value > before.level.value or not well.issuperset(before.well):
             rolls_back_to = before.before
         level, well = min(level, before.level, key=_depth), well.union(before.well)
     return InForce(
         version=version, since=now, since_s=now_s, before=rolls_back_to, level=level, well=tuple(sorted(well)),
-        highest=max(before.highest if before is not None else 0, version.number),
-        troubles=before.troubles if before is not None else (),
+        highest=highest, troubles=before.troubles if before is not None else (),
     )  # fmt: skip
+
+
+def without_version(one: InForce, now: datetime, now_s: float) -> InForce:
+    """What is kept while no version is in force, but the defaults are, for want of anything else."""
+    return replace(one, holds=False, since=now, since_s=now_s, before=None, changed_by=None)
 
 
 def begun_again(kept: InForce, now: datetime, now_s: float) -> InForce:
@@ -128,10 +152,18 @@ def has_crashed(one: InForce, crashed_at: datetime, within_s: float) -> str:
 
 
 def with_trouble(one: InForce, trouble: ConfigTrouble) -> InForce | None:
-    """With what followed its version; None: that is known already, or another one is in force."""
-    if one.version.number != trouble.version or one.trouble:
+    """With what followed its version, or that going back was decided on; None: that is known, or another one is in force."""
+    known = one.known_trouble
+    if one.blamed.number != trouble.version or (known is not None and (known.offered or not trouble.offered)):
         return None
-    return replace(one, troubles=(*one.troubles, trouble)[-_MOST_TROUBLES:])
+    others = tuple(other for other in one.troubles if other is not known)
+    told = trouble if known is None else replace(known, offered=True)
+    return replace(one, troubles=(*others, told)[-_MOST_TROUBLES:])
+
+
+def has_lapsed(trouble: ConfigTrouble, within_s: float, now: datetime) -> bool:
+    """Whether trouble is known for so long that, if it has passed since, nobody is offered to go back because of it."""
+    return trouble.at is not None and (now - trouble.at).total_seconds() > within_s
 
 
 def outcomes(versions: Sequence[ConfigVersion], in_force: int | None, troubles: Mapping[int, str]) -> dict[int, str]:
@@ -154,6 +186,11 @@ def _became(number: int, follower: ConfigVersion | None, in_force: int | None, t
         yield f"rolled back to {follower.restores}{': ' if follower.because else ''}{follower.because}"
     else:
         yield f"replaced by {follower.number}"
+
+
+def _only_comments_changed(before: InForce, version: ConfigVersion) -> bool:
+    is_next = before.holds and version.replaces == before.version.number
+    return is_next and before.before is not None and not version.changed and version.restores is None
 
 
 def _worse(one: InForce, level: DegradationLevel, processes: Mapping[str, ProcessStatus]) -> Iterator[str]:

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from resilience.config.version import ConfigTrouble, came_into_force, with_trouble
+from resilience.config.version import ConfigTrouble, came_into_force, with_trouble, without_version
 from resilience.core import notices
 from resilience.core.inputs import Configuration
 from resilience.core.records import Records
@@ -22,7 +22,8 @@ def configured(state: State, told: Configuration, records: Records, now: datetim
     if told.settings is not None:
         after = with_settings(after, told.settings)
     if told.version is None:
-        return after, []
+        gone = without_version(state.config, now, now_s) if told.is_no_version and state.config is not None else state.config
+        return replace(after, config=gone), []
     in_force = came_into_force(
         state.config, told.version, state.standing.wanted.level, state.processes, now=now, now_s=now_s,
         within_s=state.settings.recovery.config_trouble_within_s,
@@ -33,9 +34,10 @@ def configured(state: State, told: Configuration, records: Records, now: datetim
 
 
 def troubled(state: State, trouble: ConfigTrouble, records: Records) -> tuple[State, list[Record]]:
-    """The state after trouble that followed the version in force; that comes once for each."""
+    """The state after trouble that followed the version in force, which comes once for each; or after a decision on it."""
     followed_by = with_trouble(state.config, trouble) if state.config is not None else None
-    if followed_by is None:
+    if state.config is None or followed_by is None:
         return state, []
-    said = records.event(EventType.CONFIG_TROUBLE, "config", version=trouble.version, what=trouble.what)
-    return replace(state, config=followed_by), [said]
+    is_news = not state.config.trouble
+    said = [records.event(EventType.CONFIG_TROUBLE, "config", version=trouble.version, what=trouble.what)] if is_news else []
+    return replace(state, config=followed_by), [*said]

@@ -32,6 +32,11 @@ class Gap:
         self._owed += kept
         self._lost += len(records) - len(kept)
 
+    @property
+    def count(self) -> int:
+        """How many events are owed, or lost already."""
+        return len(self._owed) + self._lost
+
     def told(self, records: Records, until: datetime) -> Iterator[Record]:
         """What is to be written of it when the disk takes something again: what happened, and that there was a gap."""
         yield from self._owed

@@ -67,17 +67,19 @@ class Switch(Struct, frozen=True):
 class Configuration(Struct, frozen=True):
     """Other settings are in force; or (None) those of the file are not, and ``notice`` says why.
 
-    ``version`` is what they are a version of, where it is another one; ``told`` is what the event says of it.
+    ``version`` is what they are a version of, where it is another one; ``told`` is what the event says of it. With
+    ``is_no_version`` they are the defaults, for want of any version.
     """
 
     settings: Settings | None
     notice: Notice | None = None
     version: ConfigVersion | None = None
     told: dict[str, Any] = {}
+    is_no_version: bool = False
 
 
 class ConfigTroubled(Struct, frozen=True):
-    """Trouble followed the version of the configuration that is in force."""
+    """Trouble followed the version of the configuration that is in force, or going back because of it was decided on."""
 
     trouble: ConfigTrouble
 

@@ -18,7 +18,8 @@ from resilience.alerting.alerts import NO_ALERTS, Alert, Alerts
 from resilience.clock import Clock, as_text
 from resilience.config.settings import Settings
 from resilience.config.version import InForce, begun_again
-from resilience.core.lives import CRASHES, WITHIN, Lives, begun, is_crash_loop
+from resilience.core import goodbye
+from resilience.core.lives import CRASHES, WITHIN, Lives, begun, ended, is_crash_loop
 from resilience.core.notices import Notice, of_damage
 from resilience.core.services import ServiceCircuit, Services, commanded
 from resilience.core.state import State, with_settings
@@ -64,10 +65,19 @@ def changed(before: State, after: State) -> dict[str, Any]:
     return {**parts, **_alerts(before.alerts, after.alerts)}
 
 
-def everything(state: State, lives: Lives) -> dict[str, Any]:
-    """All that is kept."""
+def everything(state: State, lives: Lives, journal: Journal | None = None) -> dict[str, Any]:
+    """All that is kept.
+
+    Args:
+        journal: where it is to be; what stands there of alerts that are no more is kept no longer.
+
+    Raises:
+        sqlite3.Error: it cannot be read.
+    """
     parts = {name: write(part(state)) for name, (part, write) in _PARTS.items()}
-    return {SET_ASIDE: None, "lives": msgspec.to_builtins(lives), **parts, **_alerts(NO_ALERTS, state.alerts)}
+    alerts = _alerts(NO_ALERTS, state.alerts)
+    gone = dict.fromkeys(journal.names(_ALERT) if journal is not None else ())
+    return {SET_ASIDE: None, "lives": msgspec.to_builtins(lives), **parts, **gone, **alerts}
 
 
 def _alerts(before: Alerts, after: Alerts) -> dict[str, Any]:
@@ -106,10 +116,14 @@ def at_start(journal: Journal, history: History, clock: Clock, *, settings: Sett
 
 def _begun(journal: Journal, history: History, clock: Clock, settings: Settings, notices: Sequence[Notice]) -> Start:
     before = msgspec.convert(journal.state("lives") or {}, Lives)
+    if goodbye.left_beside(journal.path) is not None:
+        before = ended(before)
     lives = begun(before, clock.now())
     isolations = _kept(journal, "isolations", list[Isolated]) or []
     heals = _kept(journal, "heals", list[Heal]) or []
     health = _kept(journal, "health", Health) or Health()
+    for name in reversed(journal.aside_before):  # which were set aside before a state could be kept that knows of them
+        health = health.set_aside(name)
     if journal.set_aside is not None:
         health = health.set_aside(journal.set_aside.name)
     if health.to_repair:  # by an earlier WinClaw, which was killed before it had brought all back, or by this one

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
+from resilience.config.cleaning import clean_yaml
 from resilience.exporting.bundle import MOST_TOLD
-from resilience.exporting.clean_config import clean_yaml
 from resilience.exporting.leaving_out import Clean
 from resilience.recovery.checkpoint import Checkpoint, CheckpointHead, decoded, encoded
 

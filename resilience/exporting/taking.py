@@ -21,11 +21,11 @@ from msgspec import Struct
 
 from resilience import __version__, home
 from resilience.clock import Clock, as_text
+from resilience.config.cleaning import clean_yaml
 from resilience.damage import is_damage
 from resilience.exporting import clean_parts, placing, snapshot
 from resilience.exporting.archive import Packing
 from resilience.exporting.bundle import FORMAT, MOST_TOLD, Kind, LeftOut, Manifest, NotIn, kind_of
-from resilience.exporting.clean_config import clean_yaml
 from resilience.exporting.leaving_out import Clean
 from resilience.recovery.checkpoint import Checkpoint, CheckpointDamagedError
 from resilience.redaction import Redactor

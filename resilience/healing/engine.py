@@ -274,5 +274,5 @@ def _parameters(case: Case, heal: Heal) -> Mapping[str, float | str]:
     if heal.action is HealingActionType.ROLLBACK_VERSION and case.target == CONFIG:
         told.update(heal=heal.id, approved_by=heal.actor)
         if case.followed is not None:
-            told["of"] = case.followed.version.number
+            told["of"] = case.followed.blamed.number
     return told

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from resilience.clock import Clock
-from resilience.config.version import ConfigTrouble, InForce, is_watched, trouble_after
+from resilience.config.version import ConfigTrouble, InForce, has_lapsed, is_watched, trouble_after
 from resilience.core.inputs import ConfigTroubled
 from resilience.degradation.levels import DegradationLevel
 from resilience.events import Event
@@ -47,7 +48,7 @@ class Case(Struct, frozen=True):
 
     def is_over(self, state: State) -> bool:
         """Whether there is nothing left to decide on: another configuration is in force."""
-        return self.followed is not None and (state.config is None or state.config.version != self.followed.version)
+        return self.followed is not None and (state.config is None or state.config.blamed != self.followed.blamed)
 
     def what_is_wrong(self, state: State) -> str:
         """What is still worse than before that version came; empty if nothing is."""
@@ -100,17 +101,20 @@ class Troubles:
         in_force, policy = state.config, state.settings.recovery
         if in_force is None or in_force.before is None:
             return None
-        what = in_force.trouble
-        if not what and is_watched(in_force, policy.config_trouble_within_s, self._clock.monotonic()):
-            what = trouble_after(in_force, state.standing.wanted.level, state.processes)
-            if what:
-                number = in_force.version.number
-                self._core.tell(ConfigTroubled(ConfigTrouble(number, what))).result(_COMMIT_S)
-        if not what or policy.config_roll_back == "never":
+        trouble, within_s, now = in_force.known_trouble, policy.config_trouble_within_s, self._clock.now()
+        worse = trouble_after(in_force, state.standing.wanted.level, state.processes)
+        if trouble is None and worse and is_watched(in_force, within_s, self._clock.monotonic()):
+            trouble = ConfigTrouble(in_force.blamed.number, worse, now)
+            self._core.tell(ConfigTroubled(trouble)).result(_COMMIT_S)
+        if trouble is None or trouble.offered or policy.config_roll_back == "never":
+            return None
+        if not worse and has_lapsed(trouble, within_s, now):
             return None
         rule = _of_roll_back(in_force, state)
-        asked = (one.rule == rule.name and one.state is not HealState.INTERRUPTED for one in state.heals.values())
-        return None if any(asked) else _offer(rule, in_force, what)
+        asked = [one for one in state.heals.values() if one.rule == rule.name and one.state is not HealState.INTERRUPTED]
+        if any(not one.is_open for one in asked):  # heals are forgotten, and it is not to be offered again then
+            self._core.tell(ConfigTroubled(replace(trouble, offered=True))).result(_COMMIT_S)
+        return None if asked else _offer(rule, in_force, trouble.what)
 
     def last_s(self, rule: HealingRule, component: str) -> float | None:
         """When the last error came that was such trouble of ``component`` (monotonic); None if none is known."""
@@ -123,15 +127,15 @@ def _of_roll_back(in_force: InForce, state: State) -> HealingRule:
     automatic = state.settings.recovery.config_roll_back == "automatic" and state.standing.level is not DegradationLevel.SAFE_MODE
     rises_in_s = state.settings.degradation.recover_after_s * (len(DegradationLevel) - 1)
     return HealingRule(
-        name=f"configuration version {in_force.version.number}", components=(CONFIG,), target=CONFIG, confirm=not automatic,
+        name=f"configuration version {in_force.blamed.number}", components=(CONFIG,), target=CONFIG, confirm=not automatic,
         actions=(HealingActionType.ROLLBACK_VERSION,), attempts=_OFTEN, cooldown_s=0.0, verify_s=_VERIFY_S + rises_in_s,
         settle_s=0.0,
     )  # fmt: skip
 
 
 def _offer(rule: HealingRule, in_force: InForce, what: str) -> Case:
-    number, before = in_force.version.number, in_force.before
-    changed = "; ".join(in_force.version.changed[:3])
+    number, before = in_force.blamed.number, in_force.before
+    changed = "; ".join(in_force.blamed.changed[:3])
     because = (f"version {number} of the configuration came into force before it", f"it changed {changed}")
     diagnosis = Diagnosis(pattern=rule.name, component=CONFIG, root_cause=CONFIG, because=because)
     trigger = f"Trouble followed version {number} of the configuration: {what}. Before it, version {before} was in force."

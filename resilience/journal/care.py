@@ -53,6 +53,7 @@ class JournalCare:
         self._path, self._backups, self._core, self._clock = path, backups, core, clock
         self._begun_s = clock.monotonic()
         self._was_checked = damage.is_checked_whole(path)  # when it was opened
+        self._was_copy_damaged = False  # by what a check does not look at, as it would hold up whoever writes
         self._ending = threading.Event()
         self._reading: sqlite3.Connection | Damaged | None = None
         self._repeating = Repeating("care", _EVERY_S, self.look)
@@ -83,7 +84,7 @@ class JournalCare:
         saw_damage = self._core.history.saw_damage
         if self._clock.monotonic() - self._begun_s < _SETTLES_S and not saw_damage:
             return False
-        if saw_damage or not self._was_checked or health.is_check_due(now, policy.check_every_h):
+        if saw_damage or self._was_copy_damaged or not self._was_checked or health.is_check_due(now, policy.check_every_h):
             self._check()
             return not self._ending.is_set()
         if policy.backups and health.is_backup_due(now, policy.backup_every_h):
@@ -99,7 +100,7 @@ class JournalCare:
         finding = self._finding()
         if self._ending.is_set():
             return
-        self._was_checked = True
+        self._was_checked, self._was_copy_damaged = True, False
         if finding:
             _log.error("the check of the journal has found damage: %s", finding)
             self._with_journal(lambda journal: journal.suspect(finding, kept_as))
@@ -116,6 +117,9 @@ class JournalCare:
                 finding: str = conn.execute("PRAGMA integrity_check(1)").fetchone()[0]
             if finding != "ok":
                 return finding
+            if self._was_copy_damaged:
+                with self._opened(self._path, "rw") as conn:
+                    backup.prove_text(conn)
             self._with_journal(lambda journal: journal.states(""))
         except sqlite3.DatabaseError as error:
             if damage.is_damage(error):
@@ -202,6 +206,7 @@ class JournalCare:
                 return
             if self._core.state.health.backup_failed is None:
                 _log.error("the journal could not be backed up: %s", error)
+            self._was_copy_damaged = damage.is_damage(error)
             told = BackedUp(at=now, why=str(error))
         self._tell(told)
 
@@ -230,7 +235,7 @@ class JournalCare:
         conn = sqlite3.connect(
             f"{path.as_uri()}?mode={mode}", uri=True, timeout=10, isolation_level=None, check_same_thread=False
         )
-        with contextlib.closing(conn), self._interruptible(conn):
+        with contextlib.closing(conn), self._interruptible(conn), damage.told_as_damage():
             yield conn
 
     @contextmanager

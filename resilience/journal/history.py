@@ -20,6 +20,7 @@ from msgspec import Struct
 from sqlite_utils import Database
 
 from resilience.context import ErrorSeverity
+from resilience.damage import told_as_damage
 from resilience.events import Event, EventType
 from resilience.journal import sums
 
@@ -71,7 +72,8 @@ class History:
             conn = sqlite3.connect(f"{self._path.as_uri()}?mode=ro", uri=True, timeout=10, check_same_thread=False)
             conn.row_factory, conn.text_factory = sqlite3.Row, _as_text
         try:
-            yield conn
+            with told_as_damage():
+                yield conn
         except BaseException:
             conn.close()  # whatever went wrong, the next reader starts afresh
             raise

@@ -20,8 +20,9 @@ import msgspec
 from sqlite_utils import Database
 
 from resilience.clock import as_text
-from resilience.damage import DamagedError, check, is_damage, name_aside
-from resilience.journal import sums
+from resilience.damage import DamagedError, check, is_damage, name_aside, told_as_damage
+from resilience.home import sync_folder
+from resilience.journal import ahead, sums
 from resilience.journal.schema import MIGRATIONS, ErrorRecord, EventRecord, Record
 
 T = TypeVar("T")
@@ -93,7 +94,8 @@ class Journal:
         now: when, for the name under which a damaged file is set aside.
 
     A damaged file is renamed, never deleted, and a new one is begun: see ``set_aside``, and ``salvaged`` for what
-    the state was (None: not readable any more).
+    the state was (None: not readable any more). ``aside_before`` names those that were set aside before that one, the latest
+    first, of which no state knows yet.
 
     Raises:
         JournalError: the file cannot be opened for another reason (rights, disk, a newer version's file), or it is damaged
@@ -104,10 +106,14 @@ class Journal:
         self.path = path
         self.set_aside: Path | None = None
         self.salvaged: dict[str, Any] | None = None
+        self.aside_before: tuple[str, ...] = ()
         self._damage: sqlite3.DatabaseError | None = None
         self._last_id = 0
         try:
-            _tidy(path)
+            _tidy(path, now)
+            if ahead.is_broken(path):
+                ahead.mend(path)  # for what is read of it below, and when it is repaired
+                raise DamagedError("what was written ahead is not what was written")
             self._db, self._last_id = _open(path)
             self._remember()
         except sqlite3.DatabaseError as error:
@@ -126,7 +132,20 @@ class Journal:
         Raises:
             sqlite3.Error: it cannot be read; see ``is_damage``.
         """
-        return _kept(self._db.conn, name)
+        with told_as_damage():
+            return _kept(self._db.conn, name)
+
+    def names(self, beginning: str) -> list[str]:
+        """All names that begin so under which something is kept, in order.
+
+        Raises:
+            sqlite3.Error: as ``state``.
+        """
+        if self._damage is not None:  # it may be closed
+            raise self._damage
+        names = "SELECT name FROM state WHERE name >= ? AND name < ? ORDER BY name"
+        with told_as_damage():
+            return [name for (name,) in self._db.conn.execute(names, [beginning, f"{beginning}\U0010ffff"])]
 
     def states(self, beginning: str) -> dict[str, Any]:
         """The values kept under all names that begin so, by name, in the order of these.
@@ -134,9 +153,7 @@ class Journal:
         Raises:
             sqlite3.Error: as ``state``.
         """
-        names = "SELECT name FROM state WHERE name >= ? AND name < ? ORDER BY name"
-        found = self._db.conn.execute(names, [beginning, f"{beginning}\U0010ffff"]).fetchall()
-        return {name: _kept(self._db.conn, name) for (name,) in found}
+        return {name: self.state(name) for name in self.names(beginning)}
 
     def commit(self, records: Sequence[Record], state: Mapping[str, Any] | None = None) -> list[Written]:
         """Writes ``records`` and ``state`` (name → JSON value; None: it is no longer kept) in one durable transaction.
@@ -153,7 +170,8 @@ class Journal:
         try:
             if self._damage is not None:
                 raise self._damage
-            return write()
+            with told_as_damage():
+                return write()
         except sqlite3.Error as error:
             self._roll_back()
             raise JournalError(f"the journal cannot be written ({self.path}): {error}") from error
@@ -162,7 +180,7 @@ class Journal:
             raise
 
     def _roll_back(self) -> None:
-        with contextlib.suppress(sqlite3.Error):
+        with contextlib.suppress(sqlite3.Error), told_as_damage():
             self._db.conn.rollback()
 
     def _commit(self, records: Sequence[Record], state: Mapping[str, Any]) -> list[Written]:
@@ -265,7 +283,7 @@ class Journal:
         if self._damage is not None:
             raise self._damage
         try:
-            with self._db.atomic():
+            with told_as_damage(), self._db.atomic():
                 return self._forget(before, max_mb, chunk)
         except sqlite3.DatabaseError as error:
             self._damage = error if is_damage(error) else None
@@ -315,11 +333,12 @@ class Journal:
             self._damage = DamagedError(damage)
 
     def _begin_anew(self, now: datetime) -> None:
-        salvaged, kept_as = _salvage(self.path), name_aside(self.path, now)
+        (salvaged, before), kept_as = _salvage(self.path), name_aside(self.path, now)
         # Ids go on; where the last one is not known any more, from a number that no journal has reached.
         last_id = (salvaged or {}).get("last_id")
         last_id = max(self._last_id, last_id if isinstance(last_id, int) else 0) or int(now.timestamp())
-        begins_with = {SET_ASIDE: {"file": kept_as.name, "salvaged": salvaged}, "last_id": last_id}
+        before = tuple(dict.fromkeys((*before, *self.aside_before)))
+        begins_with = {SET_ASIDE: {"file": kept_as.name, "salvaged": salvaged, "before": before}, "last_id": last_id}
         try:
             fresh = self._make_fresh(begins_with)
             with contextlib.ExitStack() as undo:
@@ -330,11 +349,12 @@ class Journal:
                         undo.callback(kept.replace, part)
                 fresh.rename(self.path)
                 undo.callback(self.path.unlink)
+                sync_folder(self.path.parent)  # before anything is written under this name, else a power cut might part the two
                 self._db, self._last_id = _open(self.path)
                 undo.pop_all()
         except (OSError, sqlite3.Error) as error:
             raise JournalError(f"{self.path} is damaged, and cannot be set aside: {error}") from error
-        self.set_aside, self.salvaged, self._damage = kept_as, salvaged, None
+        self.set_aside, self.salvaged, self.aside_before, self._damage = kept_as, salvaged, before, None
 
     def _make_fresh(self, state: Mapping[str, Any]) -> Path:
         """A new file beside the damaged one, whole and closed, so that at no moment there is less than one of them."""
@@ -352,14 +372,16 @@ class Journal:
         begun_with = _kept(self._db.conn, SET_ASIDE)
         if begun_with is not None:
             self.set_aside, self.salvaged = self.path.with_name(begun_with["file"]), begun_with["salvaged"]
+            self.aside_before = tuple(begun_with.get("before", ()))
 
     def close(self) -> None:
         """Folds the write-ahead log back into the file and closes it."""
-        with contextlib.suppress(sqlite3.Error):
+        with contextlib.suppress(sqlite3.Error), told_as_damage():
             self._db.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._db.conn.close()
 
 
+@told_as_damage()
 def _open(path: Path) -> tuple[Database, int]:
     """The database, checked if it is not too large for that, and the last id that was given out."""
     if not path.exists():
@@ -393,13 +415,32 @@ def _fresh(path: Path) -> Path:
     return path.with_name(f"{path.stem}.new{path.suffix}")
 
 
-def _tidy(path: Path) -> None:
-    """Ends what a kill has left undone between the two renames of ``_begin_anew``."""
+def _tidy(path: Path, now: datetime) -> None:
+    """Ends what a kill has left undone between the renames of ``_begin_anew``.
+
+    Raises:
+        OSError: it cannot be.
+    """
     fresh = _fresh(path)
     if fresh.exists() and not path.exists():
+        kept_as = path.with_name(_named_in(fresh) or name_aside(path, now).name)
+        for ending in _ENDINGS[1:]:  # else SQLite would take them for those of the new file
+            part = path.with_name(path.name + ending)
+            if part.exists():
+                part.replace(kept_as.with_name(kept_as.name + ending))
         fresh.rename(path)
+        sync_folder(path.parent)
     elif fresh.exists():
         _remove(fresh)
+
+
+def _named_in(fresh: Path) -> str | None:
+    """The name under which the file is kept whose place ``fresh`` takes; None if it does not say so."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"{fresh.as_uri()}?mode=rw", uri=True)) as conn, told_as_damage():
+            return str(_kept(conn, SET_ASIDE)["file"])
+    except (sqlite3.Error, TypeError, KeyError):
+        return None
 
 
 def _remove(file: Path) -> None:
@@ -425,11 +466,11 @@ def _value(name: str, value: bytes | None, checksum: int | None) -> Any:
         raise DamagedError(f"what is kept as {name} is not JSON: {error}") from error
 
 
-def _salvage(path: Path) -> dict[str, Any] | None:
-    """The state in a damaged file, as far as it can still be read; None if it cannot."""
+def _salvage(path: Path) -> tuple[dict[str, Any] | None, tuple[str, ...]]:
+    """The state in a damaged file, as far as it can still be read, and which files it took the place of; None if it cannot."""
     found: dict[str, Any] = {}
     try:
-        with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as conn:
+        with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as conn, told_as_damage():
             has_sums = any(row[1] == "sum" for row in conn.execute("PRAGMA table_info(state)"))
             for name, value, checksum in conn.execute(
                 f"SELECT CAST(name AS BLOB), CAST(value AS BLOB), {'sum' if has_sums else 'NULL'} FROM state"
@@ -438,8 +479,9 @@ def _salvage(path: Path) -> dict[str, Any] | None:
                     found[name.decode()] = _value(name.decode(), value, checksum)
     except sqlite3.Error:
         pass
-    begun_with = found.pop(SET_ASIDE, None)  # this file itself had hardly been begun
-    return {**((begun_with or {}).get("salvaged") or {}), **found} or None
+    begun_with = found.pop(SET_ASIDE, None) or {}  # this file itself had hardly been begun
+    before = (begun_with["file"], *begun_with.get("before", ())) if begun_with else ()
+    return {**(begun_with.get("salvaged") or {}), **found} or None, before
 
 
 def _rolled_up(errors: Sequence[tuple[int, ErrorRecord]]) -> tuple[list[tuple[Any, ...]], list[tuple[str, str, int]]]:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from resilience.damage import is_damage
+from resilience.damage import is_damage, told_as_damage
 from resilience.journal import sums
 from resilience.journal.schema import ErrorRecord, EventRecord
 
@@ -41,8 +41,9 @@ class Damaged:
         for how in ("mode=ro", "mode=ro&immutable=1"):
             conn = sqlite3.connect(f"{path.as_uri()}?{how}", uri=True, check_same_thread=False)
             try:
-                names = {table: {row[1] for row in conn.execute(f"PRAGMA table_info({table})")} for table in _FIELDS}
-                conn.execute("SELECT count(*) FROM sqlite_master")
+                with told_as_damage():
+                    names = {table: {row[1] for row in conn.execute(f"PRAGMA table_info({table})")} for table in _FIELDS}
+                    conn.execute("SELECT count(*) FROM sqlite_master")
                 break
             except sqlite3.Error:
                 conn.close()
@@ -89,7 +90,8 @@ class Damaged:
         found = []
         for table in _FIELDS:
             try:
-                found.append(self._conn.execute(f"SELECT min(id) FROM {table}").fetchone()[0])
+                with told_as_damage():
+                    found.append(self._conn.execute(f"SELECT min(id) FROM {table}").fetchone()[0])
             except (sqlite3.Error, OverflowError):
                 return 1
         return max(min((number for number in found if isinstance(number, int)), default=1), 1)
@@ -98,11 +100,12 @@ class Damaged:
         """Rows with growing ids, up to the first that cannot be read; and whether there was one."""
         rows: list[sqlite3.Row] = []
         try:
-            for row in self._conn.execute(sql, span):
-                if not (rows[-1]["id"] if rows else span[0] - 1) < row["id"] <= span[1]:
-                    self.damage = "rows are not in the order of their ids"
-                    return rows, True
-                rows.append(row)
+            with told_as_damage():
+                for row in self._conn.execute(sql, span):
+                    if not (rows[-1]["id"] if rows else span[0] - 1) < row["id"] <= span[1]:
+                        self.damage = "rows are not in the order of their ids"
+                        return rows, True
+                    rows.append(row)
         except (sqlite3.Error, OverflowError) as error:
             self.damage = str(error) if is_damage(error) else self.damage
             return rows, True

@@ -33,6 +33,7 @@ _DAMAGED: Final = ".damaged"
 _ID: Final = re.compile(r"chk_(\d{8,15})_[0-9a-f]{16}", re.ASCII)
 _MOST_COMPONENTS: Final = 1_000
 _MOST_DAMAGED: Final = 5
+_BEFORE_IT: Final = "; the one before it is used"
 _MAX_NAME: Final = 200
 _LEFT_AFTER_S: Final = 600.0
 _MOST_HEADS: Final = 4_096
@@ -122,7 +123,7 @@ class CheckpointManager:
         """
         for head, path in self._found(component, level):
             with contextlib.suppress(CheckpointDamagedError):
-                if is_wanted(head) and (found := self._load(path)) is not None:
+                if is_wanted(head) and (found := self._load(path, _BEFORE_IT)) is not None:
                     return found
         return None
 
@@ -141,14 +142,14 @@ class CheckpointManager:
                 try:
                     head = _own(_head(path), path)
                 except CheckpointDamagedError as error:
-                    self._set_aside(path, error)
+                    self._set_aside(path, error, _BEFORE_IT)
                 except OSError:  # it has just gone
                     continue
                 else:
                     found.append((number if component is not None else (head.at, number), head, path))  # they know of no clock
         return [(head, path) for _, head, path in sorted(found, key=itemgetter(0), reverse=True)]
 
-    def _load(self, path: Path) -> Checkpoint | None:
+    def _load(self, path: Path, then: str = "") -> Checkpoint | None:
         try:
             content = path.read_bytes()
         except FileNotFoundError:  # it has just made room
@@ -158,11 +159,11 @@ class CheckpointManager:
         try:
             return _own(decoded(content), path)
         except CheckpointDamagedError as error:
-            raise self._set_aside(path, error) from error
+            raise self._set_aside(path, error, then) from error
 
-    def _set_aside(self, path: Path, error: CheckpointDamagedError) -> CheckpointDamagedError:
-        """Gives a damaged file another name, and tells of it."""
-        told = CheckpointDamagedError(f"the checkpoint {path} is damaged: {error}; the one before it is used")
+    def _set_aside(self, path: Path, error: CheckpointDamagedError, then: str) -> CheckpointDamagedError:
+        """Gives a damaged file another name, and tells of it, and what is done ``then``."""
+        told = CheckpointDamagedError(f"the checkpoint {path} is damaged: {error}{then}")
         with contextlib.suppress(OSError):  # on Windows, while somebody reads it
             path.replace(path.with_suffix(_DAMAGED))
             old = sorted(path.parent.glob(f"*{_DAMAGED}"))[:-_MOST_DAMAGED]

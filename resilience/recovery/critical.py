@@ -14,10 +14,22 @@ from resilience.wrapping import is_async, name_of
 
 if TYPE_CHECKING:
     from resilience.pipeline import Pipeline
-    from resilience.recovery.saving import Before
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+class Before:
+    """What a critical call might spoil, as it was before it, by component.
+
+    ``shared`` has the components of which another critical call was under way at the same time.
+    """
+
+    def __init__(self, operation: str) -> None:
+        self.operation = operation
+        self.states: dict[str, str] = {}  # as JSON, so that nobody changes it
+        self.saved: dict[str, str] = {}  # the checkpoints
+        self.shared: set[str] = set()
 
 
 class Keeper(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
@@ -12,6 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from resilience.core.orders import RESTORE, can
+from resilience.core.presence import AgentKey
 from resilience.degradation.levels import DegradationLevel
 from resilience.healing.diagnosis import troubles
 from resilience.healing.policy import HealingActionType
@@ -110,6 +112,12 @@ Recoveries = Mapping[int, Recovery]
 NO_RECOVERIES: Final[Recoveries] = MappingProxyType({})
 
 
+def digest_of(steps: Iterable[Step]) -> str:
+    """Names a plan by what it would do, so that what is begun is what was shown."""
+    told = [(one.do.value, one.target, one.what, one.checkpoint) for one in steps]
+    return hashlib.sha256(msgspec.json.encode(told)).hexdigest()[:32]
+
+
 class NothingToRecoverError(LookupError):
     """There is nothing that could be done; the message says why."""
 
@@ -144,24 +152,34 @@ def plan(level: RecoveryLevel, target: str, state: State, saved: Sequence[Checkp
             return tuple(disaster(target))
 
 
-def restorers(state: State, component: str) -> tuple[str, ...]:
-    """The agents that are there and can restore ``component``."""
+def names_at(level: RecoveryLevel, target: str) -> tuple[str, ...]:
+    """The components that ``target`` may be: of a session, it is a name or an id."""
+    return (target, f"session_{target}") if level is RecoveryLevel.SESSION else (target,)
+
+
+def restorers(state: State, component: str) -> tuple[AgentKey, ...]:
+    """The processes of agents that are there and can restore ``component``."""
     return _able(state, RESTORE, component)
 
 
-def resetters(state: State, component: str) -> tuple[str, ...]:
-    """The agents that are there and can reset the connections to ``component``."""
+def resetters(state: State, component: str) -> tuple[AgentKey, ...]:
+    """The processes of agents that are there and can reset the connections to ``component``."""
     return _able(state, HealingActionType.RESET_CONNECTIONS, component)
 
 
-def _able(state: State, action: str, component: str) -> tuple[str, ...]:
-    return tuple(sorted({one.name for one in state.agents.values() if one.alive and can(one.healers, action, component)}))
+def names_of(processes: Iterable[AgentKey]) -> tuple[str, ...]:
+    """The agents whose processes these are."""
+    return tuple(sorted({name for name, _ in processes}))
+
+
+def _able(state: State, action: str, component: str) -> tuple[AgentKey, ...]:
+    able = {key for key, one in state.agents.items() if one.alive and can(one.healers, action, component)}
+    return tuple(sorted(able, key=lambda key: (key[0], key[1] or 0)))
 
 
 def _restored(level: RecoveryLevel, target: str, state: State, saved: Sequence[CheckpointHead]) -> tuple[Step, ...]:
     """Levels 1 and 2: back to what was saved, of this level."""
-    names = (target, f"session_{target}") if level is RecoveryLevel.SESSION else (target,)
-    found = next((one for one in saved if one.component in names and one.level == level.value), None)
+    found = next((one for one in saved if one.component in names_at(level, target) and one.level == level.value), None)
     if found is None:
         raise NothingToRecoverError(f"there is no checkpoint of {target} at the level {level.value}")
     if not restorers(state, found.component):
@@ -187,7 +205,7 @@ def _of_component(target: str, state: State, saved: Sequence[CheckpointHead]) ->
     if may_run:
         yield Step(do=Doing.RESTART, target=process, what=f"Start the process {process} again, and clear its failures.")
     if agents := resetters(state, target):
-        what = f"Have {', '.join(agents)} reset the connections to {target}."
+        what = f"Have {', '.join(names_of(agents))} reset the connections to {target}."
         yield Step(do=Doing.RESET_CONNECTIONS, target=target, what=what)
     found = next((one for one in saved if one.component == target and one.level != "operation"), None)
     if found is not None and (may_run or restorers(state, target)):

@@ -15,8 +15,9 @@ from resilience.clock import Clock, as_text
 from resilience.context import message_of
 from resilience.recovery.checkpoint import Checkpoint, CheckpointHead
 from resilience.recovery.checkpoints import CheckpointManager
+from resilience.recovery.critical import Before
 from resilience.recovery.policy import CheckpointLevel
-from resilience.recovery.saving import Before, Report, SavedStates, digest, plain, settled
+from resilience.recovery.saving import Report, SavedStates, digest, plain, settled
 
 if TYPE_CHECKING:
     from resilience.context import ErrorContext

@@ -13,6 +13,7 @@ from resilience.clock import Clock, SystemClock
 from resilience.exact import exact_json
 from resilience.recovery.checkpoint import Checkpoint, CheckpointDamagedError
 from resilience.recovery.checkpoints import CheckpointManager
+from resilience.recovery.critical import Before
 from resilience.recovery.policy import LEVELS, CheckpointLevel
 from resilience.wrapping import is_async, name_of
 
@@ -24,19 +25,6 @@ _log = logging.getLogger("winclaw.recovery")
 class _Snapshotter(NamedTuple):
     take: Callable[[], Any]
     level: CheckpointLevel
-
-
-class Before:
-    """What a critical call might spoil, as it was before it, by component.
-
-    ``shared`` has the components of which another critical call was under way at the same time.
-    """
-
-    def __init__(self, operation: str) -> None:
-        self.operation = operation
-        self.states: dict[str, str] = {}  # as JSON, so that nobody changes it
-        self.saved: dict[str, str] = {}  # the checkpoints
-        self.shared: set[str] = set()
 
 
 class SavedStates:

@@ -56,23 +56,25 @@ def drive(plan: Plan[T], clock: Clock, error: BaseException | None = None) -> T:
     answer = None
     while True:
         try:
-            effect = plan.send(answer) if error is None else plan.throw(error)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
-        answer, error = None, None
-        try:
-            match effect:
-                case Call(function, args, kwargs, is_step):
-                    answer = function(*args, **kwargs)
-                    if not is_step and inspect.isawaitable(answer):
-                        answer = _awaited_elsewhere(answer)
-                case Pause(seconds):
-                    if not waits_are_immediate():
-                        clock.sleep(seconds)
-                case Idle(event):
-                    event.wait()
-        except BaseException as raised:  # a cancellation, too: the plan undoes what ran, and raises it again
-            error = raised
+            while True:
+                effect = plan.send(answer) if error is None else plan.throw(error)
+                answer, error = None, None
+                match effect:
+                    case Call(function, args, kwargs, is_step):
+                        answer = function(*args, **kwargs)
+                        if not is_step and inspect.isawaitable(answer):
+                            answer = _awaited_elsewhere(answer)
+                    case Pause(seconds):
+                        if not waits_are_immediate():
+                            clock.sleep(seconds)
+                    case Idle(event):
+                        event.wait()
+        except BaseException as raised:  # an exit, too, even in between: the plan undoes what ran, and raises it again
+            if inspect.getgeneratorstate(plan) == inspect.GEN_CLOSED:  # it is the plan's own end
+                if isinstance(raised, StopIteration):
+                    return raised.value  # type: ignore[no-any-return]
+                raise
+            answer, error = None, raised
 
 
 async def drive_async(plan: Plan[T], clock: Clock) -> T:

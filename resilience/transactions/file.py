@@ -7,6 +7,7 @@ behind but, where it has a key, what its steps gave, for so long as the key is k
 from __future__ import annotations
 
 import contextlib
+import re
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
@@ -20,6 +21,7 @@ from resilience.transactions.owners import is_held
 from resilience.transactions.steps import Left, Step, Way, newest_first, way_of
 
 _AT_ONCE: Final = 100
+_ASIDE: Final = re.compile(r"\.damaged-\d{8}-\d{6}(-\d+)?$")
 _SCHEMA: Final = (
     """CREATE TABLE transactions (
         id TEXT PRIMARY KEY, agent TEXT NOT NULL, name TEXT NOT NULL, key TEXT, owner TEXT NOT NULL, state TEXT NOT NULL,
@@ -73,6 +75,21 @@ class Unfinished(NamedTuple):
     state: Literal["running", "abandoned", "left"]
     left: tuple[Left, ...]
     since: datetime
+
+
+class Resumption(NamedTuple):
+    """What became of a transaction that was left in the middle.
+
+    Attributes:
+        undone: the names of the steps that were undone now, newest first. left: those that still are not.
+    """
+
+    transaction: str
+    key: str | None
+    id: str
+    since: datetime
+    undone: tuple[str, ...]
+    left: tuple[Left, ...]
 
 
 class TransactionFile:
@@ -202,7 +219,7 @@ def unfinished_in(folder: Path) -> list[Unfinished]:
     """
     found: list[Unfinished] = []
     for path in sorted(folder.glob("*.db")):
-        if ".damaged-" in path.name:
+        if _ASIDE.search(path.stem):  # as resilience.damage names it; an agent's own name may hold the word
             continue
         uri = f"{path.absolute().as_uri()}?mode=rw"  # never an empty file in place of one that has just been set aside
         with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(uri, uri=True, timeout=0.2)) as conn:

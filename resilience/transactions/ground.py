@@ -7,12 +7,12 @@ import threading
 from collections.abc import Callable, Set
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from resilience.clock import Clock
 from resilience.listeners import tell
 from resilience.transactions.driving import Plan, drive
-from resilience.transactions.file import Row, TransactionError, TransactionFile, Unfinished, as_unfinished, file_of
+from resilience.transactions.file import Resumption, Row, TransactionError, TransactionFile, Unfinished, as_unfinished, file_of
 from resilience.transactions.owners import Owners
 from resilience.transactions.steps import (
     CompensationFailedError,
@@ -32,21 +32,6 @@ _KEEP_LEFT_DAYS: Final = 365
 _MOST_LIVES: Final = 100
 _FORGET_EVERY_S: Final = 600.0
 _log = logging.getLogger("winclaw.transactions")
-
-
-class Resumption(NamedTuple):
-    """What became of a transaction that was left in the middle.
-
-    Attributes:
-        undone: the names of the steps that were undone now, newest first. left: those that still are not.
-    """
-
-    transaction: str
-    key: str | None
-    id: str
-    since: datetime
-    undone: tuple[str, ...]
-    left: tuple[Left, ...]
 
 
 class Ground:
@@ -71,6 +56,7 @@ class Ground:
         self.generation = 0
         """Another one in each forked child: what its parent began, only its parent ends."""
         self._report = report
+        self._undoing: dict[str, tuple[int, threading.Event]] = {}
         self._owed: dict[str, Callable[[], None]] = {}
         self._lives: dict[str, list[Live]] = {}
         self._tried: set[str] = set()
@@ -84,7 +70,7 @@ class Ground:
         self.owners.begin_anew()
         self.generation += 1
         self._began_s = self.clock.monotonic()
-        for mine in (self.active, self._owed, self._lives, self._tried):
+        for mine in (self.active, self._undoing, self._owed, self._lives, self._tried):
             mine.clear()
 
     def me(self) -> str:
@@ -114,6 +100,26 @@ class Ground:
             self.active.add(id_)
             return True
 
+    def release(self, id_: str, *, unless_owed: bool = False) -> None:
+        """Says that a transaction is not under way here any more.
+
+        Args:
+            unless_owed: but for one whose end is still to be written, or that somebody is undoing meanwhile.
+        """
+        with self._lock:
+            if unless_owed and (id_ in self._owed or id_ in self._undoing):
+                return
+            self.active.discard(id_)
+            if self.closed and not self.active:
+                self.file.close()
+                self.owners.let_go()
+
+    def under_way(self, id_: str) -> bool | threading.Event:
+        """Whether a transaction is under way here; where another thread is undoing it, what is set when that has ended."""
+        with self._lock:
+            thread, ended = self._undoing.get(id_, (threading.get_ident(), None))
+            return ended if ended is not None and thread != threading.get_ident() else id_ in self.active
+
     def settle(
         self, row: Row, lives: list[Live], undoing: Undoing, *, committed: bool = False, told: Set[int] = frozenset()
     ) -> CompensationFailedError | None:
@@ -135,10 +141,10 @@ class Ground:
                     self._lives[row.id] = [live for live in lives if live.step.why or not committed]
                     while len(self._lives) > _MOST_LIVES:
                         del self._lives[next(iter(self._lives))]
-                self.active.discard(row.id)
+                self.release(row.id)
 
         self._owed[row.id] = write
-        self.pay()
+        undoing.through(self.pay)
         if not left:
             return None
         error = failure(row.name, row.id, left, undoing.cause)
@@ -159,8 +165,11 @@ class Ground:
 
     def resuming(self, row: Row) -> Plan[Resumption | None]:
         """Undoes a transaction that was left in the middle; None where somebody else has it, or it is over."""
-        if not self.take(row.id):
-            return None
+        ended = threading.Event()
+        with self._lock:
+            if not self.take(row.id):
+                return None
+            self._undoing[row.id] = threading.get_ident(), ended
         try:
             me = self.me()
             if row.owner != me and not self.file.adopt(row.id, row.owner, me):
@@ -175,8 +184,10 @@ class Ground:
             yield from undoing.all(lives)
             error = self.settle(row, lives, undoing, committed=row.state == "committed", told=told)
         finally:
-            if row.id not in self._owed:
-                self.active.discard(row.id)
+            with self._lock:
+                self._undoing.pop(row.id, None)
+                self.release(row.id, unless_owed=True)
+            ended.set()
         if undoing.interrupt is not None:
             raise undoing.interrupt
         left = error.left if error is not None else ()
@@ -210,6 +221,7 @@ class Ground:
 
     def resume(self) -> list[Resumption]:
         """See ``TransactionManager.resume``."""
+        self.pay()
         done = []
         for row, steps in self.left_behind():
             if left := self.missing_for(row, steps):
@@ -229,6 +241,8 @@ class Ground:
             return
         now_s = self.clock.monotonic()
         for row, steps in self.left_behind():
+            if self.closed:
+                return
             if row.id in self._tried:
                 continue
             if left := self.missing_for(row, steps):
@@ -262,7 +276,7 @@ class Ground:
             self.file.settle(id_, seen_to, self.clock.now(), is_open=False, committed=row.state == "committed")
             self._lives.pop(id_, None)
         finally:
-            self.active.discard(id_)
+            self.release(id_)
         return True
 
     def close(self) -> None:

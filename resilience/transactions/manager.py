@@ -15,8 +15,8 @@ from typing import Any, Final, TypeVar
 from resilience import home
 from resilience.clock import Clock, SystemClock
 from resilience.forking import at_fork
-from resilience.transactions.file import TransactionError, Unfinished
-from resilience.transactions.ground import Ground, Resumption
+from resilience.transactions.file import Resumption, TransactionError, Unfinished
+from resilience.transactions.ground import Ground
 from resilience.transactions.prepared import Transaction
 from resilience.transactions.running import Run
 from resilience.transactions.steps import checked_text
@@ -162,7 +162,14 @@ class TransactionManager:
     # The document's own way (§9.2)
 
     def begin_transaction(self, name: str) -> Transaction:
-        """A transaction whose steps are added first and then executed together, by ``commit``."""
+        """A transaction whose steps are added first and then executed together, by ``commit``.
+
+        Raises:
+            ValueError: the name has not 1 to 200 characters, or one of that name is active.
+        """
+        active = self.active_transactions.get(name)
+        if active is not None and not active.is_over:
+            raise ValueError(f"a transaction {name!r} is active already; commit it or roll it back first, or take another name")
         transaction = Transaction(name, self, clock=self._ground.clock)
         self.active_transactions[name] = transaction
         return transaction
@@ -191,7 +198,7 @@ class TransactionManager:
                 self._over(name, transaction)
 
     def _over(self, name: str, transaction: Transaction) -> None:
-        if self.active_transactions.get(name) is transaction:
+        if transaction.is_over and self.active_transactions.get(name) is transaction:
             del self.active_transactions[name]
 
     def _start(self) -> None:

@@ -65,6 +65,11 @@ class Transaction:
         self.error: BaseException | None = None
         self.left: tuple[Left, ...] = ()
 
+    @property
+    def is_over(self) -> bool:
+        """Whether it was committed or rolled back."""
+        return self.completed or self.rolled_back
+
     def add_operation(self, operation: Callable[..., Any], rollback: Callable[[Any], Any], *args: Any, **kwargs: Any) -> Done:
         """Adds ``operation(*args, **kwargs)``; ``rollback`` is called with what it gave. Both may be coroutine functions.
 
@@ -74,20 +79,20 @@ class Transaction:
             RuntimeError: it is executed already.
         """
         self._refuse_if_running()
-        if self.completed or self.rolled_back:
+        if self.is_over:
             raise RuntimeError(f"the transaction {self.name!r} is over; begin another one")
         self.operations.append(Operation(operation, rollback, args, kwargs))
         return Done()
 
     async def execute(self) -> bool:
-        """Does the operations, once; False if one failed and they are taken back. A second call only says so again.
+        """Does the operations, once; False if one failed and they are taken back. A later call only says whether they are done.
 
         Raises:
             RuntimeError: it is being executed. Whatever is no ``Exception``, such as a cancellation; they are taken back then.
         """
         self._refuse_if_running()
-        if self.completed or self.rolled_back:
-            return self.completed
+        if self.is_over:
+            return not self.rolled_back
         self._is_running = True
         try:
             await (self._execute_alone() if self._manager is None else self._execute_journalled(self._manager))

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import threading
 import uuid
-from typing import Any, TypeVar
+from typing import Any
 
 from resilience.clock import as_text
 from resilience.transactions.asked import Asked, step_name
-from resilience.transactions.driving import Call, Idle, Plan, drive, drive_async
-from resilience.transactions.file import Row, TransactionBusyError, TransactionError
+from resilience.transactions.beginning import beginning
+from resilience.transactions.driving import Call, Idle, Plan
+from resilience.transactions.file import Row, TransactionError
 from resilience.transactions.ground import Ground
+from resilience.transactions.replaying import Replay
+from resilience.transactions.scopes import Scope
 from resilience.transactions.steps import (
     MAX_STEPS,
     Left,
@@ -21,20 +24,9 @@ from resilience.transactions.steps import (
     failure,
     kept_text,
     left_of,
-    replayed,
     words,
 )
-from resilience.transactions.undoing import Live, Undoing
-
-R = TypeVar("R")
-
-
-class Scope:
-    """The steps of one block: of the transaction itself, or of a nested part of it."""
-
-    def __init__(self) -> None:
-        self.lives: list[Live] = []
-        self.is_open = False
+from resilience.transactions.undoing import Live, Undoing, kept_of, live_of
 
 
 class Run:
@@ -44,20 +36,18 @@ class Run:
         self._ground, self.name, self.key = ground, checked_text("a transaction's name", name), key
         if key is not None:
             checked_text("a transaction's key", key)
-        self.id = uuid.uuid4().hex
-        self.is_replay = False
+        self.id, self.clock = uuid.uuid4().hex, ground.clock
         self.left: tuple[Left, ...] = ()
         self._generation = -1
         self._row: Row | None = None
-        self._known: dict[int, Step] = {}
+        self.replay: Replay | None = None
         self._lives: list[Live] = []
         self._count = 0
         self._cause: BaseException | None = None
         self._lock = threading.Lock()
+        self._doing: Scope | None = None
         self._idle = threading.Event()
         self._idle.set()
-
-    # What a scope's methods carry out
 
     def entering(self, scope: Scope) -> Plan[None]:
         """Begins the transaction: writes it down, or finds that it is committed under its key already."""
@@ -67,73 +57,56 @@ class Run:
         if ground.closed:
             raise TransactionError(f"the transactions of {ground.agent} are closed; {self.name!r} was not begun")
         row = Row(self.id, ground.agent, self.name, self.key, ground.me(), "running", True, as_text(ground.clock.now()))
-        found: Row | None = row
         ground.take(row.id)
         try:
-            while (found := ground.file.begin(row, ground.known_since())) is not None:
-                if found.state == "committed":
-                    self._replay(found)
-                    break
-                yield from self._finish(found)
+            self.replay = yield from beginning(ground, row)
+            if self.replay is not None:
+                self.id = self.replay.id
+            scope.open()
+            self._generation, self._row = ground.generation, row
         finally:
-            if found is not None:
-                ground.active.discard(row.id)
-        self._row, self._generation, scope.is_open = self._row or row, ground.generation, True
+            if self._row is None or self.replay is not None:
+                ground.release(row.id)
+
+    def enter_part(self, scope: Scope) -> None:
+        """Begins a part."""
+        self._check_mine()
+        with self._lock:
+            assert scope.outer is not None
+            self._check_takes_parts(scope.outer)
+            scope.open()
 
     def not_entered(self, scope: Scope, error: BaseException) -> Plan[None]:
         """Ends what was begun already when its block could not be entered."""
         if self._row is not None and scope.is_open:
-            yield from self.leaving(scope, None, error)
-
-    def _replay(self, found: Row) -> None:
-        loaded = self._ground.file.load(found.id)
-        steps = loaded[1] if loaded is not None else []
-        self.is_replay, self.id, self._row = True, found.id, found
-        self._known = {step.number: step for step in steps}
-
-    def _finish(self, found: Row) -> Plan[None]:
-        """Undoes what a dead process left under this key.
-
-        Raises:
-            TransactionBusyError: somebody has it. CompensationFailedError: it cannot be undone wholly.
-        """
-        ground = self._ground
-        behind = [(row, steps) for row, steps in ground.left_behind() if row.id == found.id]
-        if not behind:
-            if (now := ground.file.load(found.id)) is None or not now[0].is_open:
-                return  # it ended meanwhile
-            raise TransactionBusyError(f"the transaction {self.name!r} with the key {self.key!r} is under way already")
-        [(row, steps)] = behind
-        if left := ground.missing_for(row, steps):
-            raise failure(row.name, row.id, left)
-        resumed = yield from ground.resuming(row)
-        if resumed is not None and resumed.left:
-            raise failure(resumed.transaction, resumed.id, resumed.left)
+            yield from self.leaving(scope, error)
 
     def doing(self, scope: Scope, asked: Asked) -> Plan[Any]:
         """Does a step; what raises is cleaned up after before it is raised."""
         self._check_mine()
-        with self._lock:
-            if not scope.is_open:
-                raise RuntimeError(f"this block of the transaction {self.name!r} is over; no step was begun")
-            if not self._idle.is_set():
-                raise RuntimeError(f"a step of the transaction {self.name!r} is under way; steps go one after another")
-            if self._count >= MAX_STEPS:
-                raise RuntimeError(f"the transaction {self.name!r} has {MAX_STEPS} steps; no further one is begun")
-            self._idle.clear()
+        mine = False
         try:
+            with self._lock:
+                if not scope.is_open:
+                    raise RuntimeError(f"this block of the transaction {self.name!r} is over; no step was begun")
+                if self._doing is not None:
+                    raise RuntimeError(f"a step of the transaction {self.name!r} is under way; steps go one after another")
+                self._check_steps()
+                mine = True
+                self._doing = scope
+                self._idle.clear()
             return (yield from self._do(scope, asked))
         finally:
-            self._idle.set()
+            if mine:
+                self._doing = None
+                self._idle.set()
 
     def _do(self, scope: Scope, asked: Asked) -> Plan[Any]:
         name, number = step_name(asked.function), self._count + 1
-        live = self._live(Step(number, name, key=self.next_key if asked.key is None else asked.key, state="failed"), asked)
-        if self.is_replay:
-            known = self._known.get(number)
-            self._count = number if known is not None and known.name == name else self._count
-            kept = replayed(known, number, name, str(self._row and self._row.settled_at))
-            return None if kept is None else json.loads(kept)
+        step = Step(number, name, key=self.next_key if asked.key is None else asked.key, state="failed")
+        live = live_of(step, asked, self._ground.known_as(asked.undo) if asked.undo is not None else None)
+        if self.replay is not None:
+            return self.replay.do(name)
         if self._ground.closed:
             raise TransactionError(f"the transactions of {self._ground.agent} are closed; the step {name} was not begun")
         self._count = number
@@ -147,34 +120,18 @@ class Run:
             raise
         except BaseException as error:
             if live.found is None and isinstance(error, Exception):
-                live.step = live.step._replace(state="failed")
-                self._ground.note(self.id, live.step)
+                self._note_failed(live, error)
             else:  # whoever was interrupted cannot say how far it came
                 yield from self._clean_up(live, error)
             raise
         yield from self._keep(live, asked, result)
         return result
 
-    def _live(self, step: Step, asked: Asked) -> Live:
-        if asked.undo is None:
-            if asked.found is not None:
-                raise TypeError(f"found= of the step {step.name} says whether to undo it, so it needs undo=")
-            return Live(step, None, None)
-        known = self._ground.known_as(asked.undo)
-        if known is not None:
-            return Live(step._replace(undo=known.name, registered=True), asked.undo, asked.found or known.found)
-        return Live(step._replace(undo=step_name(asked.undo)), asked.undo, asked.found)
-
     def _keep(self, live: Live, asked: Asked, result: Any) -> Plan[None]:
         """Writes down what the step gave; where that cannot be, the step is undone."""
         value = result
         try:
-            if asked.keep is not None:
-                try:
-                    value = asked.keep(result)
-                except BaseException as error:
-                    live.doubt = f"it happened, but what to keep of it is not known, for keep= raised {words(error)}"
-                    raise
+            value = kept_of(asked, live, result)
             if live.undo is not None or self.key is not None or asked.keep is not None:
                 kept = kept_text(value, live.step.name)
                 live.step = live.step._replace(state="done", kept=kept)
@@ -191,71 +148,120 @@ class Run:
         undoing = Undoing(lambda step: self._ground.note(self.id, step))
         yield from undoing.one(live)
         self._cause = self._cause or undoing.cause
-        if not live.step.undo:
-            live.step = live.step._replace(state="failed")
-            self._ground.note(self.id, live.step)
-        _raise_interrupt(undoing, error)
+        if not live.step.undo or (self.key is not None and not live.step.why):
+            undoing.through(lambda: self._note_failed(live, error))
+        undoing.raise_after(error)
 
-    def leaving(self, scope: Scope, outer: Scope | None, error: BaseException | None) -> Plan[None]:
-        """Ends a block: commits it, or undoes its steps. outer: the block around it; None: it is the whole.
+    def _note_failed(self, live: Live, error: BaseException) -> None:
+        """Writes down that a step has not happened, or not any more; under a key also why, for those who replay it."""
+        kept = None if self.key is None else json.dumps(words(error))
+        live.step = live.step._replace(state="failed", kept=kept)
+        self._ground.note(self.id, live.step)
+
+    def leaving(self, scope: Scope, error: BaseException | None) -> Plan[None]:
+        """Ends a block: commits it, or undoes its steps, with those of parts that are still open in other tasks or threads.
 
         Raises:
-            TransactionError: it could not be committed, and is undone.
+            TransactionError: it could not be committed, and is undone. RuntimeError: a part of it was open, so it is undone,
+                or the block around it ended first. ReplayedFailureError: it is a part that failed then.
         """
         if self._generation != self._ground.generation:
             return  # a forked child leaves the block of its parent
-        if not isinstance(error, GeneratorExit):  # then whoever does the step may wait for this very thread
-            yield from self._wait()
-        scope.is_open = False
+        try:
+            with self._lock:
+                parts = scope.close()
+            if scope.is_cut:
+                if error is None:
+                    raise scope.cut(self.name)
+                return
+            if not isinstance(error, GeneratorExit):  # then whoever does the step may wait for this very thread
+                yield from self._wait(scope)
+            yield from self._end(scope, error, parts)
+        finally:
+            if not scope.is_cut:
+                with self._lock:
+                    scope.end()
+            if scope.outer is None:
+                self.abandon()
+
+    def abandon(self) -> None:
+        """Whatever has come in between, the thread may undo now what is not undone."""
+        if self._row is not None and self.replay is None and self._generation == self._ground.generation:
+            self._ground.release(self.id, unless_owed=True)
+
+    def _end(self, scope: Scope, error: BaseException | None, parts: list[Scope]) -> Plan[None]:
         raised = error
         if error is None:
             try:
-                self._commit(scope, outer)
+                interrupt = self._commit(scope, parts)
             except BaseException as failed:
                 raised = failed
             else:
+                if interrupt is not None:
+                    raise interrupt
                 return
+        assert raised is not None
+        lives = [live for one in scope.tree() for live in one.lives]
         undoing = Undoing(lambda step: self._ground.note(self.id, step))
-        yield from undoing.all(live for live in scope.lives if not live.step.why)  # what is left was tried often enough
+        yield from undoing.all(live for live in lives if not live.step.why)  # what is left was tried often enough
         self._cause = undoing.cause = self._cause or undoing.cause
-        if outer is None and self._row is not None and not self.is_replay:
+        if scope.outer is None and self.replay is None:
+            assert self._row is not None
             left = self._ground.settle(self._row, self._lives, undoing)
         else:
-            left_here = left_of(live.step for live in scope.lives)
+            left_here = left_of(live.step for live in lives)
             left = failure(self.name, self.id, left_here, undoing.cause) if left_here else None
-        assert raised is not None
+            self._part_failed(scope, raised)
         if left is not None:
             self.left = left.left
             raised.add_note(str(left))
-        _raise_interrupt(undoing, raised)
+        undoing.raise_after(raised)
         if error is None:
             raise raised
 
-    def _commit(self, scope: Scope, outer: Scope | None) -> None:
-        if outer is not None:
-            outer.lives += scope.lives
-            return
-        if self.is_replay:
-            return
+    def _part_failed(self, scope: Scope, error: BaseException) -> None:
+        """Has those who replay the transaction know that a part failed here."""
+        if self.replay is not None:
+            self.replay.fail(scope.name)
+        elif self.key is not None:
+            self._count += 1
+            step = Step(self._count, scope.name, state="failed", kept=json.dumps(words(error)))
+            self._lives.append(Live(step, None, None))
+
+    def _commit(self, scope: Scope, parts: list[Scope]) -> BaseException | None:
+        """Commits a block; gives the exit that came meanwhile, if one did, which is raised when all is done."""
+        if parts:
+            raise scope.ends_before(parts)
+        if (outer := scope.outer) is not None:
+            if self.replay is not None and (failed := self.replay.failure_of(scope.name)) is not None:
+                raise failed
+            with self._lock:
+                if outer.over.is_set():
+                    raise scope.cut(self.name)
+                outer.lives += scope.lives
+            return None
+        if self.replay is not None:
+            return None
         assert self._row is not None
-        left = left_of(live.step for live in self._lives)
-        ground = self._ground
+        left, ground, undoing = left_of(live.step for live in self._lives), self._ground, Undoing(lambda _: None)
         ground.file.settle(
             self.id, [live.to_write() for live in self._lives], ground.clock.now(),
             is_open=bool(left), committed=True, keyed=self.key is not None,
         )  # fmt: skip
         if left:
-            undoing = Undoing(lambda _: None)
             undoing.cause = self._cause
             ground.settle(self._row, self._lives, undoing, committed=True)
-        else:
-            ground.active.discard(self.id)
+        return undoing.interrupt
 
-    def _wait(self) -> Plan[None]:
-        """Until no step is under way in another task or thread: it is the newest, so it is the first to be undone."""
-        while not self._idle.is_set():
+    def _wait(self, scope: Scope) -> Plan[None]:
+        """Until nothing of a block is under way in another task or thread: its step is the newest, so the first to be undone."""
+        while True:
+            with self._lock:
+                event = scope.under_way(self._doing, self._idle)
+            if event is None:
+                return
             try:
-                yield Idle(self._idle)
+                yield Idle(event)
             except GeneratorExit:
                 raise
             except BaseException:  # noqa: S112 -- the block is being left already; what remains is to undo it
@@ -270,26 +276,20 @@ class Run:
     @property
     def next_key(self) -> str:
         """The idempotency key that the next step has, unless it is given one."""
-        known = self._known.get(self._count + 1)
-        return known.key if known is not None else f"{self.id}-{self._count + 1}"
+        count = self._count if self.replay is None else self.replay.count
+        return (self.replay and self.replay.next_key) or f"{self.id}-{count + 1}"
 
-    def nested(self, outer: Scope) -> Scope:
-        """A block within ``outer``."""
+    def nested(self, outer: Scope, name: str) -> Scope:
+        """A part of the block ``outer``, which is yet to begin."""
         self._check_mine()
+        self._check_takes_parts(outer)
+        return Scope(name, outer)
+
+    def _check_takes_parts(self, outer: Scope) -> None:
         if not outer.is_open:
             raise RuntimeError(f"this block of the transaction {self.name!r} is over; it can have no part any more")
-        return Scope()
+        self._check_steps()
 
-    def drive(self, plan: Plan[R], error: BaseException | None = None) -> R:
-        """Carries ``plan`` out in this thread."""
-        return drive(plan, self._ground.clock, error)
-
-    async def drive_async(self, plan: Plan[R]) -> R:
-        """Carries ``plan`` out in this task."""
-        return await drive_async(plan, self._ground.clock)
-
-
-def _raise_interrupt(undoing: Undoing, error: BaseException) -> None:
-    """Raises the exit or cancellation that came while steps were undone, unless what is raised anyway is one."""
-    if undoing.interrupt is not None and isinstance(error, Exception):
-        raise undoing.interrupt from error
+    def _check_steps(self) -> None:
+        if self._count >= MAX_STEPS:
+            raise RuntimeError(f"the transaction {self.name!r} has {MAX_STEPS} steps; no further one is begun")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import json
 from collections.abc import Container, Iterable, Sequence
 from enum import Enum, auto
 from typing import Any, ClassVar, Final, Literal, NamedTuple, assert_never
@@ -9,6 +11,7 @@ from typing import Any, ClassVar, Final, Literal, NamedTuple, assert_never
 from resilience.context import ErrorImpact, ErrorSeverity, message_of
 from resilience.errors import WinClawError
 from resilience.exact import InexactError, exact_json
+from resilience.redaction import Redactor
 
 StepState = Literal["begun", "done", "undone", "failed"]
 PAUSES_S: Final = (0.5, 1.0, 2.0)
@@ -17,6 +20,7 @@ MAX_STEPS: Final = 10_000
 MAX_KEPT_KB: Final = 256
 _MAX_NAME: Final = 200
 _MAX_WHY: Final = 500
+_MAX_READ: Final = 20_000
 
 
 class Step(NamedTuple):
@@ -25,9 +29,11 @@ class Step(NamedTuple):
     Attributes:
         number: 1 for the transaction's first. name: of the function that does it.
         undo: the name of its compensation, empty if it needs none. registered: whether that outlives the process.
-        key: its idempotency key. state: ``begun`` stands before the call, ``done`` after it; a process that dies in
-            between leaves it in doubt. ``failed``: it has not happened.
-        kept: what its compensation is given, as JSON; None where nothing was kept.
+        key: its idempotency key; empty: it stands for a part that has failed, behind the steps of that.
+        state: ``begun`` stands before the call, ``done`` after it; a process that dies in between leaves it in doubt.
+            ``failed``: it has not happened.
+        kept: what its compensation is given, as JSON; None where nothing was kept. Of one that has failed under the
+            transaction's key: what it raised.
         why: why it was left undone; empty if it was not.
     """
 
@@ -96,6 +102,16 @@ class StepResultError(ValueError):
 
 class TransactionReplayError(ValueError):
     """A transaction that is committed under this key had other steps, or one that failed and can only fail again."""
+
+
+class ReplayedFailureError(TransactionReplayError):
+    """A step or part failed before its transaction was committed under this key, so it fails in each replay, too.
+
+    Attributes:
+        was: the class and the words of the error that it raised then.
+    """
+
+    was: str = ""
 
 
 def way_of(step: Step, *, can_undo: bool, can_find: bool) -> Way:
@@ -211,18 +227,44 @@ def replayed(step: Step | None, number: int, name: str, committed_at: str) -> st
     """What was kept of the step that a committed transaction had at this place, as JSON.
 
     Raises:
-        TransactionReplayError: there it had another step, none, or one that failed.
+        TransactionReplayError: there it had another step, or none. ReplayedFailureError: the step, or its part, failed there.
     """
     told = f"the transaction was committed at {committed_at} under this key"
     if step is None:
         raise TransactionReplayError(f"{told}, with no step {number}, and {name} is asked for; take another key for other steps")
+    if is_part(step):
+        raise failed_before(step, committed_at)
     if step.name != name:
         raise TransactionReplayError(f"{told}; its step {number} was {step.name}, not {name}; take another key for other steps")
-    if step.state != "done":
-        raise TransactionReplayError(f"{told}; its step {number} ({name}) had failed then, and is not called again")
-    return step.kept
+    if step.state == "done" or (step.state == "undone" and step.kept is not None):  # with its part, which will fail, too
+        return step.kept
+    raise failed_before(step, committed_at)
+
+
+def is_part(step: Step) -> bool:
+    """Whether it stands for a part that has failed."""
+    return not step.key
+
+
+def failed_before(step: Step, committed_at: str) -> ReplayedFailureError:
+    """The error that a replay raises where ``step``, or the part for which it stands, had failed."""
+    said = json.loads(step.kept) if step.state == "failed" and step.kept is not None else ""
+    was = said if isinstance(said, str) else ""
+    what = f"its part {step.name!r}" if is_part(step) else f"its step {step.number} ({step.name})"
+    error = ReplayedFailureError(
+        f"the transaction was committed at {committed_at} under this key; {what} had failed then, and is not called again"
+        + (f": {was}" if was else "")
+    )
+    error.was = was
+    return error
 
 
 def words(error: BaseException) -> str:
-    """What is noted of a failure."""
-    return f"{type(error).__name__}: {message_of(error)}"[:_MAX_WHY].replace("\0", "\N{SYMBOL FOR NULL}")
+    """What is noted of a failure, and shown: without secrets."""
+    said = f"{type(error).__name__}: {message_of(error)}"[:_MAX_READ].replace("\0", "\N{SYMBOL FOR NULL}")
+    return _redactor().text(said)[:_MAX_WHY]
+
+
+@functools.cache
+def _redactor() -> Redactor:
+    return Redactor()

@@ -10,7 +10,9 @@ from types import TracebackType
 from typing import Any, TypeVar, overload
 
 from resilience.transactions.asked import asked_for
-from resilience.transactions.running import Run, Scope
+from resilience.transactions.driving import drive, drive_async
+from resilience.transactions.running import Run
+from resilience.transactions.scopes import Scope
 from resilience.transactions.steps import Left, checked_text
 from resilience.wrapping import is_async, name_of
 
@@ -21,8 +23,8 @@ class _Block:
     """What blocks for functions and for coroutines have in common."""
 
     def __init__(self, run: Run, outer: Scope | None = None, name: str = "") -> None:
-        self._run, self._outer, self._name, self._entered = run, outer, name or run.name, False
-        self._scope = run.nested(outer) if outer is not None else Scope()
+        self._run, self._entered = run, False
+        self._scope = run.nested(outer, name) if outer is not None else Scope(run.name)
 
     def _enter(self) -> None:
         if self._entered:
@@ -32,7 +34,7 @@ class _Block:
     @property
     def name(self) -> str:
         """The transaction's name; of a nested part its own."""
-        return self._name
+        return self._scope.name
 
     @property
     def id(self) -> str:
@@ -47,7 +49,7 @@ class _Block:
     @property
     def is_replay(self) -> bool:
         """Whether the transaction was committed under this key before, so that nothing is called any more."""
-        return self._run.is_replay
+        return self._run.replay is not None
 
 
 class OpenTransaction(_Block):
@@ -79,11 +81,12 @@ class OpenTransaction(_Block):
             TransactionError: the disk refuses; the function was not called, or what it did is undone.
             StepResultError: its result cannot be kept; what it did is undone.
             TransactionReplayError: the transaction that is committed under this key had another step here.
+            ReplayedFailureError: there the step, or its part, had failed. RuntimeError: the block is over.
         """
         if is_async(function):
             raise TypeError(f"{name_of(function)} is a coroutine function; use `async with` and `await tx.do(…)`")
         asked = asked_for(function, args, kwargs, undo, keep, key, found)
-        return self._run.drive(self._run.doing(self._scope, asked))  # type: ignore[no-any-return]
+        return drive(self._run.doing(self._scope, asked), self._run.clock)  # type: ignore[no-any-return]
 
     def nested(self, name: str) -> OpenTransaction:
         """A part of its own: if its block fails, its steps alone are undone; if it succeeds, they are the transaction's."""
@@ -91,17 +94,18 @@ class OpenTransaction(_Block):
 
     def __enter__(self) -> OpenTransaction:
         self._enter()
-        if self._outer is None:
-            try:
-                self._run.drive(self._run.entering(self._scope))
-            except BaseException as error:
-                self._run.drive(self._run.not_entered(self._scope, error))
-                raise
-        self._scope.is_open = True
+        if self._scope.outer is not None:
+            self._run.enter_part(self._scope)
+            return self
+        try:
+            drive(self._run.entering(self._scope), self._run.clock)
+        except BaseException as error:
+            drive(self._run.not_entered(self._scope, error), self._run.clock)
+            raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._run.drive(self._run.leaving(self._scope, self._outer, error))
+        drive(self._run.leaving(self._scope, error), self._run.clock)
 
 
 class OpenAsyncTransaction(_Block):
@@ -126,7 +130,7 @@ class OpenAsyncTransaction(_Block):
     ) -> Any:  # fmt: skip
         """As ``OpenTransaction.do``; each of the functions may be a coroutine function, but for ``keep``."""
         asked = asked_for(function, args, kwargs, undo, keep, key, found)
-        return await self._run.drive_async(self._run.doing(self._scope, asked))
+        return await drive_async(self._run.doing(self._scope, asked), self._run.clock)
 
     def nested(self, name: str) -> OpenAsyncTransaction:
         """A part of its own: if its block fails, its steps alone are undone; if it succeeds, they are the transaction's."""
@@ -134,21 +138,22 @@ class OpenAsyncTransaction(_Block):
 
     async def __aenter__(self) -> OpenAsyncTransaction:
         self._enter()
-        if self._outer is None:
-            try:
-                await self._run.drive_async(self._run.entering(self._scope))
-            except BaseException as error:  # a cancellation that came while another process's steps were undone, too
-                self._run.drive(self._run.not_entered(self._scope, error))
-                raise
-        self._scope.is_open = True
+        if self._scope.outer is not None:
+            self._run.enter_part(self._scope)
+            return self
+        try:
+            await drive_async(self._run.entering(self._scope), self._run.clock)
+        except BaseException as error:  # a cancellation that came while another process's steps were undone, too
+            drive(self._run.not_entered(self._scope, error), self._run.clock)
+            raise
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        plan = self._run.leaving(self._scope, self._outer, error)
+        plan = self._run.leaving(self._scope, error)
         if isinstance(error, GeneratorExit):  # the coroutine is thrown away: nothing may be awaited in it any more
-            self._run.drive(plan)
+            drive(plan, self._run.clock)
         else:
-            await self._run.drive_async(plan)
+            await drive_async(plan, self._run.clock)
 
 
 class TransactionBlock:
@@ -169,7 +174,10 @@ class TransactionBlock:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         assert isinstance(self._opened, OpenTransaction)
-        self._opened.__exit__(kind, error, trace)
+        try:
+            self._opened.__exit__(kind, error, trace)
+        finally:
+            self._run.abandon()
 
     async def __aenter__(self) -> OpenAsyncTransaction:
         self._opened = OpenAsyncTransaction(self._run)
@@ -177,4 +185,7 @@ class TransactionBlock:
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         assert isinstance(self._opened, OpenAsyncTransaction)
-        await self._opened.__aexit__(kind, error, trace)
+        try:
+            await self._opened.__aexit__(kind, error, trace)
+        finally:
+            self._run.abandon()

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple
 
+from resilience.transactions.asked import Asked, step_name
 from resilience.transactions.driving import Call, Pause, Plan
 from resilience.transactions.steps import PAUSES_S, Step, Way, way_of, why_left, words
 
 _KEPT: Final = object()
+_TRIES: Final = 3
 
 
 class Compensation(NamedTuple):
@@ -43,6 +45,32 @@ class Live:
         return self.step._replace(state="begun") if unkept else self.step
 
 
+def live_of(step: Step, asked: Asked, known: Compensation | None) -> Live:
+    """``step``, with what undoes it. known: the compensation as which its ``undo`` is registered.
+
+    Raises:
+        TypeError: ``found`` is of no use.
+    """
+    if asked.undo is None:
+        if asked.found is not None:
+            raise TypeError(f"found= of the step {step.name} says whether to undo it, so it needs undo=")
+        return Live(step, None, None)
+    if known is not None:
+        return Live(step._replace(undo=known.name, registered=True), asked.undo, asked.found or known.found)
+    return Live(step._replace(undo=step_name(asked.undo)), asked.undo, asked.found)
+
+
+def kept_of(asked: Asked, live: Live, result: Any) -> Any:
+    """What of ``result`` is to be kept; whatever ``keep`` raises is raised, and the step is in doubt then."""
+    if asked.keep is None:
+        return result
+    try:
+        return asked.keep(result)
+    except BaseException as error:
+        live.doubt = f"it happened, but what to keep of it is not known, for keep= raised {words(error)}"
+        raise
+
+
 class Undoing:
     """One pass over steps that are to be undone.
 
@@ -63,8 +91,15 @@ class Undoing:
 
     def all(self, lives: Iterable[Live]) -> Plan[None]:
         """Undoes what of ``lives`` is to be undone, newest first."""
-        for live in sorted(lives, key=lambda live: live.step.number, reverse=True):
-            yield from self.one(live)
+        todo = sorted(lives, key=lambda live: live.step.number)
+        while todo:
+            try:
+                yield from self.one(todo[-1])
+                todo.pop()
+            except (Exception, GeneratorExit):
+                raise
+            except BaseException as error:  # between two calls: what was undone is not undone again
+                self._note(error)
 
     def one(self, live: Live) -> Plan[None]:
         """Undoes a step, if it is to be undone; afterwards it is undone, has not happened, or says why it is left."""
@@ -76,7 +111,24 @@ class Undoing:
             yield from self._try(live)
         else:
             live.step = step._replace(why=(live.doubt if way is Way.DOUBT else "") or why_left(way, step))
-        self._record(live.to_write())
+        self.through(lambda: self._record(live.to_write()))
+
+    def through(self, work: Callable[[], object]) -> None:
+        """Does ``work``, which may be done twice: an exit in the middle of it is raised after the last step, as all are."""
+        for _ in range(_TRIES):
+            try:
+                work()
+            except Exception:
+                raise
+            except BaseException as error:
+                self._note(error)
+            else:
+                return
+
+    def raise_after(self, error: BaseException) -> None:
+        """Raises the exit or cancellation that came while steps were undone, unless ``error``, which is raised anyway, is one."""
+        if self.interrupt is not None and isinstance(error, Exception):
+            raise self.interrupt from error
 
     def _try(self, live: Live) -> Plan[None]:
         for pause_s in (*PAUSES_S, None):

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import pytest
+from msgspec.structs import replace
 
 import resilience
-from resilience.home import CHECKPOINTS
+from dashboard.recovery import RecoveryDesk
+from resilience.clock import SystemClock
+from resilience.home import CHECKPOINTS, TRANSACTIONS
+from resilience.recovery.plans import Recovery, RecoveryLevel, RecoveryState
+from resilience.testing import immediate_retries
+from resilience.transactions.manager import TransactionManager
 from tests.dashboard.conftest import Caller
 from tray.app import Running
 
@@ -100,6 +109,10 @@ def test_a_plan_is_shown_and_nothing_is_done(call: Caller, winclaw: Running) -> 
         ({"level": "component", "target": "nothing"}, "Nothing can be done for nothing: it is no supervised process"),
         ({"level": "operation", "target": "m", "dry_run": True}, "There is no checkpoint of m at the level operation."),
         ({"level": "disaster", "target": "day.zip"}, "quit it, then winclaw restore"),
+        ({"level": "component"}, "Say what is to be recovered: the name of a component, or the id of a session."),
+        ({"level": "system", "target": "m"}, "The system is recovered as a whole; to recover m alone, take the level component."),
+        ({"level": "system", "checkpoint": "x"}, "No single checkpoint can be chosen at the level system."),
+        ({"level": "component", "target": "m", "checkpoint": "x"}, "There is no checkpoint x, or it has made room for newer ones."),
     ],
 )
 def test_where_there_is_nothing_to_recover_the_answer_says_why(call: Caller, body: dict[str, Any], said: str) -> None:
@@ -161,3 +174,121 @@ def test_the_answer_of_a_checkpoint_is_json_of_its_very_state(call: Caller) -> N
     saved = call("POST", "/api/v1/checkpoints", body, call.agent).json
     found = call("GET", f"/api/v1/checkpoints/{saved['id']}", None, call.agent)
     assert json.loads(found.body)["state"] == {"ä": "😀", "n": 0.1}
+
+
+def saved_again(call: Caller, component: str = "m") -> None:
+    """A component that can be restored, with one checkpoint more."""
+    assert call("POST", "/api/v1/heartbeats", {"agent": "bot", "pid": 7, "healers": [f"restore:{component}"]}, call.agent).status == 200
+    assert call("POST", "/api/v1/checkpoints", {"component": component, "state": [1]}, call.agent).status == 200
+
+
+def test_another_plan_than_was_shown_is_not_begun_and_is_in_the_answer(call: Caller, winclaw: Running) -> None:
+    saved_again(call)
+    asked = {"level": "component", "target": "m"}
+    shown = call("POST", "/api/v1/recover", {**asked, "dry_run": True}, call.operator).json
+    saved_again(call)
+    answer = call("POST", "/api/v1/recover", {**asked, "plan": shown["digest"]}, call.operator)
+    assert (answer.status, answer.json["title"], answer.json["field"]) == (409, "The plan has changed", "plan")
+    assert [step["do"] for step in answer.json["plan"]] == ["restore", "verify"]
+    assert answer.json["plan"] != shown["plan"]
+    assert winclaw.core.state.recoveries == {}
+    assert call("POST", "/api/v1/recover", {**asked, "plan": answer.json["digest"]}, call.operator).status == 200
+
+
+def test_the_page_shows_the_plan_anew_where_it_has_changed(call: Caller, winclaw: Running) -> None:
+    saved_again(call, " lead")
+    session = call.login()
+
+    def fields(page: bytes) -> dict[str, str]:
+        return dict(re.findall(r'name="(level|target|checkpoint|plan|csrf_token)" value="([^"]*)"', page.decode())[-5:])
+
+    page = call("GET", f"/recovery?level=component&target={quote(' lead')}", None, session)
+    assert b"Restore  lead from its checkpoint" in page.body, "a name may begin with a blank"
+    shown = fields(page.body)
+    assert (shown["target"], len(shown["plan"])) == (" lead", 32)
+    saved_again(call, " lead")
+    form = {**session, "Content-Type": "application/x-www-form-urlencoded"}
+    answer = call("POST", "/recovery", urlencode(shown).encode(), form)
+    assert answer.status == 409
+    assert b"What would be done is no longer what was shown; nothing was done." in answer.body
+    assert winclaw.core.state.recoveries == {}
+    again = fields(answer.body)
+    assert again["plan"] != shown["plan"]
+    answer = call("POST", "/recovery", urlencode(again).encode(), form)
+    assert (answer.status, answer.headers["Location"]) == (303, "/recovery/1")
+
+
+def test_what_an_agent_tells_of_a_checkpoint_is_shown_short_and_without_secrets(call: Caller) -> None:
+    secret = "Authorization: Bearer sk-abcdefghijklmnopqrstuvwxyz123456 "
+    for metadata in ({"made": secret + "A" * 80_000}, {"operation": secret + "B" * 80_000}, {"made": ["C" * 80_000]}):
+        call("POST", "/api/v1/checkpoints", {"component": "m", "state": 1, "metadata": metadata}, call.agent)
+    page = call("GET", "/recovery", None, call.login()).body.decode()
+    assert "sk-abcdefghij" not in page
+    assert "before Authorization: [redacted]" in page
+    assert max(len(run) for run in re.findall("A+|B+|C+", page)) <= 200
+    assert len(page) < 30_000
+
+
+class _Changing:
+    """A core whose recovery ends between two looks at its state."""
+
+    clock = SystemClock()
+
+    def __init__(self) -> None:
+        begun = Recovery(
+            id=1, level=RecoveryLevel.SYSTEM, target="", actor="dashboard", at=self.clock.now(), steps=()
+        )
+        self.begun = MappingProxyType({1: begun})
+        self.ended = MappingProxyType({1: replace(begun, state=RecoveryState.RECOVERED)})
+        self.version, self.waited = 1, list[int]()
+
+    @property
+    def state(self) -> Any:
+        seen = _Seen(self.version, self.begun if self.version == 1 else self.ended)
+        self.version = 2
+        return seen
+
+    def wait_for_change(self, version: int, timeout_s: float) -> Any:
+        self.waited.append(version)
+        assert version == 1, "it would wait for another change, which does not come"
+        return _Seen(2, self.ended)
+
+
+class _Seen:
+    def __init__(self, version: int, recoveries: Any) -> None:
+        self.version, self.recoveries = version, recoveries
+
+
+class _NoEngine:
+    checkpoints = None
+
+
+def test_an_end_between_two_looks_is_not_slept_through() -> None:
+    core = _Changing()
+    desk = RecoveryDesk(core, _NoEngine(), Path())  # type: ignore[arg-type]
+    assert desk.progress(1, 25.0).state is RecoveryState.RECOVERED
+    assert core.waited == [1]
+
+
+def test_what_transactions_say_is_shown_without_secrets_and_what_they_kept_is_not(call: Caller, tmp_path: Path) -> None:
+    """Redacted where it is written, and once more where it is shown: what an older agent has written was not."""
+    manager = TransactionManager(tmp_path / "home" / TRANSACTIONS, agent="clerk")
+
+    def undo(_: object) -> None:
+        raise RuntimeError("401 for https://bob:hunter2secret@mail.example/")
+
+    with immediate_retries(), pytest.raises(KeyError), manager.transaction("send") as tx:
+        tx.do(lambda: "kept-geheim", undo=undo, key="mail-7")
+        raise KeyError
+    manager._ground.file._file.do(lambda conn: conn.execute("UPDATE steps SET why = why || ' token=geheim'"))
+    manager.close()
+    answer = call("GET", "/api/v1/recovery", None, call.agent)
+    [one] = answer.json["transactions"]
+    [left] = one["left"]
+    assert (one["agent"], one["state"], left["key"]) == ("clerk", "left", "mail-7")
+    assert left["why"] == "RuntimeError: 401 for https://bob:[redacted]@mail.example/ token=[redacted]"
+    page = call("GET", "/recovery", None, call.login()).body
+    for secret in (b"geheim", b"hunter2secret"):
+        assert secret not in answer.body
+        assert secret not in page
+    assert f'agent.transactions.dismiss("{one["id"]}")'.encode() in page

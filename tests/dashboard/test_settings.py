@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+from flask import Flask, g
 
+from dashboard.problems import Problem
+from dashboard.settings import ConfigDesk
 from resilience.config.versions import Versions
+from resilience.core.core import CoreBusyError
 from resilience.home import CONFIG
+from resilience.journal.journal import JournalError
 from tests.dashboard.conftest import Caller
 from tests.dashboard.test_pages import Visitor, visitor  # noqa: F401 -- a fixture
 from tray.app import Running
@@ -53,10 +59,41 @@ def test_rolling_back_takes_a_confirmation(call: Caller, saved: Path) -> None:
     assert done.status == 200
     assert done.json["done"].startswith("version 1 is in force again")
     assert "toasts: true" in saved.read_text(encoding="utf-8")
+    other = call("POST", "/api/v1/config/rollback", {"version": 2}, call.operator).json["confirm"]
+    misled = call("POST", "/api/v1/config/rollback", {"version": 1, "confirm": other}, call.operator)
+    assert misled.status == 409, "the confirmation was for another version, with another preview"
     late = call("POST", "/api/v1/config/rollback", {"version": 2, "confirm": asked.json["confirm"]}, call.operator)
     assert late.status == 409, "the confirmation was for what was in force then"
     for wrong, status in (({"version": 9}, 404), ({"version": "x"}, 422), ({}, 422)):
         assert call("POST", "/api/v1/config/rollback", wrong, call.operator).status == status
+
+
+class Busy:
+    """A configuration whose core does not answer any more, once the file is written."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def described(self, number: int) -> dict[str, Any]:
+        return {"version": number, "problems": [], "would_change": []}
+
+    def roll_back(self, number: int, **_: str) -> str:
+        raise self._error
+
+
+@pytest.mark.parametrize("error", [TimeoutError(), CoreBusyError("x"), JournalError("x")])
+def test_a_roll_back_that_the_core_does_not_take_yet_is_not_told_as_one_that_did_nothing(winclaw: Running, error: Exception) -> None:
+    """``TimeoutError`` is an ``OSError``, and so would be taken for a file that could not be written."""
+    desk = ConfigDesk(winclaw.core, winclaw.access, Busy(error))  # type: ignore[arg-type]
+    with Flask(__name__).test_request_context(), pytest.raises(Problem) as raised:
+        g.identity = "operator"
+        desk.roll_back(2, desk.confirmation(2))
+    assert (raised.value.status, raised.value.title) == (503, "Not in force yet")
+    assert "says version 2 now" in raised.value.detail
+    full = ConfigDesk(winclaw.core, winclaw.access, Busy(OSError("full")))  # type: ignore[arg-type]
+    with Flask(__name__).test_request_context(), pytest.raises(Problem, match="cannot be written: full"):
+        g.identity = "operator"
+        full.roll_back(2, full.confirmation(2))
 
 
 def test_the_pages_show_it_and_roll_back(call: Caller, visitor: Visitor, saved: Path) -> None:  # noqa: F811

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from resilience.damage import is_damage, name_aside
+from resilience.damage import DamagedError, is_damage, name_aside, told_as_damage
 
 
 @pytest.mark.parametrize(("code", "damage"), [(sqlite3.SQLITE_CORRUPT, True), (sqlite3.SQLITE_NOTADB, True), (sqlite3.SQLITE_BUSY, False), (sqlite3.SQLITE_FULL, False)])
@@ -25,3 +25,9 @@ def test_no_two_damaged_files_take_the_same_name(tmp_path: Path) -> None:
         aside.touch()
         names.append(aside.name)
     assert names == ["a.b.damaged-20260102-030405.db", "a.b.damaged-20260102-030405-2.db", "a.b.damaged-20260102-030405-3.db"]
+
+
+def test_what_sqlite_says_of_damage_is_damage_even_where_it_is_no_text() -> None:
+    with pytest.raises(DamagedError, match="no text") as refusal, told_as_damage():
+        b"\xe5 ".decode()
+    assert is_damage(refusal.value)

@@ -64,3 +64,14 @@ def test_after_it_is_closed_nothing_listens_any_more(tmp_path: Path) -> None:
         pass
     logging.getLogger("winclaw.test").warning("nobody hears this")
     assert not log.path.exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a file that is always full")
+def test_a_full_disk_does_not_keep_it_from_ending(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nor hides why all ends."""
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "winclaw.jsonl").symlink_to("/dev/full")
+    with pytest.raises(LookupError, match="the reason"), EventLog(tmp_path / "logs", Redactor()) as log:
+        log.events([an_event(1)])
+        raise LookupError("the reason")
+    assert "No space left" in capsys.readouterr().err

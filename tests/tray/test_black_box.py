@@ -244,6 +244,15 @@ def test_of_very_many_deaths_the_latest_are_told(tmp_path: Path) -> None:
     assert files(tmp_path) == []
 
 
+def test_where_no_start_comes_far_enough_to_tell_the_latest_are_kept(tmp_path: Path) -> None:
+    logs = home.make_private_folder(tmp_path / home.LOGS)
+    (logs / "crash-of-somebody.txt").touch()
+    for number in range(50):
+        (logs / f"crash-{Life(NOW - timedelta(minutes=50 - number), number).name}.txt").touch()
+        box_in(tmp_path)
+    assert [int(one.stem.rpartition("-")[2]) for one in files(tmp_path)[:-1]] == list(range(30, 50))
+
+
 def test_a_disk_that_takes_no_file_ends_nobody(tmp_path: Path) -> None:
     box = box_in(tmp_path)
     box._path.mkdir()

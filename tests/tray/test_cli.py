@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -10,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from resilience.journal.journal import JournalError
 from tests.program import Program
+from tray.cli import _may_pass
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +121,17 @@ def test_a_channel_that_cannot_deliver_is_an_error_with_the_reason(tmp_path: Pat
     one.kill()
 
 
+def test_a_recovery_shows_its_plan_and_what_came_of_each_step(tmp_path: Path) -> None:
+    program = Program(tmp_path / "home", port=23300).start()
+    said = program.command("recover", "system", "--yes")
+    assert said.startswith("1. Save how things stand, to compare with later.\n2. Read the configuration again.\n")
+    assert "done: Save how things stand, to compare with later. saved as chk_" in said
+    assert program.command("recover", "component", "m", "--dry-run", code=1).startswith("Nothing to recover: Nothing can be done for m")
+    assert "say what is to be recovered" in program.command("recover", "component", code=1).lower()
+    assert "The system is recovered as a whole" in program.command("recover", "system", "m", "--yes", code=1)
+    program.kill()
+
+
 def test_versions_are_shown_and_rolled_back_with_winclaw_and_without(tmp_path: Path) -> None:
     """With a question; what only terminals understand, and secrets, do not get through."""
     one = Program(tmp_path / "home", port=23200).start()
@@ -164,3 +179,24 @@ def until(holds: Callable[[], bool]) -> bool:
         if holds():
             return True
     return False
+
+
+def _of_sqlite(code: int) -> JournalError:
+    cause = sqlite3.OperationalError("?")
+    cause.sqlite_errorcode = code
+    error = JournalError("?")
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "may_pass"),
+    [
+        (OSError(errno.ENOSPC, "?"), True), (TimeoutError(), True), (TimeoutError("the journal does not answer"), True),
+        (_of_sqlite(sqlite3.SQLITE_FULL), True), (_of_sqlite(sqlite3.SQLITE_BUSY), True), (_of_sqlite(sqlite3.SQLITE_IOERR_WRITE), True),
+        (OSError(errno.EADDRINUSE, "?"), False), (PermissionError(errno.EACCES, "?"), False), (JournalError("newer"), False),
+        (_of_sqlite(sqlite3.SQLITE_CANTOPEN), False),
+    ],
+)  # fmt: skip
+def test_the_guardian_tries_again_what_may_pass(error: Exception, may_pass: bool) -> None:
+    assert _may_pass(error) is may_pass

@@ -24,11 +24,13 @@ from resilience.healing.heals import HealState
 from resilience.home import CONFIG, VERSIONS
 from resilience.journal.history import History
 from resilience.journal.journal import Journal
+from resilience.recovery.checkpoint import CheckpointError
 from resilience.redaction import Redactor
 from resilience.testing import FakeClock
 from tests.disks import small_disk
 from tests.resilience.core.conftest import clock, core, start  # noqa: F401 -- fixtures
 from tests.tray.test_config_watch import KEEPS, World
+from tray import config_offline
 from tray.app import running
 from tray.config_taking import CHECKS
 from tray.config_watch import ConfigWatch
@@ -322,6 +324,41 @@ def test_a_full_disk_keeps_no_configuration_from_being_in_force(tmp_path: Path, 
         assert [number for number, _, _ in world.versions] == [2, 1]
 
 
+class FullDisk(Versions):
+    """Takes no version; counts how often it is tried."""
+
+    tries = 0
+
+    def add(self, version: ConfigVersion, text: str) -> None:
+        self.tries += 1
+        raise CheckpointError("No space left on device")
+
+
+def test_while_the_disk_is_full_that_is_logged_once_and_tried_ever_more_rarely(
+    world: World, clock: FakeClock, caplog: pytest.LogCaptureFixture  # noqa: F811
+) -> None:
+    full = FullDisk(world.folder, clock)
+    world.watch._taking._versions = full
+    world.save(OTHER)
+    for _ in range(600):
+        clock.advance(1)
+        world.watch.look()
+    assert [one.levelname for one in caplog.records if one.name == "winclaw.config"] == ["ERROR"]
+    assert 10 <= full.tries <= 18
+    world.watch._taking._versions = world.watch.versions
+    clock.advance(60)
+    world.watch.look()
+    assert (world.notices, world.newest) == ([], OTHER)
+
+
+def test_a_version_that_the_core_took_late_is_kept_all_the_same(world: World) -> None:
+    """Nobody waited for its answer any more, so nobody wrote the version down."""
+    world.save(OTHER)
+    version_files(world.folder)[-1].unlink()
+    world.watch.reload()
+    assert world.newest == OTHER
+
+
 def test_a_file_that_cannot_be_written_is_not_rolled_back_and_nothing_changes(tmp_path: Path, core: Core) -> None:  # noqa: F811
     with small_disk(tmp_path / "home", size_kb=64) as folder:
         world = World(folder, core)
@@ -349,6 +386,124 @@ def test_a_crash_long_after_it_or_by_a_clock_that_was_set_back_is_not(
     world.save(OTHER)
     again(world, FakeClock(clock.now() + timedelta(seconds=after_s)), crashed=True, away_s=away_s)
     assert world.versions[0][2] == "in force"
+
+
+def test_a_crash_after_a_comment_is_put_down_to_the_change_before_it(world: World, clock: FakeClock) -> None:  # noqa: F811
+    world.save(OTHER)
+    clock.advance(100)
+    (world.folder / CONFIG).write_text(f"# why?\n{OTHER}", newline="\n")
+    again(world, crashed=True, away_s=40.0)
+    assert world.versions[:2] == [
+        (3, "saved in the file", "in force"),
+        (2, "saved in the file", "followed by trouble: WinClaw itself crashed 60 s later; replaced by 3"),
+    ]  # fmt: skip
+    assert world.events[-1] == ("config.trouble", {"version": 2, "what": "WinClaw itself crashed 60 s later"})
+    assert "version 1 is in force again" in world.watch.heal({"of": 2, "heal": 5})
+    assert world.processes == ["agent"]
+
+
+def test_a_file_that_is_just_being_saved_is_not_read_again(world: World, clock: FakeClock) -> None:  # noqa: F811
+    """Healing and recoveries ask for that by themselves, in any moment; what is really saved, the looks see."""
+    file, pause = world.folder / CONFIG, clock.sleep
+
+    def saved_meanwhile(seconds: float) -> None:
+        pause(seconds)
+        file.write_text(OTHER, newline="\n")
+
+    file.write_text(OTHER[:20], newline="\n")
+    clock.sleep = saved_meanwhile  # type: ignore[method-assign]
+    with pytest.raises(ConfigError, match="just being saved"):
+        world.watch.reload()
+    assert (world.processes, world.notices) == (["agent"], [])
+    clock.sleep = pause  # type: ignore[method-assign]
+    assert world.watch.reload() == "the file is in force; changed with it: processes"
+    file.write_text(" \n", newline="\n")
+    with pytest.raises(ConfigError, match="it is empty"):
+        world.watch.reload()
+    assert (world.processes, world.notices) == (["other"], [])
+    world.save("")
+    assert world.processes == []
+    assert world.watch.reload() == "the file is in force; nothing changed"
+
+
+def test_without_any_version_that_can_be_used_none_is_said_to_be_in_force(world: World) -> None:
+    world.save(OTHER)
+    for one in version_files(world.folder):
+        one.unlink()
+    (world.folder / CONFIG).write_text("error_handling: [\n", newline="\n")
+    again(world)
+    assert (world.processes, world.notices) == ([], ["config"])
+    assert (world.watch.in_force()["version"], world.watch.in_force()["differs"], world.versions) == (None, [], [])
+    with pytest.raises(LookupError):
+        world.watch.heal({})
+    again(world)
+    assert world.watch.in_force()["version"] is None
+    world.save(OTHER)
+    assert (world.processes, world.watch.in_force()["version"], world.notices) == (["other"], 3, []), "no number is given twice"
+    again(world)
+    assert world.versions == [(3, "saved in the file", "in force")]
+
+
+def test_what_was_in_force_before_the_defaults_is_a_new_version_once_it_can_be_read_again(world: World) -> None:
+    for one in version_files(world.folder):
+        one.unlink()
+    (world.folder / CONFIG).write_text("error_handling: [\n", newline="\n")
+    again(world)
+    (world.folder / CONFIG).write_text(KEEPS, newline="\n")
+    again(world)
+    assert (world.processes, world.versions) == (["agent"], [(2, "saved in the file", "in force")])
+
+
+def test_a_roll_back_without_a_winclaw_says_what_it_has_done(tmp_path: Path, core: Core) -> None:  # noqa: F811
+    """The file has what was asked for, so it is not "nothing has changed", though no version could be kept of it."""
+    with small_disk(tmp_path / VERSIONS, size_kb=64) as disk:
+        world = World(tmp_path, core)
+        world.save(OTHER)
+        world.core.stop()
+        filler = disk / "filler"
+        with pytest.raises(OSError), filler.open("wb", buffering=0) as file:  # noqa: PT011 -- full, in whatever words
+            while True:
+                file.write(b"x" * 4096)
+        said = config_offline.roll_back(tmp_path, 1)
+        assert said.startswith("version 1 is in force from the next start on; what error_handling_config.yaml said before is kept as")
+        assert "; that it was rolled back could not be written down: " in said
+        assert (tmp_path / CONFIG).read_text() == KEEPS
+        filler.unlink()
+        again(world)
+        assert (world.processes, world.versions[0]) == (["agent"], (3, "saved in the file", "in force"))
+        world.core.stop()
+        world.core.history.close()
+
+
+def test_what_the_core_does_not_take_at_once_is_in_force_later_by_whom_it_was_asked_for(world: World) -> None:
+    world.save(OTHER)
+    answers = world.core.tell
+
+    def busy(*_: object) -> object:
+        raise TimeoutError
+
+    world.core.tell = busy  # type: ignore[method-assign, assignment]
+    with pytest.raises(TimeoutError):
+        world.watch.roll_back(1, author="dashboard", origin="127.0.0.1")
+    assert (world.folder / CONFIG).read_text() == KEEPS
+    world.core.tell = answers  # type: ignore[method-assign]
+    world.watch.look()
+    world.watch.look()
+    assert (world.processes, world.versions[0]) == (["agent"], (3, "dashboard", "in force"))
+
+
+@pytest.mark.parametrize("url", ["nonsense", "env:WINCLAW_TEST_ADDRESS"])
+def test_an_address_that_nobody_understands_is_refused_before_anything_is_in_force(
+    world: World, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WINCLAW_TEST_ADDRESS", "nosuchservice://secret")
+    alerting = f"alerting: {{channels: {{email: {{enabled: true, recipients: [a@b.example], url: '{url}'}}}}}}"
+    world.save(f"error_handling: {{processes: {{other: {{command: [sleeper]}}}}, {alerting}}}\n")
+    assert (world.processes, world.notices) == (["agent"], ["config"])
+    [(kind, said)] = world.events
+    assert kind == "config.refused"
+    if url != "nonsense":
+        assert said["problems"] == ["alerts cannot take it: apprise does not understand alerting.channels.email.url"]
 
 
 def test_the_order_of_versions_knows_of_no_clock(world: World, clock: FakeClock) -> None:  # noqa: F811

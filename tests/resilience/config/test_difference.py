@@ -76,20 +76,20 @@ def test_what_fools_a_reader_is_not_in_it() -> None:
 def test_lines_are_compared_without_secrets() -> None:
     token = "sk-" + "a" * 30
     before, after = f"\ufeffa\r\nb # {token}\r\nc\r\n", f"a\nb # {token}\nd\n\x1b[2J\u202e\n"
-    assert line_difference(before, after, CLEAN) == ["@@ -1,3 +1,4 @@", " a", " b # [redacted]", "-c", "+d", "+\ufffd[2J\ufffd"]
-    assert line_difference("x\n", "x\n", CLEAN) == []
+    assert line_difference(before, after, CLEAN.text) == ["@@ -1,3 +1,4 @@", " a", " b # [redacted]", "-c", "+d", "+\ufffd[2J\ufffd"]
+    assert line_difference("x\n", "x\n", CLEAN.text) == []
 
 
 def test_hunks_are_where_they_are_though_what_is_alike_before_them_is_passed_over() -> None:
     old = [f"line {number}" for number in range(50)]
     new = [*old[:30], "another", *old[31:40], *old[41:]]
-    said = line_difference("\n".join(old), "\n".join(new), CLEAN)
+    said = line_difference("\n".join(old), "\n".join(new), CLEAN.text)
     assert said == [*difflib.unified_diff(old, new, lineterm="")][2:]
     assert said[0] == "@@ -28,7 +28,7 @@"
 
 
 def test_texts_that_differ_very_much_are_not_matched_line_by_line() -> None:
     old, new = ("\n".join(["same", *(f"{word} {number}" for number in range(3001))]) for word in ("a", "b"))
-    said = line_difference(old, new, CLEAN)
+    said = line_difference(old, new, CLEAN.text)
     assert said[0] == "@@ from line 2 on, 3001 lines became 3001: too many to be compared one by one @@"
     assert (said[1], said[81], len(said)) == ("-a 0", "+b 0", 161)

@@ -16,10 +16,12 @@ from resilience.config.version import (
     begun_again,
     came_into_force,
     has_crashed,
+    has_lapsed,
     is_watched,
     outcomes,
     trouble_after,
     with_trouble,
+    without_version,
 )
 from resilience.degradation.levels import DegradationLevel
 from resilience.processes.status import ProcessStatus
@@ -92,6 +94,65 @@ def test_of_two_in_quick_succession_the_second_does_not_start_from_the_damage_of
     assert trouble_after(third, FULL, processes(web="failed")) != ""
     slower = follows(second, version(3), at_s=30.0, web="running")
     assert (slower.before, slower.well) == (1, ("web",))
+
+
+def test_a_comment_that_is_saved_after_a_change_does_not_end_the_watch_over_that() -> None:
+    """Who sees trouble edits the file, and may begin with a comment."""
+    second = follows(FIRST, version(2), DEGRADED, at_s=10.0, web="ready")
+    third = follows(second, version(3, changed=()), MINIMAL, at_s=40.0, web="failed")
+    assert (third.version.number, third.blamed.number, third.highest, second.blamed.number) == (3, 2, 3, 2)
+    assert (third.before, third.level, third.well, third.since, third.since_s) == (1, DEGRADED, ("web",), second.since, 10.0)
+    assert is_watched(third, 600.0, 610.0)
+    assert not is_watched(third, 600.0, 610.1)
+    assert with_trouble(third, ConfigTrouble(3, "it burns")) is None
+    known = with_trouble(third, ConfigTrouble(2, "it burns"))
+    assert known is not None
+    assert (known.trouble, known.of_versions) == ("it burns", {2: "it burns"})
+    fourth = follows(known, version(4, changed=()), at_s=5000.0)
+    assert (fourth.version.number, fourth.blamed.number, fourth.trouble) == (4, 2, "it burns"), "what is known stays to be decided on"
+    fifth = follows(fourth, version(5), at_s=6000.0)
+    assert (fifth.before, fifth.blamed.number, fifth.trouble) == (4, 5, "")
+    later = follows(third, version(4, changed=()), at_s=700.0)
+    assert (later.before, later.blamed.number) == (None, 4), "nothing was found in time"
+
+
+def test_a_version_that_is_not_the_next_is_no_comment_on_the_one_before() -> None:
+    """For want of a better one an earlier version may come into force, and nothing is said of what changed with it."""
+    second = follows(FIRST, version(2), web="ready")
+    earlier = follows(second, version(1, changed=()), at_s=5.0)
+    assert (earlier.before, earlier.blamed.number) == (None, 1)
+    again = follows(second, version(3, changed=(), restores=1), at_s=5.0)
+    assert (again.before, again.blamed.number) == (None, 3)
+
+
+def test_without_a_version_nothing_is_watched_and_no_number_is_given_twice() -> None:
+    second = with_trouble(follows(FIRST, version(2)), ConfigTrouble(2, "it burns"))
+    assert second is not None
+    gone = without_version(second, T0 + timedelta(seconds=50), 50.0)
+    assert (gone.holds, gone.before, gone.highest, gone.of_versions) == (False, None, 2, {2: "it burns"})
+    assert (gone.since, gone.since_s) == (T0 + timedelta(seconds=50), 50.0)
+    third = follows(gone, version(3), at_s=60.0)
+    assert (third.holds, third.before, third.highest) == (True, None, 3), "the defaults are no version that could be gone back to"
+    assert follows(gone, version(3, changed=(), replaces=2), at_s=60.0).holds
+
+
+def test_that_going_back_was_decided_on_is_known_for_good() -> None:
+    one = follows(FIRST, version(2))
+    known = with_trouble(replace(one, troubles=(ConfigTrouble(1, "x"),)), ConfigTrouble(2, "it burns", T0))
+    assert known is not None
+    decided = with_trouble(known, ConfigTrouble(2, "whatever", None, offered=True))
+    assert decided is not None
+    assert decided.troubles == (ConfigTrouble(1, "x"), ConfigTrouble(2, "it burns", T0, offered=True))
+    assert with_trouble(decided, ConfigTrouble(2, "it burns", offered=True)) is None
+    assert with_trouble(decided, ConfigTrouble(2, "it burns")) is None
+    unheard = with_trouble(one, ConfigTrouble(2, "it burns", offered=True))
+    assert unheard is not None
+    assert (unheard.trouble, unheard.known_trouble) == ("it burns", ConfigTrouble(2, "it burns", offered=True))
+
+
+@pytest.mark.parametrize(("at", "after_s", "lapsed"), [(T0, 600.0, False), (T0, 600.1, True), (T0, -5.0, False), (None, 1e9, False)])
+def test_trouble_lapses(at: datetime | None, after_s: float, lapsed: bool) -> None:
+    assert has_lapsed(ConfigTrouble(2, "x", at), 600.0, T0 + timedelta(seconds=after_s)) is lapsed
 
 
 def test_what_stood_well_until_the_next_came_is_what_that_would_be_rolled_back_to() -> None:

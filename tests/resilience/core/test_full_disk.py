@@ -330,7 +330,7 @@ def test_forgetting_on_a_full_disk_deletes_nothing_by_half(tmp_path: Path) -> No
 def test_a_backup_on_a_full_disk_leaves_nothing_and_the_one_before(tmp_path: Path) -> None:
     filled(tmp_path / home.JOURNAL, 500)
     clock = FakeClock(NOW)
-    with small_disk(tmp_path / "disk", 4096) as disk:
+    with small_disk(tmp_path / "disk", 32_768) as disk:
         core = core_on(Journal(tmp_path / home.JOURNAL, NOW), clock)
         care = JournalCare(tmp_path / home.JOURNAL, disk / home.BACKUPS, core, clock)
         for _ in range(2):
@@ -349,6 +349,31 @@ def test_a_backup_on_a_full_disk_leaves_nothing_and_the_one_before(tmp_path: Pat
         care.look()
         assert core.state.notices == ()
         assert len([*(disk / home.BACKUPS).iterdir()]) == 2
+        care.stop()
+        end([core])
+
+
+@needs_mount
+def test_a_backup_for_which_there_is_no_room_is_not_begun(tmp_path: Path) -> None:
+    """It would leave none to the journal, and to anybody else."""
+    clock = FakeClock(NOW)
+    with small_disk(tmp_path / "disk", 16_384) as disk:
+        filled(disk / home.JOURNAL, 2000)
+        core = core_on(Journal(disk / home.JOURNAL, NOW), clock)
+        (disk / "ballast").write_bytes(bytes(5_000_000))
+        care = JournalCare(disk / home.JOURNAL, disk / home.BACKUPS, core, clock)
+        free = shutil.disk_usage(disk).free
+        assert free > (disk / home.JOURNAL).stat().st_size, "a copy alone would fit"
+        for _ in range(2):
+            clock.advance(61)
+            care.look()
+        assert [one.name for one in core.state.notices] == ["journal_backup"]
+        assert "of room" in core.state.notices[0].cause
+        assert [*(disk / home.BACKUPS).iterdir()] == []
+        (disk / "ballast").unlink()
+        clock.advance(600)
+        care.look()
+        assert core.state.notices == ()
         care.stop()
         end([core])
 

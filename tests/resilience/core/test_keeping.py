@@ -12,6 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 from resilience.config.settings import Settings
+from resilience.core import goodbye
 from resilience.core.keeping import at_start, changed, everything
 from resilience.core.lives import Lives
 from resilience.core.services import ServiceCircuit, Services
@@ -71,6 +72,27 @@ def test_level_unwell_circuits_isolations_and_heals_outlive_a_winclaw(tmp_path: 
     assert state.heals == {3: HEAL}
     with journal(tmp_path) as kept:
         assert kept.state("lives")["running"]
+
+
+def test_alerts_that_are_no_more_are_kept_no_longer(tmp_path: Path) -> None:
+    """Those that went while nothing could be written are known by what stands in the journal alone."""
+    with journal(tmp_path) as kept:
+        kept.commit([], {"alert:1": {"id": 1}, "alert:22": {"id": 22}, "standing": None})
+        kept.commit([], everything(FULL_HOUSE, Lives(running=True), kept))
+        assert kept.names("alert:") == []
+
+
+def test_a_goodbye_beside_the_journal_is_as_good_as_one_in_it(tmp_path: Path) -> None:
+    with journal(tmp_path) as kept:
+        kept.commit([], everything(FULL_HOUSE, Lives(running=True)))
+        history = History(kept.path)
+        goodbye.leave_beside(kept.path, NOW, 3)
+        begun = at_start(kept, history, CLOCK, settings=Settings(), notices=())
+        assert (begun.crashed_before, begun.lives.crashes) == (False, ())
+        assert goodbye.take_from_beside(kept.path) is not None
+        again = at_start(kept, history, CLOCK, settings=Settings(), notices=())
+        assert (again.crashed_before, len(again.lives.crashes)) == (True, 1)
+        history.close()
 
 
 def test_a_first_winclaw_begins_with_nothing(next_one: Callable[[], State]) -> None:

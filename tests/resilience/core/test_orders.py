@@ -84,3 +84,29 @@ def test_an_agent_gets_of_an_order_what_it_needs_to_do_it() -> None:
 )
 def test_who_can_do_an_order(healers: tuple[str, ...], component: str, able: bool) -> None:
     assert can(healers, "clear_cache", component) is able
+
+
+TO_PROCESSES: Orders = MappingProxyType(
+    {"r": Order(id="r", action="restore", component="m", agents=("bot",), processes=(("bot", 7), ("bot", 8)))}
+)
+
+
+def test_of_an_order_for_certain_processes_each_answers_for_itself() -> None:
+    """Processes may share a name; what one has done, another has not."""
+    no, yes = OrderAnswer(id="r", done=False, what="its check did not pass"), OrderAnswer(id="r", done=True)
+    once = heard(TO_PROCESSES, Heartbeat(agent="bot", pid=8, orders=(no,)))
+    assert (once["r"].agents, once["r"].processes) == (("bot",), (("bot", 7),))
+    assert once["r"].view()["pids"] == [7]
+    after = heard(once, Heartbeat(agent="bot", pid=7, orders=(yes,)))
+    assert (after["r"].agents, after["r"].processes) == ((), ())
+    assert after["r"].answers == {("bot", 8): no, ("bot", 7): yes}
+
+
+@pytest.mark.parametrize("beat", [Heartbeat(agent="bot", pid=9), Heartbeat(agent="bot"), Heartbeat(agent="other", pid=7)])
+def test_a_process_that_was_not_asked_answers_no_order_of_its_name(beat: Heartbeat) -> None:
+    told = Heartbeat(agent=beat.agent, pid=beat.pid, orders=(OrderAnswer(id="r", done=False, what="nothing here can restore m"),))
+    assert heard(TO_PROCESSES, told) is TO_PROCESSES
+
+
+def test_an_order_for_certain_processes_says_which() -> None:
+    assert TO_PROCESSES["r"].view() == {"id": "r", "action": "restore", "component": "m", "parameters": {}, "pids": [7, 8]}

@@ -11,9 +11,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from resilience.config.cleaning import clean_yaml
 from resilience.config.file import parse
 from resilience.config.settings import Settings
-from resilience.exporting.clean_config import clean_yaml
 from resilience.exporting.leaving_out import Clean
 from resilience.redaction import REDACTED, Redactor
 
@@ -60,6 +60,8 @@ def test_a_long_name_is_told_in_short_and_without_secrets() -> None:
     ("url: https://me:hunter2@host/x # password: hunter2\r\n", 'url: "https://me:[redacted]@host/x" # password: [redacted]\r\n', 2),
     ("\ufefftoken: abc", '\ufefftoken: "[redacted]"', 1),
     ("token: env:TOKEN # token: env:OTHER\n", "token: env:TOKEN # token: env:OTHER\n", 0),
+    ("- bot\n- --api-key\n- hunter2\n- --mine\n", '- bot\n- --api-key\n- "[redacted]"\n- --mine\n', 1),
+    ("c: [x, --password, hunter2, --token, env:A, --pwd, {a: b}]\n", 'c: [x, --password, "[redacted]", --token, env:A, --pwd, {a: "[redacted]"}]\n', 2),
     ("a: [\npassword=hunter2\n", "a: [\npassword=[redacted]\n", 1),
     ("a: &a [*a, {token: x}]\n", 'a: &a [*a, {token: "[redacted]"}]\n', 1),
 ])  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -14,12 +15,12 @@ from resilience.clock import SystemClock
 from resilience.config.settings import Settings
 from resilience.config.version import ConfigTrouble, ConfigVersion
 from resilience.core.core import Core
-from resilience.core.inputs import ConfigTroubled, Configuration, ProcessTold
+from resilience.core.inputs import ConfigTroubled, Configuration, HealTold, ProcessTold
 from resilience.degradation.levels import DegradationLevel
 from resilience.events import Report
 from resilience.healing.actions import Actions
 from resilience.healing.engine import SelfHealingEngine
-from resilience.healing.heals import Heal, HealState
+from resilience.healing.heals import MOST_HEALS, Heal, HealState
 from resilience.healing.policy import HealingActionType, HealingRule, SelfHealing
 from resilience.journal.history import History
 from resilience.journal.journal import Journal
@@ -201,6 +202,63 @@ def test_another_configuration_ends_the_offer(ward: Ward) -> None:
     ward.saves()
     assert ward.heal(HealState.EXPIRED).verification == "another configuration is in force"
     assert ward.asked == []
+
+
+def test_a_comment_that_is_saved_meanwhile_does_not_keep_it_from_being_offered(ward: Ward) -> None:
+    """Nor does one that is saved while the offer waits end it: what would be gone back from is still in force."""
+    ward.open()
+    ward.saves()
+    ward.becomes("running")
+    ward.saves()
+    ward.saves(changed=False)
+    ward.becomes("failed")
+    heal = ward.heal(HealState.WAITING)
+    assert heal.rule == "configuration version 2"
+    assert heal.trigger.startswith("Trouble followed version 2 of the configuration: the process web")
+    assert heal.trigger.endswith("Before it, version 1 was in force.")
+    assert "it changed tray.toasts: true → false" in heal.diagnosis.because
+    ward.saves(changed=False)
+    ward.nothing_more()
+    ward.helps = lambda: ward.becomes("running")
+    ward.core.decide_heal(1, "approve", actor="dashboard", origin="here").result(10)
+    ward.heal(HealState.HEALED)
+    assert ward.asked[0]["of"] == 2
+
+
+def test_each_version_is_offered_once_though_its_heal_is_forgotten(ward: Ward) -> None:
+    """Other heals make room for themselves, and a month later nobody expects to be asked again."""
+    ward.open()
+    ward.breaks()
+    waiting = ward.heal(HealState.WAITING)
+    ward.core.decide_heal(1, "reject", actor="dashboard", origin="here").result(10)
+    ward.heal(HealState.REJECTED)
+    ward.nothing_more()
+    for number in range(100, 100 + MOST_HEALS):
+        other = replace(waiting, id=number, state=HealState.HEALED, ended=ward.clock.now(), rule="another", target="other")
+        ward.core.tell(HealTold(other)).result(10)
+    assert 1 not in ward.core.state.heals
+    ward.nothing_more()
+    ward.close()
+    ward.open()
+    ward.becomes("failed")
+    ward.nothing_more()
+
+
+@pytest.mark.parametrize("is_still_so", [True, False])
+def test_trouble_that_was_long_ago_is_offered_only_if_it_still_is_so(ward: Ward, is_still_so: bool) -> None:
+    ward.open(enabled=False)
+    ward.saves()
+    ward.becomes("running")
+    ward.saves()
+    long_ago = ward.clock.now() - timedelta(days=1)
+    ward.core.tell(ConfigTroubled(ConfigTrouble(2, "the process web, which ran well, has failed", long_ago))).result(10)
+    ward.becomes("failed" if is_still_so else "running")
+    settings = ward.core.state.settings
+    ward.core.tell(Configuration(replace(settings, self_healing=replace(settings.self_healing, enabled=True)))).result(10)
+    if is_still_so:
+        ward.heal(HealState.WAITING)
+    else:
+        ward.nothing_more()
 
 
 def test_what_a_person_rejects_is_not_offered_again_not_even_by_the_next_winclaw(ward: Ward) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import random
 import sqlite3
 from contextlib import closing
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
@@ -19,6 +21,22 @@ Stored = dict[int, ErrorRecord | EventRecord]
 
 def filled(path: Path, rows: int, *, seed: int = 1, state: dict[str, Any] | None = None) -> Stored:
     """Makes a journal with so many rows, most of them errors, some longer than a page; returns what stands under which id."""
+    content, stored = _filled(rows, seed, msgspec.json.encode(state))
+    path.write_bytes(content)
+    path.chmod(0o600)
+    return dict(stored)
+
+
+@cache
+def _filled(rows: int, seed: int, state_json: bytes) -> tuple[bytes, Stored]:
+    """The file, and what stands in it; made once, for it takes most of the time of those who spoil it."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "journal.db"
+        stored = _fill(path, rows, seed, msgspec.json.decode(state_json))
+        return path.read_bytes(), stored
+
+
+def _fill(path: Path, rows: int, seed: int, state: dict[str, Any] | None) -> Stored:
     dice, journal = random.Random(seed), Journal(path, NOW)
     stored: Stored = {}
     while len(stored) < rows:

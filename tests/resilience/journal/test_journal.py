@@ -5,7 +5,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import pytest
 from resilience.clock import as_text
 from resilience.damage import is_damage
 from resilience.journal import journal as journal_module
+from resilience.journal.history import History
 from resilience.journal.journal import Journal, JournalError
 from resilience.journal.schema import Record
 from tests.resilience.records import NOW, an_error, an_event
@@ -284,6 +285,99 @@ def test_a_damaged_journal_that_cannot_be_renamed_at_the_start_says_so(path: Pat
         with pytest.raises(JournalError, match="in use"):
             Journal(path, NOW)
     assert path.read_bytes().startswith(b"not a database")
+
+
+@pytest.mark.parametrize("after", [1, 2, 3, 4])
+def test_a_kill_between_the_renames_leaves_what_the_next_start_can_end(path: Path, after: int) -> None:
+    """The log of the damaged file stays with it: to the new one it would be other pages' content."""
+    killed = subprocess.run([sys.executable, "-c", RENAMER, str(path), str(after)], check=False, timeout=60)
+    assert killed.returncode == 9
+    again = Journal(path, NOW)
+    assert again.set_aside is not None
+    assert again.commit([an_event()])[0].id == 61
+    again.close()
+    assert rows(path, "PRAGMA integrity_check") == [("ok",)]
+    assert rows(path, "SELECT count(*) FROM errors") == [(0,)]
+    assert rows(again.set_aside, "SELECT count(*) FROM errors") == [(60,)]
+    assert sorted(file.name for file in path.parent.glob("*new*")) == []
+
+
+RENAMER = """
+import os, sqlite3, sys
+from pathlib import Path
+from resilience.journal.journal import Journal
+from tests.resilience.records import NOW, an_error
+path, last = Path(sys.argv[1]), int(sys.argv[2])
+journal = Journal(path, NOW)
+journal.commit([an_error(key=str(one)) for one in range(40)])
+reader = sqlite3.connect(path)  # so that the log is not folded back when the file is closed
+reader.execute("BEGIN")
+reader.execute("SELECT * FROM errors").fetchone()
+journal.commit([an_error(key=str(one)) for one in range(40, 60)])
+rename, done = Path.rename, []
+
+def counted(self, target):
+    rename(self, target)
+    done.append(self)
+    if len(done) == last:
+        os._exit(9)
+
+Path.rename = counted
+journal.start_anew(NOW)
+"""
+
+
+def test_a_file_that_is_damaged_before_it_was_made_known_does_not_make_the_one_before_forgotten(path: Path) -> None:
+    """Both are to be repaired."""
+    for _ in range(3):
+        path.write_bytes(b"rubbish" * 3000) if not path.exists() else edit(path, "UPDATE state SET value = '{' WHERE name = 'last_id'")
+        journal = Journal(path, NOW)
+        journal._db.conn.close()  # and nothing was committed
+    assert journal.set_aside is not None
+    names = [journal.set_aside.name, *journal.aside_before]
+    assert len(set(names)) == 3
+    again = Journal(path, NOW)
+    assert again.set_aside is not None
+    assert [again.set_aside.name, *again.aside_before] == names
+    again.close()
+
+
+def test_a_schema_that_is_no_text_any_more_is_damage(path: Path) -> None:
+    """Python says so by another error than those of SQLite."""
+    journal = Journal(path, NOW)
+    journal.commit([an_error()])
+    journal.close()
+    spoil_schema(path)
+    again = Journal(path, NOW)
+    assert again.set_aside is not None
+    assert again.commit([an_error()])[0].id > 1
+    again.close()
+
+
+def test_a_schema_that_becomes_no_text_in_use_is_damage_to_whoever_reads_or_writes(path: Path) -> None:
+    journal, history = Journal(path, NOW), History(path)
+    journal.commit([an_error()])
+    journal._db.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    spoil_schema(path)
+    conn = journal._db.conn
+    journal._db = journal_module.Database(sqlite3.connect(path, isolation_level=None))  # another connection, which reads it anew
+    conn.close()
+    asks: list[Callable[[], object]] = [
+        lambda: journal.commit([an_error()]), lambda: journal.state("x"), lambda: journal.states("x"),
+        lambda: journal.forget(NOW, 1), lambda: history.events(0),
+    ]  # fmt: skip
+    for ask in asks:
+        with pytest.raises((sqlite3.DatabaseError, JournalError)) as refusal:
+            ask()
+        error = refusal.value
+        assert is_damage(error.__cause__ if isinstance(error, JournalError) else error)
+    journal.close()
+
+
+def spoil_schema(path: Path) -> None:
+    content = path.read_bytes()
+    place = content.index(b"events_at ON events") + len(b"events_at ON ")
+    path.write_bytes(content[:place] + b"\xe5" + content[place + 1 :])
 
 
 def _in_use(*_: object, **__: object) -> None:

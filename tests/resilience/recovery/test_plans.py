@@ -28,7 +28,9 @@ from resilience.recovery.plans import (
     RecoveryState,
     Step,
     StepState,
+    digest_of,
     plan,
+    restorers,
     with_recovery,
 )
 
@@ -192,3 +194,17 @@ def test_the_oldest_recoveries_that_have_ended_make_room() -> None:
     assert len(known) == MOST_RECOVERIES
     assert [*known][:2] == [1, 4]
     assert with_recovery(known, recovery(1, state=RecoveryState.FAILED))[1].state is RecoveryState.FAILED
+
+
+def test_the_digest_of_a_plan_names_what_it_would_do_and_not_how_far_it_is() -> None:
+    steps = plan(COMPONENT, "indexer", state(processes=INDEXER), [saved("indexer", number=2)])
+    other = plan(COMPONENT, "indexer", state(processes=INDEXER), [saved("indexer", number=3)])
+    assert digest_of(steps) == digest_of([replace(one, state=StepState.DONE, result="done") for one in steps])
+    assert len({digest_of(one) for one in (steps, steps[:-1], other, ())}) == 4
+
+
+def test_who_can_restore_something_are_processes_and_not_names() -> None:
+    """Several processes may go by one name, and not each has the restorer."""
+    first, second = agent("restore:memory"), replace(agent("restore:*"), pid=None)
+    others = replace(agent("restore:other"), pid=8), replace(agent("restore:memory", alive=False), pid=9)
+    assert restorers(state(first, second, *others), "memory") == (("bot", None), ("bot", 7))

@@ -69,6 +69,109 @@ def test_an_exit_while_a_step_is_undone_is_raised_after_the_last_one(world: Worl
     assert world.manager.unfinished() == []
 
 
+class Interrupting:
+    """Raises Ctrl-C in the n-th write from now on, before it or after it."""
+
+    def __init__(self, world: World, number: int, *, after: bool) -> None:
+        self.left = number
+        file = world.manager._ground.file._file
+        do = file.do
+
+        def counted(work: Any, *, writes: bool = True) -> Any:
+            self.left -= writes
+            is_now = writes and self.left == 0
+            if is_now and not after:
+                raise KeyboardInterrupt("second")
+            result = do(work, writes=writes)
+            if is_now:
+                raise KeyboardInterrupt("second")
+            return result
+
+        file.do = counted  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
+@pytest.mark.parametrize("first", [KeyboardInterrupt("first"), ValueError("first")])
+def test_an_exit_in_the_writing_between_two_compensations_does_not_end_the_undoing(
+    world: World, number: int, after: bool, first: BaseException
+) -> None:
+    """Whichever write it hits: one behind each step, and the end."""
+    with pytest.raises(KeyboardInterrupt) as caught, world.manager.transaction("t", "k") as tx:
+        for what in "abc":
+            tx.do(world.add, what, undo=world.remove)
+        Interrupting(world, number, after=after)
+        raise first
+    assert str(caught.value) == ("first" if isinstance(first, KeyboardInterrupt) else "second")
+    assert world.log[3:] == ["remove c", "remove b", "remove a"]
+    assert (world.there, world.manager.unfinished(), world.manager._ground.active) == ([], [], set())
+    with world.manager.transaction("t", "k") as tx:
+        assert not tx.is_replay
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_an_exit_where_the_end_is_committed_or_begun_leaves_nothing_that_nobody_can_take(world: World, after: bool) -> None:
+    with pytest.raises(KeyboardInterrupt), world.manager.transaction("t", "k") as tx:
+        tx.do(world.add, 1, undo=world.remove)
+        Interrupting(world, 1, after=after)
+    assert world.there == []
+    Interrupting(world, 1, after=after)
+    with pytest.raises(KeyboardInterrupt), world.manager.transaction("t", "k") as tx:
+        raise AssertionError
+    assert world.manager._ground.active == set()
+    assert [one.left for one in world.manager.resume()] == [()] * after
+    assert world.manager.unfinished() == []
+
+
+def test_whatever_comes_before_a_block_is_left_it_is_not_under_way_for_as_long_as_the_process_lives(world: World) -> None:
+    block = world.manager.transaction("t")
+    tx = block.__enter__()
+    tx.do(world.add, 1, undo=world.remove)
+
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    tx.__class__ = type("Interrupted", (type(tx),), {"__exit__": interrupted})
+    with pytest.raises(KeyboardInterrupt):
+        block.__exit__(ValueError, ValueError(), None)
+    world.manager.look()
+    assert world.there == []
+    assert world.manager.unfinished() == []
+
+
+def test_an_exit_while_what_a_part_has_left_is_noted_is_raised_and_all_else_is_committed(world: World) -> None:
+    world.fails["remove 2"] = ConnectionError("down")
+    with pytest.raises(KeyboardInterrupt, match="second"), world.manager.transaction("t", "k") as tx:
+        tx.do(world.add, 1, undo=world.remove)
+        with pytest.raises(KeyError), tx.nested("part") as part:
+            part.do(world.add, 2, undo=world.remove)
+            raise KeyError
+        Interrupting(world, 2, after=False)
+    assert world.manager._ground.active == set()
+    with world.manager.transaction("t", "k") as tx:
+        assert tx.is_replay
+        assert tx.do(world.add, 1) == 1
+    assert len(world.reported) == 1
+
+
+def test_what_an_error_in_the_undoing_itself_leaves_can_be_resumed(world: World) -> None:
+    """A defect, that is: in any case nobody has to end the process for it."""
+    note = world.manager._ground.note
+
+    def defect(*_: Any) -> None:
+        world.manager._ground.note = note  # type: ignore[method-assign]
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError), world.manager.transaction("t") as tx:
+        tx.do(world.add, 1, undo=world.remove)
+        tx.do(world.add, 2, undo=world.remove)
+        world.manager._ground.note = defect  # type: ignore[method-assign]
+        raise KeyError
+    world.there.append(2)  # that it was undone stands nowhere, so it is undone again
+    [resumed] = world.manager.resume()
+    assert (resumed.left, world.there) == ((), [])
+
+
 def run(body: Callable[[], Coroutine[Any, Any, Any]], world: World, *cancel_when: asyncio.Event | Callable[[], bool]) -> BaseException | None:
     """Runs ``body`` as a task that is cancelled each time one of ``cancel_when`` is so; returns what it raised."""
 

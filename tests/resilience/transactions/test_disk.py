@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from resilience.transactions.file import TransactionError, file_of, unfinished_in
-from tests.resilience.transactions.transacting import Way, World
+from tests.resilience.transactions.transacting import NoThread, Way, World
 
 
 @pytest.fixture
@@ -114,6 +114,17 @@ def test_a_file_that_somebody_else_keeps_locked_refuses_before_the_step(world: W
     assert world.manager.unfinished() == []
 
 
+def test_an_exit_right_behind_the_beginning_of_a_write_does_not_refuse_all_later_ones(world: World) -> None:
+    with world.manager.transaction("t") as tx:
+        tx.do(world.add, 1, undo=world.remove)
+        conn = world.manager._ground.file._file._conn
+        assert conn is not None
+        conn.execute("BEGIN IMMEDIATE")  # and here Ctrl-C came
+        tx.do(world.add, 2, undo=world.remove)
+    assert world.there == [1, 2]
+    assert world.manager.unfinished() == []
+
+
 def test_a_damaged_file_is_set_aside_and_reported(tmp_path: Path) -> None:
     file_of(tmp_path, "clerk").write_bytes(b"this is no database " * 1000)
     world = World(tmp_path)
@@ -146,6 +157,7 @@ def test_what_is_unfinished_of_all_agents_is_read_whatever_else_lies_there(world
     (folder / "other.db").write_bytes(b"this is no database " * 1000)
     (folder / "empty.db").touch()
     (folder / "clerk.damaged-20260101-000000.db").write_bytes(b"x")
+    (folder / "clerk.damaged-20260101-000000-2.db").write_bytes(b"x")
     (folder / "folder.db").mkdir()
     before = {path.name: path.stat().st_size for path in folder.iterdir() if path.is_file() and "clerk" not in path.name}
     assert unfinished_in(folder) == []
@@ -158,6 +170,14 @@ def test_what_is_unfinished_of_all_agents_is_read_whatever_else_lies_there(world
     assert unfinished_in(folder) == []
     assert before == {path.name: path.stat().st_size for path in folder.iterdir() if path.is_file() and "clerk" not in path.name}
     assert unfinished_in(folder / "nowhere") == []
+
+
+def test_an_agent_whose_name_looks_like_damage_is_seen(world: World) -> None:
+    manager = NoThread(world.folder, world.clock, agent="shop.damaged-goods")
+    with manager.transaction("t") as tx:
+        tx.do(world.add, 1, undo=world.remove)
+        assert [one.agent for one in unfinished_in(world.folder)] == ["shop.damaged-goods"]
+    manager.close()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="rights are kept in another way there")

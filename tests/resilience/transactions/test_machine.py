@@ -238,5 +238,5 @@ class TransactionMachine(RuleBasedStateMachine):
         shutil.rmtree(self.folder)
 
 
-TransactionMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+TransactionMachine.TestCase.settings = settings(max_examples=20, stateful_step_count=40, deadline=None)
 TestTransactions = TransactionMachine.TestCase

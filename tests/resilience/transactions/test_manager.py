@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import threading
@@ -11,13 +12,14 @@ from typing import Any
 
 import pytest
 
+from resilience import locked
 from resilience.clock import SystemClock
 from resilience.testing import immediate_retries
 from resilience.transactions.file import TransactionBusyError, unfinished_in
 from resilience.transactions.ground import GRACE_S
 from resilience.transactions.manager import TransactionManager
 from resilience.transactions.steps import CompensationFailedError
-from tests.resilience.transactions.transacting import World
+from tests.resilience.transactions.transacting import NoThread, World
 
 
 @pytest.fixture
@@ -238,6 +240,96 @@ def test_a_key_that_a_dead_process_left_is_undone_first_then_begun_anew(world: W
     assert world.there == [3, 4]
 
 
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_key_that_this_processs_own_thread_is_undoing_is_waited_for(world: World, kind: str) -> None:
+    left_behind(world, dies_in_its_third(world), key="k")
+    undoing, go_on = threading.Event(), threading.Event()
+
+    def remove(what: Any) -> None:
+        undoing.set()
+        assert go_on.wait(60)
+        world.remove(what)
+
+    world.manager.compensation("remove")(remove)
+    thread = threading.Thread(target=world.manager.look)
+    thread.start()
+    assert undoing.wait(60)
+    threading.Timer(0.05, go_on.set).start()
+
+    async def main() -> None:
+        async with world.manager.transaction("t", "k") as tx:
+            await tx.do(world.add, 4, undo=world.remove)
+
+    if kind == "async":
+        asyncio.run(main())
+    else:
+        with world.manager.transaction("t", "k") as tx:
+            tx.do(world.add, 4, undo=world.remove)
+    thread.join()
+    assert world.log[-3:] == ["remove 2", "remove 1", "add 4"]
+    assert world.there == [3, 4]
+
+
+def test_what_is_taken_up_before_its_block_is_left_is_undone_by_one_alone(world: World) -> None:
+    undoing, go_on = threading.Event(), threading.Event()
+    threads: list[threading.Thread] = []
+
+    def remove(what: Any) -> None:
+        if not threads:
+            raise ConnectionError
+        undoing.set()
+        assert go_on.wait(60)
+        world.remove(what)
+
+    def report(*_: Any) -> None:
+        threads.append(threading.Thread(target=manager.resume))
+        threads[0].start()
+        assert undoing.wait(60)
+
+    manager = NoThread(world.folder, world.clock, agent="clerk", report=report)
+    with pytest.raises(KeyError), manager.transaction("t") as tx:
+        tx.do(world.add, 1, undo=remove)
+        raise KeyError
+    assert manager._ground.resume() == []
+    go_on.set()
+    threads[0].join()
+    assert (world.there, manager.unfinished(), manager._ground.active) == ([], [], set())
+    manager.close()
+
+
+def test_a_compensation_that_begins_what_it_undoes_does_not_wait_for_itself(world: World) -> None:
+    left_behind(world, lambda tx: tx.do(world.add, 1, undo=world.remove), key="k")
+    told: list[BaseException] = []
+
+    def remove(what: Any) -> None:
+        with pytest.raises(TransactionBusyError) as caught, world.manager.transaction("t", "k"):
+            raise AssertionError
+        told.append(caught.value)
+        world.remove(what)
+
+    world.manager.compensation("remove")(remove)
+    world.manager.look()
+    assert len(told) == 1
+    assert world.there == []
+
+
+def test_who_lists_what_is_unfinished_makes_nobody_busy(world: World) -> None:
+    """Who asks whether a process lives holds the lock of a dead one for a moment; whoever begins looks once more."""
+    dead = left_behind(world, lambda tx: tx.do(world.add, 1, undo=world.remove), key="k")
+    [path] = world.folder.glob(f"clerk.{dead._ground.owners._me}.alive")
+    held = locked.take(path)
+    assert held is not None
+    sleep = world.clock.sleep
+
+    def listed(seconds: float) -> None:
+        sleep(seconds)
+        locked.let_go(held)
+
+    world.clock.sleep = listed  # type: ignore[method-assign]
+    with world.manager.transaction("t", "k"):
+        assert world.there == []
+
+
 def test_a_key_whose_compensations_are_not_registered_yet_is_refused_and_nothing_of_it_undone(world: World) -> None:
     left_behind(world, dies_in_its_third(world), key="k")
     del world.manager._ground.registered["remove"]
@@ -278,6 +370,8 @@ def test_closing_in_the_middle_keeps_the_lock_until_the_process_ends(world: Worl
     assert world.there == [1]
     assert other.unfinished() == []
     other.close()
+    assert list(world.folder.glob("*.alive")) == [], "with the last block's end"
+    assert world.manager._ground.file._file._conn is None
 
 
 def test_nothing_is_made_on_disk_before_it_is_needed(tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ def found(world: World, number: int) -> int:
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(program=PROGRAMS)
 def test_exactly_the_steps_that_ran_are_undone_newest_first(kind: str, program: tuple[list[Any], bool]) -> None:
     nodes, succeeds = program

@@ -49,6 +49,7 @@ def test_what_is_executed_is_done_once_and_can_be_taken_back_once(world: World, 
             transaction.add_operation(world.add, world.remove, 4)
         await transaction.rollback()
         await transaction.rollback()
+        assert await transaction.execute() is False, "it is not done any more"
         assert world.log[3:] == [f"remove {live}", "remove 2", "remove 1"]
         assert transaction.rolled_back
 
@@ -139,6 +140,34 @@ def test_commit_executes_what_is_active_and_a_second_one_finds_nothing(world: Wo
 
     asyncio.run(main())
     assert world.there == [1]
+
+
+def test_a_name_is_active_once(world: World) -> None:
+    async def main() -> None:
+        manager = world.manager
+        waiting, go_on = asyncio.Event(), asyncio.Event()
+
+        async def wait() -> None:
+            waiting.set()
+            await go_on.wait()
+
+        first = await prepared(world, manager.begin_transaction("t"), 1)
+        first.add_operation(wait, lambda _: None)
+        with pytest.raises(ValueError, match="a transaction 't' is active already; commit it or roll it back first"):
+            manager.begin_transaction("t")
+        task = asyncio.ensure_future(manager.commit("t"))
+        await waiting.wait()
+        for other in (manager.commit, manager.rollback):
+            with pytest.raises(RuntimeError, match="is being executed"):
+                await other("t")
+        assert manager.active_transactions == {"t": first}
+        go_on.set()
+        assert await task is True
+        assert manager.active_transactions == {}
+        await first.rollback()
+
+    asyncio.run(main())
+    assert world.log == ["add 1", "remove 1"]
 
 
 def test_it_is_journalled_and_registered_compensations_outlive_the_process(world: World) -> None:

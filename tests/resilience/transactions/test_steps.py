@@ -167,3 +167,11 @@ def test_other_steps_under_the_same_key_are_an_error(step: Step | None, said: st
 def test_a_failure_is_noted_in_bounds() -> None:
     assert words(ValueError("no\0")) == "ValueError: no␀"
     assert words(ValueError("x" * 1000)) == "ValueError: " + "x" * 488
+
+
+def test_a_failure_is_noted_without_secrets_not_even_one_that_is_cut_off() -> None:
+    said = "401 for https://bob:hunter2secret@mail.example/ Authorization: Bearer sk-abcdefghijklmnopqrstuvwxyz123456"
+    assert words(PermissionError(said)) == "PermissionError: 401 for https://bob:[redacted]@mail.example/ Authorization: [redacted]"
+    noted = words(ValueError("x" * 470 + " sk-abcdefghijklmnopqrstuvwxyz123456"))
+    assert len(noted) <= 500
+    assert "sk-" not in noted

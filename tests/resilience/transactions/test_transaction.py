@@ -17,6 +17,7 @@ from resilience.transactions.steps import (
     MAX_STEPS,
     PAUSES_S,
     CompensationFailedError,
+    ReplayedFailureError,
     StepResultError,
     TransactionReplayError,
 )
@@ -377,6 +378,48 @@ def test_another_step_under_the_same_key_is_a_clear_error(way: Way, world: World
 
     way.run(body, key="k")
     way.run(other, key="k")
+
+
+def test_what_failed_and_was_caught_fails_in_each_replay_with_one_class_of_error(way: Way, world: World) -> None:
+    """A part of a step that fails, one that fails by itself behind a step, one within another, a step that is undone at once."""
+    world.fails["add 3"] = ConnectionError("catering is away, token=geheim")
+
+    async def body(tx: Any) -> Any:
+        told: list[BaseException] = []
+        keys = [tx.next_key]
+        room = await tx.do(way.add, 1, undo=way.remove)
+        try:
+            async with tx.nested("part") as part, part.nested("part") as inner:
+                await inner.do(way.add, 2, undo=way.remove)
+                await inner.do(way.add, 3, undo=way.remove)
+        except (ConnectionError, ReplayedFailureError) as error:
+            told.append(error)
+        try:
+            async with tx.nested("by itself") as part:
+                await part.do(way.add, 4, undo=way.remove)
+                if not tx.is_replay:
+                    raise KeyError("by itself")
+        except (KeyError, ReplayedFailureError) as error:
+            told.append(error)
+        try:
+            await tx.do(way.add, {5}, keep=lambda one: one, undo=lambda _: world.there.remove({5}))
+        except (StepResultError, ReplayedFailureError) as error:
+            told.append(error)
+        keys.append(tx.next_key)
+        return room, await tx.do(lambda: 6), keys, told
+
+    room, last, keys, told = way.run(body, key="k")
+    assert [type(error) for error in told] == [ConnectionError, KeyError, StepResultError]
+    assert world.there == [1]
+    calls = list(world.log)
+    for _ in range(2):
+        room_again, last_again, keys_again, told_again = way.run(body, key="k")
+        assert (room_again, last_again, keys_again, world.log) == (room, last, keys, calls)
+        assert [type(error) for error in told_again] == [ReplayedFailureError] * 3
+        assert [error.was for error in told_again[:2]] == ["ConnectionError: catering is away, token=[redacted]", "KeyError: 'by itself'"]
+        assert told_again[2].was.startswith("StepResultError: what the step")
+        assert "its step 3 (World.add" in str(told_again[0])
+        assert "its part 'by itself' had failed then" in str(told_again[1])
 
 
 def test_undone_before_it_starts_anew(way: Way, world: World) -> None:

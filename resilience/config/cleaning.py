@@ -1,4 +1,4 @@
-"""A configuration's text without secrets: it is YAML as before, with the same lines, and says the same but for them."""
+"""A configuration's text without secrets, for exports and for people: it is YAML as before, with the same lines."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Final
 import yaml
 
 from resilience.config.nodes import compose
+from resilience.config.options import secret_places
 from resilience.config.problems import ConfigError
 from resilience.exporting.leaving_out import Clean
 from resilience.redaction import REDACTED
@@ -56,8 +57,11 @@ def _scalars(
                 secret = is_secret or clean.is_secret(name)
                 yield from _scalars(value, clean, f"{place}.{clean.shown(name)}", is_secret=secret, seen=seen)
         case yaml.SequenceNode():
+            texts = [one.value if isinstance(one, yaml.ScalarNode) else None for one in node.value]
+            places = secret_places(texts, clean.is_secret)
             for number, value in enumerate(node.value):
-                yield from _scalars(value, clean, f"{place}[{number}]", is_secret=is_secret, seen=seen)
+                secret = is_secret or number in places
+                yield from _scalars(value, clean, f"{place}[{number}]", is_secret=secret, seen=seen)
         case yaml.ScalarNode() if is_secret and clean.hides(node.value) and node.tag not in _NO_SECRETS:
             clean.places.append(place)
             yield node, REDACTED

@@ -1,0 +1,63 @@
+"""What is shown of a configuration holds no secret, however YAML lets one write it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from resilience.config.file import parse
+from resilience.config.shown import as_shown, as_yaml, described, redactor_of, without_secrets
+from resilience.config.version import ConfigVersion
+from resilience.config.versions import Versions, digest
+
+WAYS = {
+    "a block": "environment:\n        API_TOKEN: |\n          hunter2\n          hunter2",
+    "a folded block": "environment:\n        MY_SECRET: >-\n          hunter2",
+    "the next line": 'environment:\n        "AUTH_TOKEN":\n          hunter2',
+    "two lines in quotes": "environment:\n        DB_PASSWORD: 'one\n          hunter2'",
+    "an anchor": "environment:\n        PASSWD: &a hunter2",
+    "an alias": "folder: &a hunter2\n      environment: {PASSWD: *a}",
+    "a tag": "environment:\n        TOKEN: !!str hunter2",
+    "a flow table": 'environment: {PASSWORD: "hunter2", X: y,\n        ACCESS_KEY:\n          "hunter2"}',
+    "a complex key": "environment:\n        ? TOKEN\n        : hunter2",
+    "a list": "command: [bot, --password, hunter2, --token=hunter2]",
+    "a list over lines": "command:\n        - bot\n        - --api-key\n        - hunter2",
+    "a comment": "port: 80 # token: hunter2",
+    "a name of the user's": "environment: {MINE: hunter2}",
+}
+NAMES = "  redaction: {names: [mine]}\n"
+
+
+def written(way: str, secret: str = "hunter2") -> str:
+    command = "" if "command:" in WAYS[way] else "      command: [bot]\n"
+    return f"error_handling:\n  processes:\n    bot:\n{command}      {WAYS[way].replace('hunter2', secret)}\n{NAMES}"
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_secret_is_shown_nowhere_however_it_is_written(way: str, tmp_path: Path) -> None:
+    """In the text, line by line, in what changed, and in the settings in force."""
+    versions = Versions(tmp_path)
+    text, other = written(way), written(way, "hunter99")
+    for number, one in ((1, text), (2, other)):
+        versions.add(ConfigVersion(number=number, sha256=digest(one), author="x", replaces=number - 1 or None), one)
+    settings = parse(text)
+    if way != "an alias":  # there the very same text is also the folder of a process, which the settings in force must say
+        shown = as_shown(settings, 1)
+        assert "hunter" not in f"{shown}{as_yaml(shown['settings'])}"
+        assert "hunter" not in str(described(versions, 2, settings, None))
+    seen = without_secrets(text, redactor_of(settings))
+    assert "hunter" not in seen
+    assert "[redacted]" in seen
+    assert "bot" in seen
+
+
+def test_a_version_is_shown_without_what_it_calls_a_secret_itself(tmp_path: Path) -> None:
+    """The names of secrets that are in force now may be others."""
+    versions, text = Versions(tmp_path), written("a name of the user's")
+    versions.add(ConfigVersion(number=1, sha256=digest(text), author="x"), text)
+    assert "hunter2" not in str(described(versions, 1, parse(""), None))
+
+
+def test_of_a_text_that_is_no_yaml_the_lines_are_looked_at() -> None:
+    assert without_secrets("\ufeffa: [\npassword: hunter2\n\x1b", redactor_of()) == "a: [\npassword: [redacted]\n\ufffd"
