@@ -85,6 +85,7 @@ def test_a_link_a_folder_and_odd_packing_are_refused(exported: Path, tmp_path: P
 
     def link(info: zipfile.ZipInfo) -> None:
         if info.filename == "held.json":
+            info.create_system = 3  # as a POSIX system packs it; only there it means a link
             info.external_attr = (stat.S_IFLNK | 0o777) << 16
 
     assert "no plain file" in refused(packed(tmp_path / "link.zip", files, link), tmp_path / "new")

@@ -287,6 +287,7 @@ def test_a_damaged_journal_that_cannot_be_renamed_at_the_start_says_so(path: Pat
     assert path.read_bytes().startswith(b"not a database")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="what somebody has open cannot be renamed there, so no log is left behind")
 @pytest.mark.parametrize("after", [1, 2, 3, 4])
 def test_a_kill_between_the_renames_leaves_what_the_next_start_can_end(path: Path, after: int) -> None:
     """The log of the damaged file stays with it: to the new one it would be other pages' content."""
