@@ -233,7 +233,7 @@ def recovery_pages(core: Core, desk: RecoveryDesk) -> Blueprint:
                 plan = desk.plan(wanted)
             except Problem as problem:
                 said = problem.detail
-        now = core.state
+        now, saved = core.state, desk.saved.checkpoints()
         clean = redactor_of(now.settings).text
         return render_template(
             "recovery.html",
@@ -241,9 +241,9 @@ def recovery_pages(core: Core, desk: RecoveryDesk) -> Blueprint:
             plan=plan,
             digest=digest_of(plan),
             why_not=said,
-            targets=recovery_words.targets(now, desk.saved.checkpoints()),
+            targets=recovery_words.targets(now, saved),
             recoveries=[recovery_words.recovery(one.view()) for one in reversed([*now.recoveries.values()])],
-            checkpoints=[recovery_words.checkpoint(one, clean) for one in desk.heads()],
+            checkpoints=[recovery_words.checkpoint(one.view(), clean) for one in saved[:_ROWS]],
             transactions=[recovery_words.transaction(one) for one in desk.unfinished()],
             journal=recovery_words.journal(now.health.view()),
         )

@@ -114,6 +114,12 @@ def put_new(new: Path, path: Path) -> None:
     sync_folder(path.parent)
 
 
+def sync_file(path: Path) -> None:
+    """Has on disk what somebody else has written into the file ``path``."""
+    with path.open("r+b") as file:
+        os.fsync(file.fileno())
+
+
 def sync_folder(path: Path) -> None:
     """Has the names of the files in ``path`` on disk; where the system knows no such thing, they are without it."""
     if sys.platform == "win32":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -238,9 +237,3 @@ def _opened(path: Path, mode: str) -> Iterator[sqlite3.Connection]:
     uri = f"{path.absolute().as_uri()}?mode={mode}"
     with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=_BUSY_S, isolation_level=None)) as conn:
         yield conn
-
-
-def sync(path: Path) -> None:
-    """Has a file that was written on disk."""
-    with path.open("r+b") as file:
-        os.fsync(file.fileno())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -50,8 +49,7 @@ def make(journal: Path, folder: Path, now: datetime, keep: int, opened: Opened) 
             conn.execute("VACUUM INTO ?", [str(partial)])
         with opened(partial, "rw") as conn:
             _prove(conn)
-        with partial.open("r+b") as file:
-            os.fsync(file.fileno())
+        home.sync_file(partial)
         partial.replace(path)
     except BaseException:
         for left in folder.glob(f"{partial.name}*"):
@@ -59,7 +57,7 @@ def make(journal: Path, folder: Path, now: datetime, keep: int, opened: Opened) 
                 left.unlink()
         raise
     home.keep_private(path)
-    _sync(folder)
+    home.sync_folder(folder)
     for old in [one for one in backups(folder) if one != path][max(keep - 1, 0) :]:
         old.unlink()
     return path
@@ -93,14 +91,3 @@ def prove_text(conn: sqlite3.Connection) -> None:
         sqlite3.Error: the index is damaged; nobody else may write meanwhile.
     """
     conn.execute("INSERT INTO errors_fts (errors_fts, rank) VALUES ('integrity-check', 1)")
-
-
-def _sync(folder: Path) -> None:
-    """Has the new name on disk, too; where a folder can be opened."""
-    if os.name == "nt":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
