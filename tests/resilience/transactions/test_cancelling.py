@@ -342,13 +342,16 @@ def test_exits_of_a_compensation_do_not_end_the_event_loop_before_the_rest_is_un
             await tx.do(world.add_later, 2, undo=leave)
             raise ValueError
 
+    tasks: list[asyncio.Task[None]] = []
+
     async def main() -> None:
-        task = asyncio.ensure_future(body())
-        while not task.done():
+        tasks.append(asyncio.ensure_future(body()))
+        while not tasks[0].done():
             await world.clock.run(0.25)
 
     with pytest.raises(SystemExit):
         asyncio.run(main())
+    assert isinstance(tasks[0].exception(), SystemExit)  # looked at, so asyncio complains of nothing when it is collected
     assert world.there == [2]
     assert len(world.reported) == 1
 
