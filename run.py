@@ -74,7 +74,7 @@ def test(arguments: list[str]) -> int:
     checks = (
         ("ruff", "check"),
         ("mypy",),
-        ("pytest", "--cov", *arguments),  # last: its closing line sums up
+        ("pytest", "--cov", "-n", "logical", "--maxprocesses", "4", *arguments),  # last: its closing line sums up
     )
     statuses = [call(python(), "-m", *check, cwd=ROOT) for check in checks]
     return max(min(abs(status), 1) for status in statuses)

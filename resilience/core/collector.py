@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from collections import Counter
 from pathlib import Path
 from typing import Final
 
@@ -31,7 +32,9 @@ class Collector:
 
     def __init__(self, folder: Path, outboxes: Path, core: Core) -> None:
         self._outboxes, self._core = outboxes, core
-        self._seen: object = None
+        self._seen = dict[Path, tuple[int, int]]()
+        self._settled = False
+        self._counts = dict[Path, dict[str, int]]()
         self._spool = Spool(folder)
         self._decode = msgspec.json.Decoder(Report).decode
         self._repeating = Repeating("collector", _EVERY_S, self._look)
@@ -50,20 +53,29 @@ class Collector:
             _log.warning("abandoned reports have to wait: %s", error)
 
     def _count_waiting(self) -> None:
-        """Tells the core how many messages wait in outboxes, if their files have changed since the last look.
+        """Tells the core how many messages wait in outboxes, if their files have changed since the last look or the one before.
+
+        Of an outbox that cannot be read now the last count holds, and the next look tries again.
 
         Raises:
             CoreBusyError, JournalError: the core takes no more just now.
         """
-        seen = []
-        for path in self._outboxes.glob("*.db*"):
+        seen = dict[Path, tuple[int, int]]()
+        for path in sorted(self._outboxes.glob("*.db*")):
             with contextlib.suppress(OSError):  # it has just gone
                 stat = path.stat()
-                seen.append((path.name, stat.st_mtime_ns, stat.st_size))
-        seen.sort()
-        if seen != self._seen:
-            self._core.tell(Waiting(waiting_in(self._outboxes))).result(10)
-            self._seen = seen
+                seen[path] = stat.st_mtime_ns, stat.st_size
+        if seen == self._seen and self._settled:
+            return
+        settled = seen == self._seen  # else what is written in the same tick of the system's clock would never be counted
+        counts = dict[Path, dict[str, int]]()
+        for path in seen:
+            if path.suffix == ".db" and ".damaged-" not in path.name:
+                found = waiting_in(path)
+                settled = settled and found is not None
+                counts[path] = self._counts.get(path, {}) if found is None else found
+        self._core.tell(Waiting(dict(sum(map(Counter, counts.values()), Counter[str]())))).result(10)
+        self._seen, self._settled, self._counts = seen, settled, counts
 
     def collect(self) -> None:
         """Brings in everything that is abandoned now.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -173,14 +172,10 @@ class OutboxStore:
         return self._file.do(lambda conn: conn.execute(query, values).fetchall())
 
 
-def waiting_in(folder: Path) -> dict[str, int]:
-    """How many messages wait in all outboxes of ``folder``, by channel; one that cannot be read now is left out."""
-    found: Counter[str] = Counter()
-    for path in sorted(folder.glob("*.db")):
-        if ".damaged-" in path.name:
-            continue
-        uri = f"{path.absolute().as_uri()}?mode=rw"  # never an empty file in place of one that has just been set aside
-        with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(uri, uri=True, timeout=0.2)) as conn:
-            conn.execute("PRAGMA query_only = 1")
-            found.update(dict(conn.execute(_WAITING).fetchall()))
-    return dict(found)
+def waiting_in(path: Path) -> dict[str, int] | None:
+    """How many messages wait in the outbox ``path``, by channel; None if it cannot be read now."""
+    uri = f"{path.absolute().as_uri()}?mode=rw"  # never an empty file in place of one that has just been set aside
+    with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(uri, uri=True, timeout=0.2)) as conn:
+        conn.execute("PRAGMA query_only = 1")
+        return dict(conn.execute(_WAITING).fetchall())
+    return None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,6 +22,7 @@ from resilience.journal.journal import JournalError
 from resilience.redaction import Redactor
 from resilience.testing import FakeClock
 from tests.resilience.core.cores import BrittleJournal
+from tests.resilience.outbox.conftest import Desk
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -80,3 +84,47 @@ def test_what_is_unfit_is_kept_aside_once_however_often_the_disk_refuses_the_res
     collector.collect()
     assert [event.body["message"] for event in core.history.errors(ErrorFilter())] == ["last words"]
     assert len((folder / "refused.jsonl").read_bytes().splitlines()) == 3
+
+
+def send(folder: Path, channel: str) -> Path:
+    """An agent that leaves a message and ends; returns its outbox's file."""
+    desk = Desk(folder / "outbox")
+    desk.outbox.send(channel, "later")
+    desk.outbox.close()
+    return desk.outbox.path
+
+
+def test_what_waits_in_outboxes_is_counted(folder: Path, core: Core, collector: Collector) -> None:
+    path = send(folder, "mail")
+    path.with_name("old.damaged-2026.db").write_bytes(path.read_bytes())
+    path.with_name("other.db").write_bytes(path.read_bytes())
+    send(folder, "sms")
+    collector._look()
+    assert core.state.waiting == {"mail": 2, "sms": 1}
+
+
+def test_an_outbox_that_cannot_be_read_just_now_keeps_its_count_until_it_can(folder: Path, core: Core, collector: Collector) -> None:
+    path = send(folder, "mail")
+    collector._look()
+    send(folder, "mail")
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as conn:
+        conn.execute("PRAGMA locking_mode = EXCLUSIVE")
+        conn.execute("BEGIN IMMEDIATE")
+        for _ in range(3):
+            collector._look()
+            assert core.state.waiting == {"mail": 1}
+        stat = path.stat()
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    collector._look()
+    assert core.state.waiting == {"mail": 2}
+
+
+def test_a_message_of_the_same_tick_as_the_look_is_counted_at_the_next(folder: Path, core: Core, collector: Collector) -> None:
+    path = send(folder, "mail")
+    stat = path.stat()
+    collector._look()
+    send(folder, "mail")
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert path.stat().st_size == stat.st_size
+    collector._look()
+    assert core.state.waiting == {"mail": 2}

@@ -98,7 +98,7 @@ def test_what_was_restored_is_used_as_it_was_before(machine: Machine, tmp_path: 
     assert [one.id for one in journal.commit([an_error()])] == [22]
     journal.close()
     assert machine.checkpoints.get_latest_checkpoint("memory").state["notes"] == ["ö", 2]  # type: ignore[union-attr]
-    assert waiting_in(tmp_path / "new" / "outbox") == {"courier": 1}
+    assert waiting_in(tmp_path / "new" / "outbox" / "mailer.db") == {"courier": 1}
     [one] = unfinished_in(tmp_path / "new" / "transactions")
     assert (one.transaction, one.state, one.left[0].kept) == ("send", "abandoned", '{"draft": 7}')
     with reading(tmp_path / "new" / "outbox" / "mailer.db") as conn:

@@ -53,7 +53,7 @@ def test_a_message_that_lacks_a_value_is_not_sent_by_itself(machine: Machine, tm
     [told] = machine.export(tmp_path / "x.zip").left_out
     assert (told.part, told.places) == ("outbox/mailer.db", ("message 2 to courier $.text",))
     restored(tmp_path / "x.zip", tmp_path / "new")
-    assert waiting_in(tmp_path / "new" / "outbox") == {"courier": 1}
+    assert waiting_in(tmp_path / "new" / "outbox" / "mailer.db") == {"courier": 1}
     with reading(tmp_path / "new" / "outbox" / "mailer.db") as conn:
         [row] = conn.execute("SELECT state, payload, why FROM messages WHERE key = 'm2'")
     assert row[:2] == ("failed", '{"to":"bob","text":"use [redacted]"}')
