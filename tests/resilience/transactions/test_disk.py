@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +12,6 @@ import pytest
 
 from resilience.transactions.file import TransactionError, file_of, unfinished_in
 from tests.resilience.transactions.transacting import NoThread, Way, World
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    world = World(tmp_path)
-    yield world
-    world.close()
-
-
-@pytest.fixture(params=["sync", "async"])
-def way(request: pytest.FixtureRequest, world: World) -> Way:
-    return Way(world, request.param)
 
 
 class FullAfter:

@@ -22,13 +22,6 @@ from resilience.transactions.steps import CompensationFailedError
 from tests.resilience.transactions.transacting import NoThread, World
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    world = World(tmp_path)
-    yield world
-    world.close()
-
-
 def left_behind(world: World, body: Any, name: str = "t", key: str | None = None) -> TransactionManager:
     """Runs ``body(tx)`` in a process that dies then: its lock goes, and nothing is written any more."""
     process = world.process()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +13,6 @@ from resilience.transactions.file import TransactionError
 from resilience.transactions.prepared import Transaction
 from resilience.transactions.steps import CompensationFailedError
 from tests.resilience.transactions.transacting import World
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    world = World(tmp_path)
-    yield world
-    world.close()
 
 
 async def prepared(world: World, transaction: Transaction, *whats: Any) -> Transaction:
