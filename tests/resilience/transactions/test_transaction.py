@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import itertools
 from typing import Any
@@ -371,6 +372,23 @@ def test_a_block_runs_once(world: World) -> None:
             pass
         with pytest.raises(RuntimeError, match="entered before"), part:
             pass
+
+
+def test_a_block_that_is_begun_within_itself_is_refused_and_its_steps_are_not_forgotten(world: World) -> None:
+    async def main() -> None:
+        async with (block := world.manager.transaction("t")) as tx:
+            await tx.do(world.add, 2, undo=world.remove)
+            async with block:
+                raise AssertionError
+
+    with pytest.raises(RuntimeError, match="has run"), (block := world.manager.transaction("t")) as tx:
+        tx.do(world.add, 1, undo=world.remove)
+        with block:
+            raise AssertionError
+    with pytest.raises(RuntimeError, match="has run"):
+        asyncio.run(main())
+    assert world.log == ["add 1", "remove 1", "add 2", "remove 2"]
+    assert world.rows() == (0, 0)
 
 
 def test_no_transaction_has_steps_without_end(world: World) -> None:
