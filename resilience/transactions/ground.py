@@ -166,10 +166,11 @@ class Ground:
     def resuming(self, row: Row) -> Plan[Resumption | None]:
         """Undoes a transaction that was left in the middle; None where somebody else has it, or it is over."""
         ended = threading.Event()
+        mine = threading.get_ident(), ended
         with self._lock:
             if not self.take(row.id):
                 return None
-            self._undoing[row.id] = threading.get_ident(), ended
+            self._undoing[row.id] = mine
         try:
             me = self.me()
             if row.owner != me and not self.file.adopt(row.id, row.owner, me):
@@ -185,8 +186,9 @@ class Ground:
             error = self.settle(row, lives, undoing, committed=row.state == "committed", told=told)
         finally:
             with self._lock:
-                self._undoing.pop(row.id, None)
-                self.release(row.id, unless_owed=True)
+                if self._undoing.get(row.id) is mine:  # else somebody has taken it up since its end was written
+                    del self._undoing[row.id]
+                    self.release(row.id, unless_owed=True)
             ended.set()
         if undoing.interrupt is not None:
             raise undoing.interrupt

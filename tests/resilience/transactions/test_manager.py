@@ -290,6 +290,35 @@ def test_what_is_taken_up_before_its_block_is_left_is_undone_by_one_alone(world:
     manager.close()
 
 
+def test_what_is_taken_up_while_it_is_reported_is_undone_by_one_alone(world: World) -> None:
+    """Whoever has tried it before does not take it from those who try it now."""
+    left_behind(world, lambda tx: tx.do(world.add, 1, undo=world.remove))
+    undoing, go_on = threading.Event(), threading.Event()
+    threads: list[threading.Thread] = []
+
+    def remove(what: Any) -> None:
+        if not threads:
+            raise ConnectionError
+        assert not undoing.is_set()
+        undoing.set()
+        assert go_on.wait(60)
+        world.remove(what)
+
+    def report(*_: Any) -> None:
+        threads.append(threading.Thread(target=manager._ground.resume))
+        threads[0].start()
+        assert undoing.wait(60)
+
+    manager = NoThread(world.folder, world.clock, agent="clerk", report=report)
+    manager.compensation("remove")(remove)
+    manager.look()
+    assert manager.resume() == []
+    go_on.set()
+    threads[0].join()
+    assert (world.log, world.there, manager.unfinished(), manager._ground.active) == (["add 1", "remove 1"], [], [], set())
+    manager.close()
+
+
 def test_a_compensation_that_begins_what_it_undoes_does_not_wait_for_itself(world: World) -> None:
     left_behind(world, lambda tx: tx.do(world.add, 1, undo=world.remove), key="k")
     told: list[BaseException] = []
