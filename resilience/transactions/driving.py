@@ -34,7 +34,7 @@ class Pause(NamedTuple):
 
 
 class Idle(NamedTuple):
-    """Something that another thread or task has yet to end. event: set by then."""
+    """Something that another thread or task has yet to end; whoever waits can be cancelled. event: set by then."""
 
     event: threading.Event
 
@@ -43,7 +43,7 @@ Plan = Generator[Call | Pause | Idle, Any, T]
 _LOOK_EVERY_S: Final = 0.005
 
 
-class _Closing(BaseException):
+class Closing(BaseException):
     """For plans: the coroutine around it is thrown away. A plan that gets ``GeneratorExit`` itself may do nothing more."""
 
 
@@ -78,7 +78,7 @@ def drive(plan: Plan[T], clock: Clock, error: BaseException | None = None) -> T:
 
 
 async def drive_async(plan: Plan[T], clock: Clock) -> T:
-    """Carries ``plan`` out in this task: its steps can be cancelled, all else is shielded.
+    """Carries ``plan`` out in this task: its steps and its waiting for others can be cancelled, all else is shielded.
 
     Raises:
         CancelledError: there was a cancellation in what was shielded; when the plan is at its end, it is raised.
@@ -102,14 +102,17 @@ async def drive_async(plan: Plan[T], clock: Clock) -> T:
                 answer = effect.function(*effect.args, **effect.kwargs)
                 if inspect.isawaitable(answer):
                     answer = await answer
+            elif isinstance(effect, Idle):
+                while not effect.event.is_set():  # noqa: ASYNC110 -- it may be a thread that sets it
+                    await asyncio.sleep(_LOOK_EVERY_S)
             else:
                 task = asyncio.ensure_future(_outcome(effect, clock))
                 cancelled = await _shielded(task) or cancelled
                 answer, error = task.result()
         except GeneratorExit as closing:  # this coroutine is thrown away: nothing may be awaited here any more
             try:
-                return drive(plan, clock, _Closing())
-            except _Closing:
+                return drive(plan, clock, Closing())
+            except Closing:
                 raise closing from None
         except BaseException as raised:  # as in drive
             error = raised
@@ -118,10 +121,8 @@ async def drive_async(plan: Plan[T], clock: Clock) -> T:
     return result
 
 
-async def _outcome(effect: Call | Pause | Idle, clock: Clock) -> tuple[Any, BaseException | None]:
+async def _outcome(effect: Call | Pause, clock: Clock) -> tuple[Any, BaseException | None]:
     """What ``effect`` gives and what it raises; an exit that was raised in a task would end the event loop around it."""
-    import asyncio  # noqa: PLC0415 -- as above
-
     try:
         match effect:
             case Call(function, args, kwargs):
@@ -130,9 +131,6 @@ async def _outcome(effect: Call | Pause | Idle, clock: Clock) -> tuple[Any, Base
             case Pause(seconds):
                 if not waits_are_immediate():
                     await clock.asleep(seconds)
-            case Idle(event):
-                while not event.is_set():  # noqa: ASYNC110 -- it may be a thread that sets it
-                    await asyncio.sleep(_LOOK_EVERY_S)
     except BaseException as raised:
         return None, raised
     return None, None

@@ -10,7 +10,7 @@ from typing import Any
 from resilience.clock import as_text
 from resilience.transactions.asked import Asked, step_name
 from resilience.transactions.beginning import beginning
-from resilience.transactions.driving import Call, Idle, Plan
+from resilience.transactions.driving import Call, Closing, Idle, Plan
 from resilience.transactions.file import Row, TransactionError
 from resilience.transactions.ground import Ground
 from resilience.transactions.replaying import Replay
@@ -174,9 +174,10 @@ class Run:
                 if error is None:
                     raise scope.cut(self.name)
                 return
+            interrupt = None
             if not isinstance(error, GeneratorExit):  # then whoever does the step may wait for this very thread
-                yield from self._wait(scope)
-            yield from self._end(scope, error, parts)
+                interrupt = yield from self._wait(scope)
+            yield from self._end(scope, error, parts, interrupt)
         finally:
             if not scope.is_cut:
                 with self._lock:
@@ -189,9 +190,11 @@ class Run:
         if self._row is not None and self.replay is None and self._generation == self._ground.generation:
             self._ground.release(self.id, unless_owed=True)
 
-    def _end(self, scope: Scope, error: BaseException | None, parts: list[Scope]) -> Plan[None]:
-        raised = error
-        if error is None:
+    def _end(
+        self, scope: Scope, error: BaseException | None, parts: list[Scope], interrupt: BaseException | None
+    ) -> Plan[None]:
+        raised = interrupt if error is None else error
+        if raised is None:
             try:
                 interrupt = self._commit(scope, parts)
             except BaseException as failed:
@@ -200,9 +203,9 @@ class Run:
                 if interrupt is not None:
                     raise interrupt
                 return
-        assert raised is not None
         lives = [live for one in scope.tree() for live in one.lives]
         undoing = Undoing(lambda step: self._ground.note(self.id, step))
+        undoing.interrupt = interrupt
         yield from undoing.all(live for live in lives if not live.step.why)  # what is left was tried often enough
         self._cause = undoing.cause = self._cause or undoing.cause
         if scope.outer is None and self.replay is None:
@@ -253,19 +256,23 @@ class Run:
             ground.settle(self._row, self._lives, undoing, committed=True)
         return undoing.interrupt
 
-    def _wait(self, scope: Scope) -> Plan[None]:
-        """Until nothing of a block is under way in another task or thread: its step is the newest, so the first to be undone."""
+    def _wait(self, scope: Scope) -> Plan[BaseException | None]:
+        """Until nothing of a block is under way in another task or thread: its step is the newest, so the first to be undone.
+
+        Returns: the first cancellation or exit that came meanwhile; the block fails by it, if it has not failed before.
+        """
+        interrupt: BaseException | None = None
         while True:
             with self._lock:
                 event = scope.under_way(self._doing, self._idle)
-            if event is None:
-                return
+            if event is None or isinstance(interrupt, Closing):  # then the step may never end, for its loop is gone
+                return interrupt
             try:
                 yield Idle(event)
-            except GeneratorExit:
+            except (Exception, GeneratorExit):
                 raise
-            except BaseException:  # noqa: S112 -- the block is being left already; what remains is to undo it
-                continue
+            except BaseException as error:
+                interrupt = error if isinstance(error, Closing) else interrupt or error
 
     def _check_mine(self) -> None:
         if self._row is None:

@@ -300,6 +300,78 @@ def test_a_step_that_another_thread_has_under_way_is_waited_for_and_undone_first
     assert world.log == ["add 1", "add 2", "remove 2", "remove 1"]
 
 
+@pytest.mark.parametrize("error", [None, ValueError("mine")])
+def test_an_exit_while_a_step_in_another_thread_is_waited_for_undoes_and_is_raised(world: World, error: Exception | None) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Idle(threading.Event):
+        """Ctrl-C comes twice to whoever waits for it."""
+
+        exits = 2
+
+        def wait(self, timeout: float | None = None) -> bool:
+            self.exits -= 1
+            if self.exits >= 0:
+                raise KeyboardInterrupt
+            go_on.set()
+            return super().wait(timeout)
+
+    def slow() -> Any:
+        begun.set()
+        assert go_on.wait(60)
+        return world.add(2)
+
+    with pytest.raises(KeyboardInterrupt) as caught, world.manager.transaction("t") as tx:
+        tx._run._idle = Idle()
+        tx.do(world.add, 1, undo=world.remove)
+        thread = threading.Thread(target=tx.do, args=(slow,), kwargs={"undo": world.remove})
+        thread.start()
+        assert begun.wait(60)
+        if error is not None:
+            raise error
+    thread.join()
+    assert caught.value.__cause__ is error
+    assert world.log == ["add 1", "add 2", "remove 2", "remove 1"]
+    assert world.manager.unfinished() == []
+
+
+@pytest.mark.parametrize("how", ["cancelled", "thrown away"])
+def test_a_block_that_is_ended_while_it_waits_for_a_step_of_another_task_is_undone(world: World, how: str) -> None:
+    go_on = asyncio.Event()
+    opened: list[Any] = []
+
+    async def slow() -> Any:
+        await go_on.wait()
+        return world.add(2)
+
+    async def body() -> None:
+        async with world.manager.transaction("t") as tx:
+            opened.append(tx)
+            await tx.do(world.add, 1, undo=world.remove)
+            opened.append(asyncio.ensure_future(tx.do(slow, undo=world.remove)))
+            await asyncio.sleep(0)
+
+    def is_left() -> bool:
+        return len(opened) == 2 and not opened[0]._scope.is_open
+
+    async def thrown_away() -> None:
+        coroutine = body()
+        while not is_left():
+            coroutine.send(None)
+            await asyncio.sleep(0)
+        coroutine.close()
+        opened[1].cancel()
+
+    if how == "cancelled":
+        assert isinstance(run(body, world, is_left, lambda: go_on.set() is None), asyncio.CancelledError)
+        assert world.log == ["add 1", "add 2", "remove 2", "remove 1"]
+        assert world.manager.unfinished() == []
+    else:
+        asyncio.run(thrown_away())
+        assert world.log == ["add 1", "remove 1"]
+        assert len(world.reported) == 1, "of the step that is under way nobody can say whether it happens"
+
+
 @pytest.mark.parametrize("where", ["between steps", "in a step"])
 def test_a_coroutine_that_is_thrown_away_undoes_without_its_loop(world: World, where: str) -> None:
     class Never:
