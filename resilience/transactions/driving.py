@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import threading
 from collections.abc import Callable, Generator, Mapping
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from resilience.clock import Clock, waits_are_immediate
@@ -41,10 +42,16 @@ class Idle(NamedTuple):
 
 Plan = Generator[Call | Pause | Idle, Any, T]
 _LOOK_EVERY_S: Final = 0.005
+_acting_for: ContextVar[int] = ContextVar("_acting_for")
 
 
 class Closing(BaseException):
     """For plans: the coroutine around it is thrown away. A plan that gets ``GeneratorExit`` itself may do nothing more."""
+
+
+def acting_thread() -> int:
+    """Which thread is at work here: where a compensation is awaited in a loop of its own, the one that waits for it."""
+    return _acting_for.get(threading.get_ident())
 
 
 def drive(plan: Plan[T], clock: Clock, error: BaseException | None = None) -> T:
@@ -157,17 +164,24 @@ def _awaited_elsewhere(answer: Any) -> Any:
         return await answer
 
     found: list[Any] = []
+    over, waits = threading.Event(), acting_thread()
 
     def run() -> None:
+        _acting_for.set(waits)
         try:
             found.append((asyncio.run(wait()), None))
         except BaseException as raised:
             found.append((None, raised))
+        over.set()
 
-    thread = threading.Thread(target=run, name="winclaw-compensation", daemon=True)
-    thread.start()
-    thread.join()
+    threading.Thread(target=run, name="winclaw-compensation", daemon=True).start()
+    interrupt: BaseException | None = None
+    while not over.is_set():
+        try:
+            over.wait()
+        except BaseException as raised:  # it goes on all the same, and is not to be called once more meanwhile
+            interrupt = raised
     [(value, error)] = found
-    if error is not None:
-        raise error
+    if (failed := error or interrupt) is not None:
+        raise failed
     return value

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from resilience.clock import Clock
 from resilience.listeners import tell
-from resilience.transactions.driving import Plan, drive
+from resilience.transactions.driving import Plan, acting_thread, drive
 from resilience.transactions.file import Resumption, Row, TransactionError, TransactionFile, Unfinished, as_unfinished, file_of
 from resilience.transactions.owners import Owners
 from resilience.transactions.steps import (
@@ -117,8 +117,8 @@ class Ground:
     def under_way(self, id_: str) -> bool | threading.Event:
         """Whether a transaction is under way here; where another thread is undoing it, what is set when that has ended."""
         with self._lock:
-            thread, ended = self._undoing.get(id_, (threading.get_ident(), None))
-            return ended if ended is not None and thread != threading.get_ident() else id_ in self.active
+            thread, ended = self._undoing.get(id_, (0, None))
+            return ended if ended is not None and thread != acting_thread() else id_ in self.active
 
     def settle(
         self, row: Row, lives: list[Live], undoing: Undoing, *, committed: bool = False, told: Set[int] = frozenset()
@@ -166,7 +166,7 @@ class Ground:
     def resuming(self, row: Row) -> Plan[Resumption | None]:
         """Undoes a transaction that was left in the middle; None where somebody else has it, or it is over."""
         ended = threading.Event()
-        mine = threading.get_ident(), ended
+        mine = acting_thread(), ended
         with self._lock:
             if not self.take(row.id):
                 return None

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import sys
 import threading
+import traceback
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
@@ -58,6 +61,32 @@ def test_an_exit_while_a_step_is_undone_is_raised_after_the_last_one(world: Worl
     assert isinstance(caught.value.__cause__, ValueError)
     assert times == [2, 2]
     assert world.there == []
+    assert world.manager.unfinished() == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there, an exit does not end the waiting for a lock")
+def test_an_exit_while_a_coroutine_undoes_does_not_have_it_called_twice_at_once(world: World) -> None:
+    main, second, running, most = threading.main_thread().ident or 0, threading.Event(), list[Any](), list[int]()
+
+    def is_waited_for() -> bool:
+        names = [frame.name for frame in traceback.extract_stack(sys._current_frames()[main])]
+        return "start" not in names and names[-1] != "_awaited_elsewhere"
+
+    async def remove(what: Any) -> None:
+        running.append(what)
+        most.append(len(running))
+        if len(most) == 1:
+            while not is_waited_for():
+                await asyncio.sleep(0)
+            signal.pthread_kill(main, signal.SIGINT)
+            second.wait(0.2)
+        second.set()
+        running.remove(what)
+
+    with pytest.raises(KeyboardInterrupt), world.manager.transaction("t") as tx:
+        tx.do(world.add, 1, undo=remove)
+        raise ValueError
+    assert most == [1, 1], "it is tried again, for what it did is not known to be on disk"
     assert world.manager.unfinished() == []
 
 

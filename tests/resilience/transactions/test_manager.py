@@ -319,7 +319,8 @@ def test_what_is_taken_up_while_it_is_reported_is_undone_by_one_alone(world: Wor
     manager.close()
 
 
-def test_a_compensation_that_begins_what_it_undoes_does_not_wait_for_itself(world: World) -> None:
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_compensation_that_begins_what_it_undoes_does_not_wait_for_itself(world: World, kind: str) -> None:
     left_behind(world, lambda tx: tx.do(world.add, 1, undo=world.remove), key="k")
     told: list[BaseException] = []
 
@@ -329,7 +330,10 @@ def test_a_compensation_that_begins_what_it_undoes_does_not_wait_for_itself(worl
         told.append(caught.value)
         world.remove(what)
 
-    world.manager.compensation("remove")(remove)
+    async def remove_later(what: Any) -> None:  # in a loop and a thread of its own
+        remove(what)
+
+    world.manager.compensation("remove")(remove if kind == "sync" else remove_later)
     world.manager.look()
     assert len(told) == 1
     assert world.there == []
