@@ -77,7 +77,7 @@ def test_an_exit_while_a_coroutine_undoes_does_not_have_it_called_twice_at_once(
         most.append(len(running))
         if len(most) == 1:
             while not is_waited_for():
-                await asyncio.sleep(0)
+                pass
             signal.pthread_kill(main, signal.SIGINT)
             second.wait(0.2)
         second.set()
