@@ -42,7 +42,7 @@ class Run:
         self._row: Row | None = None
         self.replay: Replay | None = None
         self._lives: list[Live] = []
-        self._count = 0
+        self._count = self._begun = 0
         self._cause: BaseException | None = None
         self._lock = threading.Lock()
         self._doing: Scope | None = None
@@ -102,16 +102,20 @@ class Run:
                 self._idle.set()
 
     def _do(self, scope: Scope, asked: Asked) -> Plan[Any]:
-        name, number = step_name(asked.function), self._count + 1
-        step = Step(number, name, key=self.next_key if asked.key is None else asked.key, state="failed")
-        live = live_of(step, asked, self._ground.known_as(asked.undo) if asked.undo is not None else None)
-        if self.replay is not None:
-            return self.replay.do(name)
-        if self._ground.closed:
-            raise TransactionError(f"the transactions of {self._ground.agent} are closed; the step {name} was not begun")
-        self._count = number
-        self._lives.append(live)
-        scope.lives.append(live)
+        name = step_name(asked.function)
+        known = self._ground.known_as(asked.undo) if asked.undo is not None else None
+        with self._lock:  # a part that fails in another thread meanwhile has a number, too
+            number = self._count + 1
+            step = Step(number, name, key=self.next_key if asked.key is None else asked.key, state="failed")
+            live = live_of(step, asked, known)
+            if self.replay is not None:
+                return self.replay.do(name)
+            if self._ground.closed:
+                raise TransactionError(f"the transactions of {self._ground.agent} are closed; the step {name} was not begun")
+            self._count = number
+            self._begun += 1
+            self._lives.append(live)
+            scope.lives.append(live)
         self._ground.file.record(self.id, live.step._replace(state="begun"))
         live.step = live.step._replace(state="begun")
         try:
@@ -227,9 +231,10 @@ class Run:
         if self.replay is not None:
             self.replay.fail(scope.name)
         elif self.key is not None:
-            self._count += 1
-            step = Step(self._count, scope.name, state="failed", kept=json.dumps(words(error)))
-            self._lives.append(Live(step, None, None))
+            said = json.dumps(words(error))
+            with self._lock:
+                self._count += 1
+                self._lives.append(Live(Step(self._count, scope.name, state="failed", kept=said), None, None))
 
     def _commit(self, scope: Scope, parts: list[Scope]) -> BaseException | None:
         """Commits a block; gives the exit that came meanwhile, if one did, which is raised when all is done."""
@@ -283,8 +288,7 @@ class Run:
     @property
     def next_key(self) -> str:
         """The idempotency key that the next step has, unless it is given one."""
-        count = self._count if self.replay is None else self.replay.count
-        return (self.replay and self.replay.next_key) or f"{self.id}-{count + 1}"
+        return (self.replay and self.replay.next_key) or f"{self.id}-{self._begun + 1}"
 
     def nested(self, outer: Scope, name: str) -> Scope:
         """A part of the block ``outer``, which is yet to begin."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -106,6 +107,54 @@ def test_what_failed_and_was_caught_fails_in_each_replay_with_one_class_of_error
         assert told_again[2].was.startswith("StepResultError: what the step")
         assert "its step 3 (World.add" in str(told_again[0])
         assert "its part 'by itself' had failed then" in str(told_again[1])
+
+
+def test_a_part_that_fails_does_not_take_the_key_of_the_next_step(way: Way, world: World) -> None:
+    """Whoever was handed it is asked by it; to another one the answer would be that nothing has happened."""
+    world.fails["after 1"] = TimeoutError("the answer never came")
+    asked: list[str] = []
+
+    def found(key: str) -> Any:
+        asked.append(key)
+        return 1
+
+    async def body(tx: Any) -> str:
+        key = str(tx.next_key)
+        with pytest.raises(KeyError):
+            async with tx.nested("optional"):
+                raise KeyError
+        with pytest.raises(TimeoutError):
+            await tx.do(way.add, 1, undo=way.remove, found=found)
+        return key
+
+    assert [way.run(body, key="k")] == asked
+    assert world.there == []
+
+
+def test_a_part_that_fails_in_another_thread_as_a_step_begins_has_a_number_of_its_own(world: World) -> None:
+    def fail(tx: Any) -> None:
+        with pytest.raises(KeyError), tx.nested("optional"):
+            raise KeyError
+
+    class Undo:
+        """Something happens while it is looked for among the compensations."""
+
+        def __call__(self, what: Any) -> None:
+            world.remove(what)
+
+        def __eq__(self, other: object) -> bool:
+            thread = threading.Thread(target=fail, args=(tx,))
+            thread.start()
+            thread.join()
+            return self is other
+
+        __hash__ = None  # type: ignore[assignment]
+
+    with world.manager.transaction("t", "k") as tx:
+        tx.do(world.add, 1, undo=Undo())
+    loaded = world.manager._ground.file.load(tx.id)
+    assert loaded is not None
+    assert [(step.number, step.name) for step in loaded[1]] == [(1, "optional"), (2, "World.add")]
 
 
 def test_undone_before_it_starts_anew(way: Way, world: World) -> None:
