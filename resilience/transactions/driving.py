@@ -60,10 +60,11 @@ def drive(plan: Plan[T], clock: Clock, error: BaseException | None = None) -> T:
     Args:
         error: raised in the plan to begin with.
     """
-    answer = None
+    answer = thrown = None
     while True:
         try:
             while True:
+                thrown = error
                 effect = plan.send(answer) if error is None else plan.throw(error)
                 answer, error = None, None
                 match effect:
@@ -80,6 +81,8 @@ def drive(plan: Plan[T], clock: Clock, error: BaseException | None = None) -> T:
             if inspect.getgeneratorstate(plan) == inspect.GEN_CLOSED:  # it is the plan's own end
                 if isinstance(raised, StopIteration):
                     return raised.value  # type: ignore[no-any-return]
+                if isinstance(thrown, StopIteration) and raised.__cause__ is thrown:  # no generator may raise it
+                    raise thrown from thrown.__cause__
                 raise
             answer, error = None, raised
 

@@ -162,6 +162,20 @@ def test_a_step_that_raises_has_not_happened_unless_found_knows_better(way: Way,
     assert world.log == ["add 1", "add 2", "remove 2", "add 3"]
 
 
+def test_a_step_may_raise_what_no_generator_may(world: World) -> None:
+    end = StopIteration("the last one")
+
+    def step() -> None:
+        raise end
+
+    with world.manager.transaction("t") as tx:
+        with pytest.raises(StopIteration) as caught:
+            tx.do(step)
+        with pytest.raises(RuntimeError, match="generator raised"):
+            tx.do(next, (next(iter(())) for _ in "x"))
+    assert caught.value is end
+
+
 # Compensations that fail
 
 
