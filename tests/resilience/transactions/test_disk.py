@@ -76,6 +76,21 @@ def test_whichever_write_the_disk_refuses_nothing_is_left_half(way: Way, world: 
     assert world.reported == []
 
 
+def test_a_key_whose_end_the_disk_has_refused_begins_anew_as_soon_as_the_disk_takes_it(way: Way, world: World) -> None:
+    disk = FullAfter(world, 2)
+
+    async def body(tx: Any) -> None:
+        await tx.do(way.add, 1, undo=way.remove)
+
+    with pytest.raises(TransactionError, match="full"):
+        way.run(body, key="k")
+    with pytest.raises(TransactionError, match="full"):
+        way.run(body, key="k")
+    disk.is_full, disk.writes = False, 1000
+    way.run(body, key="k")
+    assert world.log == ["add 1", "remove 1", "add 1"]
+
+
 def test_a_real_disk_that_is_full_refuses_before_the_step(tmp_path: Path) -> None:
     """A folder whose file cannot even be made."""
     (tmp_path / "file").touch()
