@@ -136,7 +136,7 @@ class Run:
         value = result
         try:
             value = kept_of(asked, live, result)
-            if live.undo is not None or self.key is not None or asked.keep is not None:
+            if live.undo is not None or self.key is not None:
                 kept = kept_text(value, live.step.name)
                 live.step = live.step._replace(state="done", kept=kept)
                 self._ground.file.record(self.id, live.step)
