@@ -57,8 +57,8 @@ class Run:
         if ground.closed:
             raise TransactionError(f"the transactions of {ground.agent} are closed; {self.name!r} was not begun")
         row = Row(self.id, ground.agent, self.name, self.key, ground.me(), "running", True, as_text(ground.clock.now()))
-        ground.take(row.id)
         try:
+            ground.take(row.id)
             self.replay = yield from beginning(ground, row)
             if self.replay is not None:
                 self.id = self.replay.id
@@ -183,11 +183,18 @@ class Run:
                 interrupt = yield from self._wait(scope)
             yield from self._end(scope, error, parts, interrupt)
         finally:
-            if not scope.is_cut:
-                with self._lock:
-                    scope.end()
-            if scope.outer is None:
-                self.abandon()
+            try:
+                self._over(scope)
+            except BaseException:  # once more, else the block around it would wait for it for ever
+                self._over(scope)
+                raise
+
+    def _over(self, scope: Scope) -> None:
+        if not scope.is_cut:
+            with self._lock:
+                scope.end()
+        if scope.outer is None:
+            self.abandon()
 
     def abandon(self) -> None:
         """Whatever has come in between, the thread may undo now what is not undone."""
@@ -246,7 +253,6 @@ class Run:
             with self._lock:
                 if outer.over.is_set():
                     raise scope.cut(self.name)
-                outer.lives += scope.lives
             return None
         if self.replay is not None:
             return None

@@ -173,8 +173,8 @@ class TransactionBlock:
         return tx
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        assert isinstance(self._opened, OpenTransaction)
         try:
+            assert isinstance(self._opened, OpenTransaction)
             self._opened.__exit__(kind, error, trace)
         finally:
             self._run.abandon()
@@ -184,8 +184,8 @@ class TransactionBlock:
         return tx
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        assert isinstance(self._opened, OpenAsyncTransaction)
         try:
+            assert isinstance(self._opened, OpenAsyncTransaction)
             await self._opened.__aexit__(kind, error, trace)
         finally:
             self._run.abandon()

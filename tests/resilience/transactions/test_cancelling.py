@@ -160,6 +160,26 @@ def test_whatever_comes_before_a_block_is_left_it_is_not_under_way_for_as_long_a
     assert world.manager.unfinished() == []
 
 
+@pytest.mark.parametrize("error", [None, ValueError("mine")])
+@pytest.mark.parametrize("where", ["before its steps are the whole's or undone", "as it is over"])
+def test_an_exit_in_the_moment_in_which_a_part_is_left_forgets_no_step_of_it(world: World, where: str, error: Exception | None) -> None:
+    with pytest.raises(KeyboardInterrupt), world.manager.transaction("t") as tx:
+        tx.do(world.add, 1, undo=world.remove)
+        with tx.nested("part") as part:
+            part.do(world.add, 2, undo=world.remove)
+            owner, name = (part._scope, "end") if where == "as it is over" else (part._run, "_end")
+
+            def interrupted(*_: Any) -> None:
+                delattr(owner, name)
+                raise KeyboardInterrupt
+
+            setattr(owner, name, interrupted)
+            if error is not None:
+                raise error
+    assert world.log == ["add 1", "add 2", "remove 2", "remove 1"]
+    assert (world.manager.unfinished(), world.manager._ground.active) == ([], set())
+
+
 def test_an_exit_while_what_a_part_has_left_is_noted_is_raised_and_all_else_is_committed(world: World) -> None:
     world.fails["remove 2"] = ConnectionError("down")
     with pytest.raises(KeyboardInterrupt, match="second"), world.manager.transaction("t", "k") as tx:
