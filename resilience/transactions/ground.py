@@ -165,8 +165,7 @@ class Ground:
 
     def resuming(self, row: Row) -> Plan[Resumption | None]:
         """Undoes a transaction that was left in the middle; None where somebody else has it, or it is over."""
-        ended = threading.Event()
-        mine = acting_thread(), ended
+        mine = acting_thread(), threading.Event()
         with self._lock:
             if not self.take(row.id):
                 return None
@@ -189,7 +188,7 @@ class Ground:
                 if self._undoing.get(row.id) is mine:  # else somebody has taken it up since its end was written
                     del self._undoing[row.id]
                     self.release(row.id, unless_owed=True)
-            ended.set()
+            mine[1].set()
         if undoing.interrupt is not None:
             raise undoing.interrupt
         left = error.left if error is not None else ()
@@ -254,8 +253,7 @@ class Ground:
                 drive(self.resuming(row), self.clock)
         if now_s >= self._forgets_at_s:
             self.owners.clean()
-            long_ago = self.clock.now() - timedelta(days=_KEEP_LEFT_DAYS)
-            more = self.file.forget(self.known_since(), long_ago)
+            more = self.file.forget(self.known_since(), self.clock.now() - timedelta(days=_KEEP_LEFT_DAYS))
             self._forgets_at_s = now_s if more else now_s + _FORGET_EVERY_S
 
     def unfinished(self) -> list[Unfinished]:

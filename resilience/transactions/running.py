@@ -15,17 +15,7 @@ from resilience.transactions.file import Row, TransactionError
 from resilience.transactions.ground import Ground
 from resilience.transactions.replaying import Replay
 from resilience.transactions.scopes import Scope
-from resilience.transactions.steps import (
-    MAX_STEPS,
-    Left,
-    Step,
-    StepResultError,
-    checked_text,
-    failure,
-    kept_text,
-    left_of,
-    words,
-)
+from resilience.transactions.steps import MAX_STEPS, Left, Step, StepResultError, checked_text, failure, kept_text, left_of, words
 from resilience.transactions.undoing import Live, Undoing, kept_of, live_of
 
 
@@ -201,9 +191,7 @@ class Run:
         if self._row is not None and self.replay is None and self._generation == self._ground.generation:
             self._ground.release(self.id, unless_owed=True)
 
-    def _end(
-        self, scope: Scope, error: BaseException | None, parts: list[Scope], interrupt: BaseException | None
-    ) -> Plan[None]:
+    def _end(self, scope: Scope, error: BaseException | None, parts: list[Scope], interrupt: BaseException | None) -> Plan[None]:
         raised = interrupt if error is None else error
         if raised is None:
             try:
