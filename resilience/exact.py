@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any, Final
 
 MAX_DEPTH: Final = 100
+_PAIR: Final = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 
 
 class InexactError(ValueError):
@@ -33,9 +35,11 @@ def _check(value: Any, name: str, place: str, depth: int) -> None:
     if depth > MAX_DEPTH:
         raise InexactError(f"the {name} nests deeper than {MAX_DEPTH} levels, or holds itself: {place[:200]}…")
     kind = type(value)
-    if value is None or kind in (bool, int, str):
+    if value is None or kind in (bool, int):
         return
-    if kind is float:
+    if kind is str:
+        _check_text(value, place)
+    elif kind is float:
         if not math.isfinite(value):
             raise InexactError(f"{place} is {value}, which JSON cannot hold; give None or a text instead")
     elif kind is list:
@@ -45,9 +49,15 @@ def _check(value: Any, name: str, place: str, depth: int) -> None:
         for key, entry in value.items():
             if type(key) is not str:
                 raise InexactError(f"{place} has the key {key!r}, a {type(key).__name__}; keys in JSON are texts")
+            _check_text(key, f"the key {key!r} of {place}")
             _check(entry, name, f"{place}[{key!r}]", depth + 1)
     else:
         raise InexactError(
             f"{place} is a {kind.__module__}.{kind.__qualname__}, which JSON cannot hold exactly; "
             "make it of dict, list, str, int, float, bool and None"
         )
+
+
+def _check_text(text: str, place: str) -> None:
+    if not text.isascii() and _PAIR.search(text):
+        raise InexactError(f"{place} holds two halves of a character side by side, which JSON reads as one whole character")

@@ -32,6 +32,7 @@ def beginning(ground: Ground, row: Row) -> Plan[Replay | None]:
 
 def _finish(ground: Ground, found: Row, pauses: Iterator[float]) -> Plan[None]:
     """Undoes what a dead process left, or waits until another thread has done so."""
+    ground.pay()
     behind = [(row, steps) for row, steps in ground.left_behind() if row.id == found.id]
     if behind:
         [(row, steps)] = behind

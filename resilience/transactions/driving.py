@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import threading
 from collections.abc import Callable, Generator, Mapping
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from resilience.clock import Clock, waits_are_immediate
@@ -34,17 +35,23 @@ class Pause(NamedTuple):
 
 
 class Idle(NamedTuple):
-    """Something that another thread or task has yet to end. event: set by then."""
+    """Something that another thread or task has yet to end; whoever waits can be cancelled. event: set by then."""
 
     event: threading.Event
 
 
 Plan = Generator[Call | Pause | Idle, Any, T]
 _LOOK_EVERY_S: Final = 0.005
+_acting_for: ContextVar[int] = ContextVar("_acting_for")
 
 
-class _Closing(BaseException):
+class Closing(BaseException):
     """For plans: the coroutine around it is thrown away. A plan that gets ``GeneratorExit`` itself may do nothing more."""
+
+
+def acting_thread() -> int:
+    """Which thread is at work here: where a compensation is awaited in a loop of its own, the one that waits for it."""
+    return _acting_for.get(threading.get_ident())
 
 
 def drive(plan: Plan[T], clock: Clock, error: BaseException | None = None) -> T:
@@ -53,10 +60,11 @@ def drive(plan: Plan[T], clock: Clock, error: BaseException | None = None) -> T:
     Args:
         error: raised in the plan to begin with.
     """
-    answer = None
+    answer = thrown = None
     while True:
         try:
             while True:
+                thrown = error
                 effect = plan.send(answer) if error is None else plan.throw(error)
                 answer, error = None, None
                 match effect:
@@ -73,12 +81,14 @@ def drive(plan: Plan[T], clock: Clock, error: BaseException | None = None) -> T:
             if inspect.getgeneratorstate(plan) == inspect.GEN_CLOSED:  # it is the plan's own end
                 if isinstance(raised, StopIteration):
                     return raised.value  # type: ignore[no-any-return]
+                if isinstance(thrown, StopIteration) and raised.__cause__ is thrown:  # no generator may raise it
+                    raise thrown from thrown.__cause__
                 raise
             answer, error = None, raised
 
 
 async def drive_async(plan: Plan[T], clock: Clock) -> T:
-    """Carries ``plan`` out in this task: its steps can be cancelled, all else is shielded.
+    """Carries ``plan`` out in this task: its steps and its waiting for others can be cancelled, all else is shielded.
 
     Raises:
         CancelledError: there was a cancellation in what was shielded; when the plan is at its end, it is raised.
@@ -102,14 +112,17 @@ async def drive_async(plan: Plan[T], clock: Clock) -> T:
                 answer = effect.function(*effect.args, **effect.kwargs)
                 if inspect.isawaitable(answer):
                     answer = await answer
+            elif isinstance(effect, Idle):
+                while not effect.event.is_set():  # noqa: ASYNC110 -- it may be a thread that sets it
+                    await asyncio.sleep(_LOOK_EVERY_S)
             else:
                 task = asyncio.ensure_future(_outcome(effect, clock))
                 cancelled = await _shielded(task) or cancelled
                 answer, error = task.result()
         except GeneratorExit as closing:  # this coroutine is thrown away: nothing may be awaited here any more
             try:
-                return drive(plan, clock, _Closing())
-            except _Closing:
+                return drive(plan, clock, Closing())
+            except Closing:
                 raise closing from None
         except BaseException as raised:  # as in drive
             error = raised
@@ -118,10 +131,8 @@ async def drive_async(plan: Plan[T], clock: Clock) -> T:
     return result
 
 
-async def _outcome(effect: Call | Pause | Idle, clock: Clock) -> tuple[Any, BaseException | None]:
+async def _outcome(effect: Call | Pause, clock: Clock) -> tuple[Any, BaseException | None]:
     """What ``effect`` gives and what it raises; an exit that was raised in a task would end the event loop around it."""
-    import asyncio  # noqa: PLC0415 -- as above
-
     try:
         match effect:
             case Call(function, args, kwargs):
@@ -130,9 +141,6 @@ async def _outcome(effect: Call | Pause | Idle, clock: Clock) -> tuple[Any, Base
             case Pause(seconds):
                 if not waits_are_immediate():
                     await clock.asleep(seconds)
-            case Idle(event):
-                while not event.is_set():  # noqa: ASYNC110 -- it may be a thread that sets it
-                    await asyncio.sleep(_LOOK_EVERY_S)
     except BaseException as raised:
         return None, raised
     return None, None
@@ -159,17 +167,24 @@ def _awaited_elsewhere(answer: Any) -> Any:
         return await answer
 
     found: list[Any] = []
+    over, waits = threading.Event(), acting_thread()
 
     def run() -> None:
+        _acting_for.set(waits)
         try:
             found.append((asyncio.run(wait()), None))
         except BaseException as raised:
             found.append((None, raised))
+        over.set()
 
-    thread = threading.Thread(target=run, name="winclaw-compensation", daemon=True)
-    thread.start()
-    thread.join()
+    threading.Thread(target=run, name="winclaw-compensation", daemon=True).start()
+    interrupt: BaseException | None = None
+    while not over.is_set():
+        try:
+            over.wait()
+        except BaseException as raised:  # it goes on all the same, and is not to be called once more meanwhile
+            interrupt = raised
     [(value, error)] = found
-    if error is not None:
-        raise error
+    if (failed := error or interrupt) is not None:
+        raise failed
     return value

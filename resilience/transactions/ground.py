@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from resilience.clock import Clock
 from resilience.listeners import tell
-from resilience.transactions.driving import Plan, drive
+from resilience.transactions.driving import Plan, acting_thread, drive
 from resilience.transactions.file import Resumption, Row, TransactionError, TransactionFile, Unfinished, as_unfinished, file_of
 from resilience.transactions.owners import Owners
 from resilience.transactions.steps import (
@@ -117,8 +117,8 @@ class Ground:
     def under_way(self, id_: str) -> bool | threading.Event:
         """Whether a transaction is under way here; where another thread is undoing it, what is set when that has ended."""
         with self._lock:
-            thread, ended = self._undoing.get(id_, (threading.get_ident(), None))
-            return ended if ended is not None and thread != threading.get_ident() else id_ in self.active
+            thread, ended = self._undoing.get(id_, (0, None))
+            return ended if ended is not None and thread != acting_thread() else id_ in self.active
 
     def settle(
         self, row: Row, lives: list[Live], undoing: Undoing, *, committed: bool = False, told: Set[int] = frozenset()
@@ -165,11 +165,11 @@ class Ground:
 
     def resuming(self, row: Row) -> Plan[Resumption | None]:
         """Undoes a transaction that was left in the middle; None where somebody else has it, or it is over."""
-        ended = threading.Event()
+        mine = acting_thread(), threading.Event()
         with self._lock:
             if not self.take(row.id):
                 return None
-            self._undoing[row.id] = threading.get_ident(), ended
+            self._undoing[row.id] = mine
         try:
             me = self.me()
             if row.owner != me and not self.file.adopt(row.id, row.owner, me):
@@ -185,9 +185,10 @@ class Ground:
             error = self.settle(row, lives, undoing, committed=row.state == "committed", told=told)
         finally:
             with self._lock:
-                self._undoing.pop(row.id, None)
-                self.release(row.id, unless_owed=True)
-            ended.set()
+                if self._undoing.get(row.id) is mine:  # else somebody has taken it up since its end was written
+                    del self._undoing[row.id]
+                    self.release(row.id, unless_owed=True)
+            mine[1].set()
         if undoing.interrupt is not None:
             raise undoing.interrupt
         left = error.left if error is not None else ()
@@ -252,8 +253,7 @@ class Ground:
                 drive(self.resuming(row), self.clock)
         if now_s >= self._forgets_at_s:
             self.owners.clean()
-            long_ago = self.clock.now() - timedelta(days=_KEEP_LEFT_DAYS)
-            more = self.file.forget(self.known_since(), long_ago)
+            more = self.file.forget(self.known_since(), self.clock.now() - timedelta(days=_KEEP_LEFT_DAYS))
             self._forgets_at_s = now_s if more else now_s + _FORGET_EVERY_S
 
     def unfinished(self) -> list[Unfinished]:

@@ -109,14 +109,19 @@ class Transaction:
         """Takes back what was done, newest first, once; of one that was not executed, nothing will be done any more.
 
         Raises:
-            RuntimeError: it is being executed. CompensationFailedError: something could not be taken back.
+            RuntimeError: it is being executed. CompensationFailedError: something could not be taken back. Whatever is no
+            ``Exception`` and came meanwhile, when all is done; ``left`` says what could not be taken back.
         """
         self._refuse_if_running()
         if self.rolled_back:
             return
         self.rolled_back = True
-        if self.completed and (undoing := await self._take_back()) and self.left:
-            raise failure(self.name, "not journalled", self.left, undoing.cause)
+        if self.completed:
+            undoing = await self._take_back()
+            if undoing.interrupt is not None:
+                raise undoing.interrupt
+            if self.left:
+                raise failure(self.name, "not journalled", self.left, undoing.cause)
 
     async def _execute_journalled(self, manager: TransactionManager) -> None:
         block = manager.transaction(self.name)
@@ -133,24 +138,32 @@ class Transaction:
             raise
 
     async def _execute_alone(self) -> None:
+        doing = None
         try:
-            for one in self.operations:
-                await one.execute()
+            for doing in self.operations:
+                await doing.execute()
         except BaseException as error:
-            undoing = await self._take_back()
+            undoing = await self._take_back(None if isinstance(error, Exception) else doing)
             if self.left:
                 error.add_note(str(failure(self.name, "not journalled", self.left, undoing.cause)))
+            undoing.raise_after(error)
             raise
 
-    async def _take_back(self) -> Undoing:
+    async def _take_back(self, interrupted: Operation | None = None) -> Undoing:
         lives = [
-            Live(Step(number, step_name(one.operation), step_name(one.rollback), state="done"), one.undo, None)
+            Live(
+                Step(number, step_name(one.operation), step_name(one.rollback), state="done" if one.executed else "begun"),
+                one.undo,
+                None,
+            )
             for number, one in enumerate(self.operations, 1)
-            if one.executed
+            if one.executed or one is interrupted
         ]
         undoing = Undoing(lambda _: None)
-        await drive_async(undoing.all(lives), self._clock)
-        self.left = left_of(live.step for live in lives)
+        try:
+            await drive_async(undoing.all(lives), self._clock)
+        finally:
+            self.left = left_of(live.step for live in lives)
         return undoing
 
     def _refuse_if_running(self) -> None:

@@ -10,22 +10,12 @@ from typing import Any
 from resilience.clock import as_text
 from resilience.transactions.asked import Asked, step_name
 from resilience.transactions.beginning import beginning
-from resilience.transactions.driving import Call, Idle, Plan
+from resilience.transactions.driving import Call, Closing, Idle, Plan
 from resilience.transactions.file import Row, TransactionError
 from resilience.transactions.ground import Ground
 from resilience.transactions.replaying import Replay
 from resilience.transactions.scopes import Scope
-from resilience.transactions.steps import (
-    MAX_STEPS,
-    Left,
-    Step,
-    StepResultError,
-    checked_text,
-    failure,
-    kept_text,
-    left_of,
-    words,
-)
+from resilience.transactions.steps import MAX_STEPS, Left, Step, StepResultError, checked_text, failure, kept_text, left_of, words
 from resilience.transactions.undoing import Live, Undoing, kept_of, live_of
 
 
@@ -42,7 +32,7 @@ class Run:
         self._row: Row | None = None
         self.replay: Replay | None = None
         self._lives: list[Live] = []
-        self._count = 0
+        self._count = self._begun = 0
         self._cause: BaseException | None = None
         self._lock = threading.Lock()
         self._doing: Scope | None = None
@@ -57,8 +47,8 @@ class Run:
         if ground.closed:
             raise TransactionError(f"the transactions of {ground.agent} are closed; {self.name!r} was not begun")
         row = Row(self.id, ground.agent, self.name, self.key, ground.me(), "running", True, as_text(ground.clock.now()))
-        ground.take(row.id)
         try:
+            ground.take(row.id)
             self.replay = yield from beginning(ground, row)
             if self.replay is not None:
                 self.id = self.replay.id
@@ -102,16 +92,20 @@ class Run:
                 self._idle.set()
 
     def _do(self, scope: Scope, asked: Asked) -> Plan[Any]:
-        name, number = step_name(asked.function), self._count + 1
-        step = Step(number, name, key=self.next_key if asked.key is None else asked.key, state="failed")
-        live = live_of(step, asked, self._ground.known_as(asked.undo) if asked.undo is not None else None)
-        if self.replay is not None:
-            return self.replay.do(name)
-        if self._ground.closed:
-            raise TransactionError(f"the transactions of {self._ground.agent} are closed; the step {name} was not begun")
-        self._count = number
-        self._lives.append(live)
-        scope.lives.append(live)
+        name = step_name(asked.function)
+        known = self._ground.known_as(asked.undo) if asked.undo is not None else None
+        with self._lock:  # a part that fails in another thread meanwhile has a number, too
+            number = self._count + 1
+            step = Step(number, name, key=self.next_key if asked.key is None else asked.key, state="failed")
+            live = live_of(step, asked, known)
+            if self.replay is not None:
+                return self.replay.do(name)
+            if self._ground.closed:
+                raise TransactionError(f"the transactions of {self._ground.agent} are closed; the step {name} was not begun")
+            self._count = number
+            self._begun += 1
+            self._lives.append(live)
+            scope.lives.append(live)
         self._ground.file.record(self.id, live.step._replace(state="begun"))
         live.step = live.step._replace(state="begun")
         try:
@@ -132,7 +126,7 @@ class Run:
         value = result
         try:
             value = kept_of(asked, live, result)
-            if live.undo is not None or self.key is not None or asked.keep is not None:
+            if live.undo is not None or self.key is not None:
                 kept = kept_text(value, live.step.name)
                 live.step = live.step._replace(state="done", kept=kept)
                 self._ground.file.record(self.id, live.step)
@@ -174,24 +168,32 @@ class Run:
                 if error is None:
                     raise scope.cut(self.name)
                 return
+            interrupt = None
             if not isinstance(error, GeneratorExit):  # then whoever does the step may wait for this very thread
-                yield from self._wait(scope)
-            yield from self._end(scope, error, parts)
+                interrupt = yield from self._wait(scope)
+            yield from self._end(scope, error, parts, interrupt)
         finally:
-            if not scope.is_cut:
-                with self._lock:
-                    scope.end()
-            if scope.outer is None:
-                self.abandon()
+            try:
+                self._over(scope)
+            except BaseException:  # once more, else the block around it would wait for it for ever
+                self._over(scope)
+                raise
+
+    def _over(self, scope: Scope) -> None:
+        if not scope.is_cut:
+            with self._lock:
+                scope.end()
+        if scope.outer is None:
+            self.abandon()
 
     def abandon(self) -> None:
         """Whatever has come in between, the thread may undo now what is not undone."""
         if self._row is not None and self.replay is None and self._generation == self._ground.generation:
             self._ground.release(self.id, unless_owed=True)
 
-    def _end(self, scope: Scope, error: BaseException | None, parts: list[Scope]) -> Plan[None]:
-        raised = error
-        if error is None:
+    def _end(self, scope: Scope, error: BaseException | None, parts: list[Scope], interrupt: BaseException | None) -> Plan[None]:
+        raised = interrupt if error is None else error
+        if raised is None:
             try:
                 interrupt = self._commit(scope, parts)
             except BaseException as failed:
@@ -200,9 +202,9 @@ class Run:
                 if interrupt is not None:
                     raise interrupt
                 return
-        assert raised is not None
         lives = [live for one in scope.tree() for live in one.lives]
         undoing = Undoing(lambda step: self._ground.note(self.id, step))
+        undoing.interrupt = interrupt
         yield from undoing.all(live for live in lives if not live.step.why)  # what is left was tried often enough
         self._cause = undoing.cause = self._cause or undoing.cause
         if scope.outer is None and self.replay is None:
@@ -224,9 +226,10 @@ class Run:
         if self.replay is not None:
             self.replay.fail(scope.name)
         elif self.key is not None:
-            self._count += 1
-            step = Step(self._count, scope.name, state="failed", kept=json.dumps(words(error)))
-            self._lives.append(Live(step, None, None))
+            said = json.dumps(words(error))
+            with self._lock:
+                self._count += 1
+                self._lives.append(Live(Step(self._count, scope.name, state="failed", kept=said), None, None))
 
     def _commit(self, scope: Scope, parts: list[Scope]) -> BaseException | None:
         """Commits a block; gives the exit that came meanwhile, if one did, which is raised when all is done."""
@@ -238,7 +241,6 @@ class Run:
             with self._lock:
                 if outer.over.is_set():
                     raise scope.cut(self.name)
-                outer.lives += scope.lives
             return None
         if self.replay is not None:
             return None
@@ -253,19 +255,23 @@ class Run:
             ground.settle(self._row, self._lives, undoing, committed=True)
         return undoing.interrupt
 
-    def _wait(self, scope: Scope) -> Plan[None]:
-        """Until nothing of a block is under way in another task or thread: its step is the newest, so the first to be undone."""
+    def _wait(self, scope: Scope) -> Plan[BaseException | None]:
+        """Until nothing of a block is under way in another task or thread: its step is the newest, so the first to be undone.
+
+        Returns: the first cancellation or exit that came meanwhile; the block fails by it, if it has not failed before.
+        """
+        interrupt: BaseException | None = None
         while True:
             with self._lock:
                 event = scope.under_way(self._doing, self._idle)
-            if event is None:
-                return
+            if event is None or isinstance(interrupt, Closing):  # then the step may never end, for its loop is gone
+                return interrupt
             try:
                 yield Idle(event)
-            except GeneratorExit:
+            except (Exception, GeneratorExit):
                 raise
-            except BaseException:  # noqa: S112 -- the block is being left already; what remains is to undo it
-                continue
+            except BaseException as error:
+                interrupt = error if isinstance(error, Closing) else interrupt or error
 
     def _check_mine(self) -> None:
         if self._row is None:
@@ -276,8 +282,7 @@ class Run:
     @property
     def next_key(self) -> str:
         """The idempotency key that the next step has, unless it is given one."""
-        count = self._count if self.replay is None else self.replay.count
-        return (self.replay and self.replay.next_key) or f"{self.id}-{count + 1}"
+        return (self.replay and self.replay.next_key) or f"{self.id}-{self._begun + 1}"
 
     def nested(self, outer: Scope, name: str) -> Scope:
         """A part of the block ``outer``, which is yet to begin."""

@@ -12,7 +12,7 @@ class Scope:
 
     Attributes:
         name: of the transaction, or of the part. outer: the block around it; None: it is the whole.
-        lives: its steps, with those of its parts that have succeeded. parts: those that were entered and are not over.
+        lives: its steps, with those of its parts that are over. parts: those that were entered and are not over.
         is_open: it takes steps. is_cut: the block around it ended first, and has undone what this one had done.
         over: set when nothing of it is under way any more.
     """
@@ -39,10 +39,11 @@ class Scope:
         return found
 
     def end(self) -> None:
-        """Says that it is over."""
-        self.over.set()
+        """Says that it is over; whatever of its steps is not undone is up to the block around it."""
         if self.outer is not None and self in self.outer.parts:
+            self.outer.lives += self.lives
             self.outer.parts.remove(self)
+        self.over.set()
 
     def under_way(self, doing: Scope | None, idle: threading.Event) -> threading.Event | None:
         """What is set when something of it has ended that is under way in another task or thread; None where nothing is.

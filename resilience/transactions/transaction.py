@@ -169,23 +169,23 @@ class TransactionBlock:
         return self._run.left
 
     def __enter__(self) -> OpenTransaction:
-        self._opened = OpenTransaction(self._run)
-        return self._opened.__enter__()
+        tx = self._opened = OpenTransaction(self._run).__enter__()
+        return tx
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        assert isinstance(self._opened, OpenTransaction)
         try:
+            assert isinstance(self._opened, OpenTransaction)
             self._opened.__exit__(kind, error, trace)
         finally:
             self._run.abandon()
 
     async def __aenter__(self) -> OpenAsyncTransaction:
-        self._opened = OpenAsyncTransaction(self._run)
-        return await self._opened.__aenter__()
+        tx = self._opened = await OpenAsyncTransaction(self._run).__aenter__()
+        return tx
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        assert isinstance(self._opened, OpenAsyncTransaction)
         try:
+            assert isinstance(self._opened, OpenAsyncTransaction)
             await self._opened.__aexit__(kind, error, trace)
         finally:
             self._run.abandon()

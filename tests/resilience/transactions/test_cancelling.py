@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import sys
 import threading
+import traceback
 from collections.abc import Callable, Coroutine, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from resilience.transactions.steps import PAUSES_S
 from tests.resilience.transactions.transacting import World
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    world = World(tmp_path)
-    yield world
-    world.close()
 
 
 def missing(key: str) -> Any:
@@ -66,6 +61,32 @@ def test_an_exit_while_a_step_is_undone_is_raised_after_the_last_one(world: Worl
     assert isinstance(caught.value.__cause__, ValueError)
     assert times == [2, 2]
     assert world.there == []
+    assert world.manager.unfinished() == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there, an exit does not end the waiting for a lock")
+def test_an_exit_while_a_coroutine_undoes_does_not_have_it_called_twice_at_once(world: World) -> None:
+    main, second, running, most = threading.main_thread().ident or 0, threading.Event(), list[Any](), list[int]()
+
+    def is_waited_for() -> bool:
+        names = [frame.name for frame in traceback.extract_stack(sys._current_frames()[main])]
+        return "start" not in names and names[-1] != "_awaited_elsewhere"
+
+    async def remove(what: Any) -> None:
+        running.append(what)
+        most.append(len(running))
+        if len(most) == 1:
+            while not is_waited_for():
+                pass
+            signal.pthread_kill(main, signal.SIGINT)
+            second.wait(0.2)
+        second.set()
+        running.remove(what)
+
+    with pytest.raises(KeyboardInterrupt), world.manager.transaction("t") as tx:
+        tx.do(world.add, 1, undo=remove)
+        raise ValueError
+    assert most == [1, 1], "it is tried again, for what it did is not known to be on disk"
     assert world.manager.unfinished() == []
 
 
@@ -137,6 +158,26 @@ def test_whatever_comes_before_a_block_is_left_it_is_not_under_way_for_as_long_a
     world.manager.look()
     assert world.there == []
     assert world.manager.unfinished() == []
+
+
+@pytest.mark.parametrize("error", [None, ValueError("mine")])
+@pytest.mark.parametrize("where", ["before its steps are the whole's or undone", "as it is over"])
+def test_an_exit_in_the_moment_in_which_a_part_is_left_forgets_no_step_of_it(world: World, where: str, error: Exception | None) -> None:
+    with pytest.raises(KeyboardInterrupt), world.manager.transaction("t") as tx:
+        tx.do(world.add, 1, undo=world.remove)
+        with tx.nested("part") as part:
+            part.do(world.add, 2, undo=world.remove)
+            owner, name = (part._scope, "end") if where == "as it is over" else (part._run, "_end")
+
+            def interrupted(*_: Any) -> None:
+                delattr(owner, name)
+                raise KeyboardInterrupt
+
+            setattr(owner, name, interrupted)
+            if error is not None:
+                raise error
+    assert world.log == ["add 1", "add 2", "remove 2", "remove 1"]
+    assert (world.manager.unfinished(), world.manager._ground.active) == ([], set())
 
 
 def test_an_exit_while_what_a_part_has_left_is_noted_is_raised_and_all_else_is_committed(world: World) -> None:
@@ -306,6 +347,78 @@ def test_a_step_that_another_thread_has_under_way_is_waited_for_and_undone_first
         raise ValueError("mine")
     thread.join()
     assert world.log == ["add 1", "add 2", "remove 2", "remove 1"]
+
+
+@pytest.mark.parametrize("error", [None, ValueError("mine")])
+def test_an_exit_while_a_step_in_another_thread_is_waited_for_undoes_and_is_raised(world: World, error: Exception | None) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Idle(threading.Event):
+        """Ctrl-C comes twice to whoever waits for it."""
+
+        exits = 2
+
+        def wait(self, timeout: float | None = None) -> bool:
+            self.exits -= 1
+            if self.exits >= 0:
+                raise KeyboardInterrupt
+            go_on.set()
+            return super().wait(timeout)
+
+    def slow() -> Any:
+        begun.set()
+        assert go_on.wait(60)
+        return world.add(2)
+
+    with pytest.raises(KeyboardInterrupt) as caught, world.manager.transaction("t") as tx:
+        tx._run._idle = Idle()
+        tx.do(world.add, 1, undo=world.remove)
+        thread = threading.Thread(target=tx.do, args=(slow,), kwargs={"undo": world.remove})
+        thread.start()
+        assert begun.wait(60)
+        if error is not None:
+            raise error
+    thread.join()
+    assert caught.value.__cause__ is error
+    assert world.log == ["add 1", "add 2", "remove 2", "remove 1"]
+    assert world.manager.unfinished() == []
+
+
+@pytest.mark.parametrize("how", ["cancelled", "thrown away"])
+def test_a_block_that_is_ended_while_it_waits_for_a_step_of_another_task_is_undone(world: World, how: str) -> None:
+    go_on = asyncio.Event()
+    opened: list[Any] = []
+
+    async def slow() -> Any:
+        await go_on.wait()
+        return world.add(2)
+
+    async def body() -> None:
+        async with world.manager.transaction("t") as tx:
+            opened.append(tx)
+            await tx.do(world.add, 1, undo=world.remove)
+            opened.append(asyncio.ensure_future(tx.do(slow, undo=world.remove)))
+            await asyncio.sleep(0)
+
+    def is_left() -> bool:
+        return len(opened) == 2 and not opened[0]._scope.is_open
+
+    async def thrown_away() -> None:
+        coroutine = body()
+        while not is_left():
+            coroutine.send(None)
+            await asyncio.sleep(0)
+        coroutine.close()
+        opened[1].cancel()
+
+    if how == "cancelled":
+        assert isinstance(run(body, world, is_left, lambda: go_on.set() is None), asyncio.CancelledError)
+        assert world.log == ["add 1", "add 2", "remove 2", "remove 1"]
+        assert world.manager.unfinished() == []
+    else:
+        asyncio.run(thrown_away())
+        assert world.log == ["add 1", "remove 1"]
+        assert len(world.reported) == 1, "of the step that is under way nobody can say whether it happens"
 
 
 @pytest.mark.parametrize("where", ["between steps", "in a step"])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +12,6 @@ import pytest
 
 from resilience.transactions.file import TransactionError, file_of, unfinished_in
 from tests.resilience.transactions.transacting import NoThread, Way, World
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    world = World(tmp_path)
-    yield world
-    world.close()
-
-
-@pytest.fixture(params=["sync", "async"])
-def way(request: pytest.FixtureRequest, world: World) -> Way:
-    return Way(world, request.param)
 
 
 class FullAfter:
@@ -87,6 +74,21 @@ def test_whichever_write_the_disk_refuses_nothing_is_left_half(way: Way, world: 
     assert world.there == []
     assert world.log == [*[f"add {n + 1}" for n in range(added)], *[f"remove {n}" for n in range(added, 0, -1)]]
     assert world.reported == []
+
+
+def test_a_key_whose_end_the_disk_has_refused_begins_anew_as_soon_as_the_disk_takes_it(way: Way, world: World) -> None:
+    disk = FullAfter(world, 2)
+
+    async def body(tx: Any) -> None:
+        await tx.do(way.add, 1, undo=way.remove)
+
+    with pytest.raises(TransactionError, match="full"):
+        way.run(body, key="k")
+    with pytest.raises(TransactionError, match="full"):
+        way.run(body, key="k")
+    disk.is_full, disk.writes = False, 1000
+    way.run(body, key="k")
+    assert world.log == ["add 1", "remove 1", "add 1"]
 
 
 def test_a_real_disk_that_is_full_refuses_before_the_step(tmp_path: Path) -> None:

@@ -22,13 +22,6 @@ from resilience.transactions.steps import CompensationFailedError
 from tests.resilience.transactions.transacting import NoThread, World
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    world = World(tmp_path)
-    yield world
-    world.close()
-
-
 def left_behind(world: World, body: Any, name: str = "t", key: str | None = None) -> TransactionManager:
     """Runs ``body(tx)`` in a process that dies then: its lock goes, and nothing is written any more."""
     process = world.process()
@@ -297,7 +290,37 @@ def test_what_is_taken_up_before_its_block_is_left_is_undone_by_one_alone(world:
     manager.close()
 
 
-def test_a_compensation_that_begins_what_it_undoes_does_not_wait_for_itself(world: World) -> None:
+def test_what_is_taken_up_while_it_is_reported_is_undone_by_one_alone(world: World) -> None:
+    """Whoever has tried it before does not take it from those who try it now."""
+    left_behind(world, lambda tx: tx.do(world.add, 1, undo=world.remove))
+    undoing, go_on = threading.Event(), threading.Event()
+    threads: list[threading.Thread] = []
+
+    def remove(what: Any) -> None:
+        if not threads:
+            raise ConnectionError
+        assert not undoing.is_set()
+        undoing.set()
+        assert go_on.wait(60)
+        world.remove(what)
+
+    def report(*_: Any) -> None:
+        threads.append(threading.Thread(target=manager._ground.resume))
+        threads[0].start()
+        assert undoing.wait(60)
+
+    manager = NoThread(world.folder, world.clock, agent="clerk", report=report)
+    manager.compensation("remove")(remove)
+    manager.look()
+    assert manager.resume() == []
+    go_on.set()
+    threads[0].join()
+    assert (world.log, world.there, manager.unfinished(), manager._ground.active) == (["add 1", "remove 1"], [], [], set())
+    manager.close()
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_compensation_that_begins_what_it_undoes_does_not_wait_for_itself(world: World, kind: str) -> None:
     left_behind(world, lambda tx: tx.do(world.add, 1, undo=world.remove), key="k")
     told: list[BaseException] = []
 
@@ -307,7 +330,10 @@ def test_a_compensation_that_begins_what_it_undoes_does_not_wait_for_itself(worl
         told.append(caught.value)
         world.remove(what)
 
-    world.manager.compensation("remove")(remove)
+    async def remove_later(what: Any) -> None:  # in a loop and a thread of its own
+        remove(what)
+
+    world.manager.compensation("remove")(remove if kind == "sync" else remove_later)
     world.manager.look()
     assert len(told) == 1
     assert world.there == []

@@ -4,20 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.resilience.transactions.transacting import World
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    world = World(tmp_path)
-    yield world
-    world.close()
 
 
 async def part(world: World, tx: Any, what: str, go_on: asyncio.Event, error: Exception | None = None, begun: asyncio.Event | None = None) -> None:

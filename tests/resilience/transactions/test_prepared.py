@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +13,6 @@ from resilience.transactions.file import TransactionError
 from resilience.transactions.prepared import Transaction
 from resilience.transactions.steps import CompensationFailedError
 from tests.resilience.transactions.transacting import World
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    world = World(tmp_path)
-    yield world
-    world.close()
 
 
 async def prepared(world: World, transaction: Transaction, *whats: Any) -> Transaction:
@@ -106,8 +98,68 @@ def test_a_cancellation_takes_back_and_is_raised(world: World, make: Any) -> Non
         with pytest.raises(asyncio.CancelledError):
             await task
         assert (world.there, transaction.rolled_back) == ([], True)
+        assert [(left.number, left.in_doubt) for left in transaction.left] == [(3, True)], "nobody knows of the one that was cancelled"
 
     asyncio.run(main())
+
+
+def leaves_once(world: World) -> Any:
+    """Takes back, but for the first time, when it exits."""
+    times: list[Any] = []
+
+    def remove(what: Any) -> None:
+        times.append(what)
+        if len(times) == 1:
+            raise SystemExit(3)
+        world.remove(what)
+
+    return remove
+
+
+def test_an_exit_while_it_is_taken_back_is_raised_when_all_is_done(world: World, make: Any) -> None:
+    async def main() -> None:
+        failing = await prepared(world, make("t"), 1)
+        failing.add_operation(world.add, leaves_once(world), 2)
+        failing.add_operation(int, print, "no number")
+        done = await prepared(world, make("u"), 3)
+        done.add_operation(world.add, leaves_once(world), 4)
+        assert await done.execute()
+        for ends, there in ((failing.execute, [3, 4]), (done.rollback, [])):
+            try:
+                await ends()
+            except SystemExit:
+                assert world.there == there
+            else:
+                raise AssertionError
+        assert (failing.rolled_back, failing.left, done.left) == (True, (), ())
+        assert isinstance(failing.error, SystemExit)
+        assert isinstance(failing.error.__cause__, ValueError)
+
+    with immediate_retries():
+        asyncio.run(main())
+
+
+def test_what_cannot_be_taken_back_is_known_also_where_that_is_cancelled(world: World) -> None:
+    undoing = asyncio.Event()
+
+    async def remove(what: Any) -> None:
+        undoing.set()
+        await asyncio.sleep(0)
+        raise ConnectionError("down")
+
+    async def main() -> None:
+        transaction = Transaction("t")
+        transaction.add_operation(world.add, remove, 1)
+        await transaction.execute()
+        task = asyncio.ensure_future(transaction.rollback())
+        await undoing.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert [(left.number, left.why) for left in transaction.left] == [(1, "ConnectionError: down")]
+
+    with immediate_retries():
+        asyncio.run(main())
 
 
 def test_given_up_before_it_is_executed_it_does_nothing(world: World, make: Any) -> None:

@@ -120,6 +120,7 @@ def test_the_error_names_each_step_that_is_left() -> None:
     many = str(failure("t", "i", [one] * 23))
     assert many.count("step 1 create") == 20
     assert many.endswith("; and 3 more")
+    assert str(failure("t", "i", [one] * 21)).endswith("; and 1 more")
     assert "more" not in str(failure("t", "i", [one] * 20))
 
 
@@ -156,6 +157,7 @@ def test_a_committed_step_gives_what_was_kept_of_it() -> None:
     [
         (None, "the transaction was committed at then under this key, with no step 1, and create is asked for; take another key for other steps"),
         (DONE._replace(name="send"), "the transaction was committed at then under this key; its step 1 was send, not create; take another key for other steps"),
+        (Step(1, "catering", state="failed"), "the transaction was committed at then under this key; its part 'catering' had failed then, and is not called again"),
         (DONE._replace(state="failed"), r"the transaction was committed at then under this key; its step 1 \(create\) had failed then, and is not called again"),
     ],
 )

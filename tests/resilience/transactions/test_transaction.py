@@ -2,38 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import itertools
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from resilience.classification.classifier import ErrorClassifier
 from resilience.context import ErrorSeverity
-from resilience.transactions.file import TransactionBusyError, TransactionError
+from resilience.transactions.file import TransactionError
 from resilience.transactions.steps import (
     MAX_STEPS,
     PAUSES_S,
     CompensationFailedError,
-    ReplayedFailureError,
     StepResultError,
-    TransactionReplayError,
 )
 from tests.resilience.transactions.transacting import Way, World
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    world = World(tmp_path)
-    yield world
-    world.close()
-
-
-@pytest.fixture(params=["sync", "async"])
-def way(request: pytest.FixtureRequest, world: World) -> Way:
-    return Way(world, request.param)
 
 
 def test_a_transaction_that_succeeds_leaves_everything_done_and_nothing_in_the_file(way: Way, world: World) -> None:
@@ -42,7 +27,7 @@ def test_a_transaction_that_succeeds_leaves_everything_done_and_nothing_in_the_f
 
     assert way.run(body) == world.there == [0, 1, 2]
     assert world.manager.unfinished() == []
-    assert rows(world) == (0, 0)
+    assert world.rows() == (0, 0)
 
 
 def test_exactly_the_steps_that_ran_are_undone_newest_first(way: Way, world: World) -> None:
@@ -56,7 +41,7 @@ def test_exactly_the_steps_that_ran_are_undone_newest_first(way: Way, world: Wor
         way.run(body)
     assert world.log == ["add 0", "add 1", "add 2", "add 3", "remove 2", "remove 1", "remove 0"]
     assert world.there == []
-    assert rows(world) == (0, 0)
+    assert world.rows() == (0, 0)
 
 
 def test_the_callers_error_stays_the_one_that_was_raised_with_its_cause(way: Way, world: World) -> None:
@@ -106,9 +91,9 @@ def test_undo_is_given_what_was_kept_as_it_stands_in_the_file(way: Way, world: W
 
 def test_a_step_without_undo_needs_no_result_that_can_be_kept(way: Way, world: World) -> None:
     async def body(tx: Any) -> Any:
-        return await tx.do(object)
+        return await tx.do(object), await tx.do(object, keep=lambda one: one)
 
-    assert way.run(body) is not None
+    assert None not in way.run(body)
 
 
 def test_a_result_that_cannot_be_kept_is_an_error_after_the_step_is_undone_with_what_it_gave(way: Way, world: World) -> None:
@@ -123,7 +108,7 @@ def test_a_result_that_cannot_be_kept_is_an_error_after_the_step_is_undone_with_
 
     way.run(body)
     assert world.there == [1]
-    assert rows(world) == (0, 0)
+    assert world.rows() == (0, 0)
 
 
 def test_a_result_that_is_too_large_is_an_error_that_says_so(way: Way, world: World) -> None:
@@ -175,6 +160,20 @@ def test_a_step_that_raises_has_not_happened_unless_found_knows_better(way: Way,
     way.run(body)
     assert asked == ["yes", "no"]
     assert world.log == ["add 1", "add 2", "remove 2", "add 3"]
+
+
+def test_a_step_may_raise_what_no_generator_may(world: World) -> None:
+    end = StopIteration("the last one")
+
+    def step() -> None:
+        raise end
+
+    with world.manager.transaction("t") as tx:
+        with pytest.raises(StopIteration) as caught:
+            tx.do(step)
+        with pytest.raises(RuntimeError, match="generator raised"):
+            tx.do(next, (next(iter(())) for _ in "x"))
+    assert caught.value is end
 
 
 # Compensations that fail
@@ -249,7 +248,7 @@ def test_what_is_left_is_tried_again_when_asked_for_also_by_functions_that_are_n
     world.manager.look()  # by itself only at the next start
     assert world.there == [1]
     [done] = world.manager.resume()
-    assert (done.transaction, done.left, world.there, rows(world)) == ("t", (), [], (0, 0))
+    assert (done.transaction, done.left, world.there, world.rows()) == ("t", (), [], (0, 0))
     assert len(done.undone) == 1
     assert world.manager.resume() == []
 
@@ -327,152 +326,6 @@ def test_what_a_part_leaves_undone_is_reported_once_when_the_whole_succeeds(way:
     way.run(again, key="k")
 
 
-# Keys
-
-
-def test_once_committed_under_its_key_nothing_is_called_again(way: Way, world: World) -> None:
-    keys: list[str] = []
-
-    async def body(tx: Any) -> Any:
-        keys.append(tx.next_key)
-        first = await tx.do(way.add, 1, undo=way.remove)
-        async with tx.nested("part") as part:
-            return [first, await part.do(lambda: {"a": [2]}), await tx.do(lambda: (3, object()), keep=lambda both: both[0]), tx.is_replay]
-
-    first, part, _, replay = way.run(body, key="2026-11-30")
-    assert (first, part, replay) == (1, {"a": [2]}, False)
-    assert way.run(body, key="2026-11-30") == [1, {"a": [2]}, 3, True]
-    assert world.log == ["add 1"]
-    assert keys[0] == keys[1]
-    assert way.run(body, key="2026-12-01")[3] is False
-    assert world.log == ["add 1", "add 1"]
-
-
-def test_a_key_is_forgotten_when_its_time_is_over(way: Way, world: World) -> None:
-    async def body(tx: Any) -> None:
-        await tx.do(way.add, 1)
-
-    for days, times in ((0, 1), (29, 1), (1.1, 2)):
-        world.clock.advance(days * 86_400)
-        way.run(body, key="k")
-        assert world.log == ["add 1"] * times
-    world.clock.advance(31 * 86_400)
-    world.manager.look()
-    assert rows(world) == (0, 0)
-
-
-def test_another_step_under_the_same_key_is_a_clear_error(way: Way, world: World) -> None:
-    async def body(tx: Any) -> None:
-        await tx.do(way.add, 1)
-        with pytest.raises(ValueError):  # noqa: PT011 -- not what is tested
-            await tx.do(int, "x")
-
-    async def other(tx: Any) -> None:
-        with pytest.raises(TransactionReplayError, match=r"its step 1 was World\.add"):
-            await tx.do(abs, 1)
-        await tx.do(way.add, 1)
-        with pytest.raises(TransactionReplayError, match=r"its step 2 \(int\) had failed then"):
-            await tx.do(int, "x")
-        with pytest.raises(TransactionReplayError, match="with no step 3, and abs is asked for"):
-            await tx.do(abs, 1)
-
-    way.run(body, key="k")
-    way.run(other, key="k")
-
-
-def test_what_failed_and_was_caught_fails_in_each_replay_with_one_class_of_error(way: Way, world: World) -> None:
-    """A part of a step that fails, one that fails by itself behind a step, one within another, a step that is undone at once."""
-    world.fails["add 3"] = ConnectionError("catering is away, token=geheim")
-
-    async def body(tx: Any) -> Any:
-        told: list[BaseException] = []
-        keys = [tx.next_key]
-        room = await tx.do(way.add, 1, undo=way.remove)
-        try:
-            async with tx.nested("part") as part, part.nested("part") as inner:
-                await inner.do(way.add, 2, undo=way.remove)
-                await inner.do(way.add, 3, undo=way.remove)
-        except (ConnectionError, ReplayedFailureError) as error:
-            told.append(error)
-        try:
-            async with tx.nested("by itself") as part:
-                await part.do(way.add, 4, undo=way.remove)
-                if not tx.is_replay:
-                    raise KeyError("by itself")
-        except (KeyError, ReplayedFailureError) as error:
-            told.append(error)
-        try:
-            await tx.do(way.add, {5}, keep=lambda one: one, undo=lambda _: world.there.remove({5}))
-        except (StepResultError, ReplayedFailureError) as error:
-            told.append(error)
-        keys.append(tx.next_key)
-        return room, await tx.do(lambda: 6), keys, told
-
-    room, last, keys, told = way.run(body, key="k")
-    assert [type(error) for error in told] == [ConnectionError, KeyError, StepResultError]
-    assert world.there == [1]
-    calls = list(world.log)
-    for _ in range(2):
-        room_again, last_again, keys_again, told_again = way.run(body, key="k")
-        assert (room_again, last_again, keys_again, world.log) == (room, last, keys, calls)
-        assert [type(error) for error in told_again] == [ReplayedFailureError] * 3
-        assert [error.was for error in told_again[:2]] == ["ConnectionError: catering is away, token=[redacted]", "KeyError: 'by itself'"]
-        assert told_again[2].was.startswith("StepResultError: what the step")
-        assert "its step 3 (World.add" in str(told_again[0])
-        assert "its part 'by itself' had failed then" in str(told_again[1])
-
-
-def test_undone_before_it_starts_anew(way: Way, world: World) -> None:
-    keys: set[str] = set()
-
-    async def body(tx: Any) -> None:
-        keys.add(tx.next_key)
-        await tx.do(way.add, 1, undo=way.remove)
-        if len(keys) == 1:
-            raise KeyError
-
-    with pytest.raises(KeyError):
-        way.run(body, key="k")
-    way.run(body, key="k")
-    assert world.there == [1]
-    assert len(keys) == 2, "what was undone under a key must not be taken for the same again by whoever receives it"
-
-
-def test_under_way_here_or_elsewhere_it_is_busy(way: Way, world: World) -> None:
-    other = world.process()
-
-    async def body(tx: Any) -> None:
-        for manager in (world.manager, other):
-            with pytest.raises(TransactionBusyError, match="'t' with the key 'k'"), manager.transaction("t", "k"):
-                raise AssertionError
-            with manager.transaction("t", "another"), manager.transaction("another", "k"), manager.transaction("t"):
-                pass
-
-    way.run(body, key="k")
-    other.close()
-
-
-def test_a_key_under_which_something_is_left_is_tried_again_and_refused_until_it_is_seen_to(way: Way, world: World) -> None:
-    world.fails["remove 1"] = ConnectionError("down")
-
-    async def body(tx: Any) -> None:
-        await tx.do(way.add, 1, undo=way.remove)
-        if world.fails:
-            raise KeyError
-
-    with pytest.raises(KeyError):
-        way.run(body, key="k")
-    with pytest.raises(CompensationFailedError, match="step 1"):
-        way.run(body, key="k")
-    [one] = world.manager.unfinished()
-    assert world.manager.dismiss(one.id)
-    assert not world.manager.dismiss(one.id)
-    assert world.manager.unfinished() == []
-    world.fails.clear()
-    way.run(body, key="k")
-    assert world.there == [1, 1]
-
-
 # What is refused
 
 
@@ -535,6 +388,23 @@ def test_a_block_runs_once(world: World) -> None:
             pass
 
 
+def test_a_block_that_is_begun_within_itself_is_refused_and_its_steps_are_not_forgotten(world: World) -> None:
+    async def main() -> None:
+        async with (block := world.manager.transaction("t")) as tx:
+            await tx.do(world.add, 2, undo=world.remove)
+            async with block:
+                raise AssertionError
+
+    with pytest.raises(RuntimeError, match="has run"), (block := world.manager.transaction("t")) as tx:
+        tx.do(world.add, 1, undo=world.remove)
+        with block:
+            raise AssertionError
+    with pytest.raises(RuntimeError, match="has run"):
+        asyncio.run(main())
+    assert world.log == ["add 1", "remove 1", "add 2", "remove 2"]
+    assert world.rows() == (0, 0)
+
+
 def test_no_transaction_has_steps_without_end(world: World) -> None:
     with world.manager.transaction("t") as tx:
         tx._run._count = MAX_STEPS - 1
@@ -552,10 +422,3 @@ def test_when_closed_nothing_begins(world: World) -> None:
     with pytest.raises(TransactionError, match="closed"), world.manager.transaction("t"):
         pass
     assert world.log == []
-
-
-def rows(world: World) -> tuple[int, int]:
-    def count(conn: Any) -> Any:
-        return tuple(conn.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in ("transactions", "steps"))
-
-    return world.manager._ground.file._file.do(count, writes=False)  # type: ignore[no-any-return]

@@ -64,6 +64,14 @@ class World:
         if what in self.fails:
             raise self.fails[what]
 
+    def rows(self) -> tuple[int, int]:
+        """How many transactions and steps the file holds."""
+
+        def count(conn: Any) -> Any:
+            return tuple(conn.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in ("transactions", "steps"))
+
+        return self.manager._ground.file._file.do(count, writes=False)  # type: ignore[no-any-return]
+
     def close(self) -> None:
         self.manager.close()
 
