@@ -62,6 +62,15 @@ def again(world: World, at: Clock | None = None, **how: Any) -> None:
     world.watch.begin(**how)
 
 
+def refuse(error: Exception) -> Callable[..., Any]:
+    """What does nothing but raise ``error``."""
+
+    def refuses(*_: object) -> Any:
+        raise error
+
+    return refuses
+
+
 def beside(folder: Path) -> list[str]:
     return sorted(one.name for one in folder.glob("*.yaml") if one.name != CONFIG)
 
@@ -189,6 +198,18 @@ def test_healing_rolls_back_until_the_file_is_saved_also_over_a_restart(world: W
     assert (world.processes, world.notices) == (["third"], [])
     assert world.versions[1] == (3, "healing", "replaced by 4")
     assert beside(world.folder) == []
+
+
+def test_what_was_rolled_back_is_in_force_once_it_was_saved_again_though_something_else_was_before(world: World) -> None:
+    """A person takes the change out of the file, too, and puts it back later, while no WinClaw runs."""
+    world.save(OTHER)
+    trouble(world, 2)
+    world.watch.heal({"of": 2, "heal": 7})
+    world.save(KEEPS)
+    assert (world.versions[0], world.notices) == ((4, "saved in the file", "in force"), [])
+    (world.folder / CONFIG).write_text(OTHER, newline="\n")
+    again(world)
+    assert (world.processes, world.notices, world.versions[0][0]) == (["other"], [], 5)
 
 
 def test_what_a_person_approves_goes_into_the_file(world: World) -> None:
@@ -359,6 +380,17 @@ def test_a_version_that_the_core_took_late_is_kept_all_the_same(world: World) ->
     assert world.newest == OTHER
 
 
+def test_a_change_too_large_to_be_written_down_is_in_force_all_the_same(world: World) -> None:
+    """Else the next WinClaw would not even start."""
+    many = "".join(f"    p{at}: {{command: [x], environment: {{A: {chr(0x1F600) * 60}}}}}\n" for at in range(90))
+    world.save(f"error_handling:\n  processes:\n{many}")
+    world.save(f"error_handling:\n  processes:\n{many}".replace(chr(0x1F600), chr(0x1F601)))
+    assert world.notices == ["config_version"]
+    again(world)
+    assert world.core.state.settings.processes["p1"].environment["A"] == chr(0x1F601) * 60
+    assert (world.versions[0], world.notices) == ((3, "saved in the file", "in force"), ["config_version"])
+
+
 def test_a_file_that_cannot_be_written_is_not_rolled_back_and_nothing_changes(tmp_path: Path, core: Core) -> None:  # noqa: F811
     with small_disk(tmp_path / "home", size_kb=64) as folder:
         world = World(folder, core)
@@ -490,6 +522,41 @@ def test_what_the_core_does_not_take_at_once_is_in_force_later_by_whom_it_was_as
     world.watch.look()
     world.watch.look()
     assert (world.processes, world.versions[0]) == (["agent"], (3, "dashboard", "in force"))
+
+
+def test_a_roll_back_that_comes_into_force_late_is_one_all_the_same(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trouble is not put down to what somebody went back to, whenever that came."""
+    world.save(OTHER)
+    with monkeypatch.context() as busy:
+        busy.setattr(world.core, "tell", refuse(CoreBusyError("busy")))
+        with pytest.raises(CoreBusyError):
+            world.watch.roll_back(1, author="dashboard", origin="127.0.0.1", because="it burns")
+    world.watch.look()
+    world.watch.look()
+    assert world.core.state.config is not None
+    version = world.core.state.config.version
+    assert (version.restores, version.because, world.core.state.config.before) == (1, "it burns", None)
+    assert world.versions[1] == (2, "saved in the file", "rolled back to 1: it burns")
+
+
+@pytest.mark.parametrize("can_read", [True, False])
+def test_a_roll_back_without_a_winclaw_is_not_taken_for_a_version_that_could_not_be_kept(world: World, can_read: bool) -> None:
+    """It gets a number of its own; where the journal cannot be read, it is at least the one that is in force."""
+    world.save(OTHER)
+    world.watch.versions.add = refuse(CheckpointError("full"))  # type: ignore[method-assign]
+    world.save(KEEPS.replace("agent", "third"))
+    world.core.stop()
+    journal = world.folder / "journal.db"
+    if not can_read:
+        journal.rename(journal.with_suffix(".away"))
+    config_offline.roll_back(world.folder, 1)
+    if not can_read:
+        journal.with_suffix(".away").rename(journal)
+    again(world)
+    assert world.core.state.config is not None
+    version = world.core.state.config.version
+    assert (version.number, version.author, version.restores) == (4 if can_read else 3, "command line", 1)
+    assert (world.processes, world.core.state.config.before) == (["agent"], None)
 
 
 @pytest.mark.parametrize("url", ["nonsense", "env:WINCLAW_TEST_ADDRESS"])
