@@ -42,6 +42,10 @@ def changed(before: str, after: str) -> tuple[str, ...]:
             "processes: {a: {command: [x, --mine=hidden]}}", "processes: {a: {command: [x]}}",
             ("processes.a.command: [x, --mine=[redacted]] → [x]",),
         ),
+        (
+            "processes: {a: {command: [x, --mine=hidden]}}", "processes: {a: {command: [x, --mine=other]}}",
+            ("processes.a.command: [x, --mine=[redacted]] → another one",),
+        ),
     ],
 )  # fmt: skip
 def test_each_setting_with_its_old_and_new_value(before: str, after: str, said: tuple[str, ...]) -> None:
