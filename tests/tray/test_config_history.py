@@ -27,7 +27,7 @@ from resilience.journal.journal import Journal
 from resilience.recovery.checkpoint import CheckpointError
 from resilience.redaction import Redactor
 from resilience.testing import FakeClock
-from tests.disks import small_disk
+from tests.disks import fill, small_disk
 from tests.resilience.core.conftest import clock, core, start  # noqa: F401 -- fixtures
 from tests.tray.test_config_watch import KEEPS, World
 from tray import config_offline
@@ -331,10 +331,7 @@ def test_a_full_disk_keeps_no_configuration_from_being_in_force(tmp_path: Path, 
     """That the version could not be kept is said, until it could."""
     with small_disk(tmp_path / VERSIONS, size_kb=64) as disk:
         world = World(tmp_path, core)
-        filler = disk / "filler"
-        with pytest.raises(OSError), filler.open("wb", buffering=0) as file:  # noqa: PT011 -- full, in whatever words
-            while True:
-                file.write(b"x" * 4096)
+        filler = fill(disk)
         world.save(OTHER)
         assert (world.processes, world.told, world.notices) == (["other"], True, ["config_version"])
         assert [one.version.number for one in world.watch.versions.kept()] == [1]
@@ -395,9 +392,7 @@ def test_a_file_that_cannot_be_written_is_not_rolled_back_and_nothing_changes(tm
     with small_disk(tmp_path / "home", size_kb=64) as folder:
         world = World(folder, core)
         world.save(OTHER)
-        with pytest.raises(OSError), (folder / "filler").open("wb", buffering=0) as file:  # noqa: PT011
-            while True:
-                file.write(b"x" * 4096)
+        fill(folder)
         with pytest.raises(OSError):  # noqa: PT011
             world.watch.roll_back(1, author="dashboard", origin="")
         assert ((folder / CONFIG).read_text(), world.processes, world.told) == (OTHER, ["other"], True)
@@ -492,10 +487,7 @@ def test_a_roll_back_without_a_winclaw_says_what_it_has_done(tmp_path: Path, cor
         world = World(tmp_path, core)
         world.save(OTHER)
         world.core.stop()
-        filler = disk / "filler"
-        with pytest.raises(OSError), filler.open("wb", buffering=0) as file:  # noqa: PT011 -- full, in whatever words
-            while True:
-                file.write(b"x" * 4096)
+        filler = fill(disk)
         said = config_offline.roll_back(tmp_path, 1)
         assert said.startswith("version 1 is in force from the next start on; what error_handling_config.yaml said before is kept as")
         assert "; that it was rolled back could not be written down: " in said
