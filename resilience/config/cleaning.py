@@ -17,6 +17,7 @@ from resilience.redaction import REDACTED
 
 _COMMENT: Final = re.compile(r"(?<!\S)#[^\r\n]*")
 _REFERENCES: Final = re.compile(r"""["']?(?:env|keyring):[A-Za-z_][\w.-]*["']?""")
+_OPTIONS: Final = re.compile(r"""((?<![\w-])--?([A-Za-z][\w-]*)["']?[ \t,]+["']?)(?!-)([^\s,"'\]]+)""")
 _PROPERTIES: Final = re.compile(r"(?:[&!]\S*\s+)*")
 _NO_SECRETS: Final = ("tag:yaml.org,2002:null", "tag:yaml.org,2002:bool")
 
@@ -76,6 +77,11 @@ def _without_secret_comments(gap: str, clean: Clean) -> str:
 
 
 def _without_secrets(comment: str, clean: Clean) -> str:
+    """A comment may be a command that somebody has put out of use: what stands behind its options is as secret there."""
+    hides = [one.span(3) for one in _OPTIONS.finditer(comment) if clean.is_secret(one[2]) and clean.hides(one[3])]
+    for start, end in reversed(hides):
+        comment = f"{comment[:start]}{REDACTED}{comment[end:]}"
+    clean.places.extend(["a comment"] * len(hides))
     return comment if clean.is_clean(_REFERENCES.sub("", comment)) else clean.text(comment, "a comment")
 
 

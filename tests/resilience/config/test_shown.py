@@ -25,6 +25,7 @@ WAYS = {
     "a list": "command: [bot, --password, hunter2, --token=hunter2]",
     "a list over lines": "command:\n        - bot\n        - --api-key\n        - hunter2",
     "a comment": "port: 80 # token: hunter2",
+    "a command in a comment": "port: 80 # was: [bot, '--password', 'hunter2', --token hunter2]",
     "a name of the user's": "environment: {MINE: hunter2}",
 }
 NAMES = "  redaction: {names: [mine]}\n"
@@ -58,6 +59,11 @@ def test_a_version_is_shown_without_what_it_calls_a_secret_itself(tmp_path: Path
     versions, text = Versions(tmp_path), written("a name of the user's")
     versions.add(ConfigVersion(number=1, sha256=digest(text), author="x"), text)
     assert "hunter2" not in str(described(versions, 1, parse(""), None))
+
+
+def test_a_comment_about_an_option_stays_as_far_as_it_can_be_no_secret() -> None:
+    comment = "# --token --verbose, --password env:NAME, -p 80, --port 80; see the --api-key, --token\n"
+    assert without_secrets(comment, redactor_of()) == comment
 
 
 def test_a_name_of_a_secret_that_went_together_with_it_is_known_of_all_the_same(tmp_path: Path) -> None:
