@@ -10,7 +10,7 @@ from typing import Final
 import yaml
 
 from resilience.config.nodes import compose
-from resilience.config.options import secret_places
+from resilience.config.options import secret_places, without_assigned
 from resilience.config.problems import ConfigError
 from resilience.exporting.leaving_out import Clean
 from resilience.redaction import REDACTED
@@ -62,6 +62,11 @@ def _scalars(
             places = secret_places(texts, clean.is_secret)
             for number, value in enumerate(node.value):
                 secret = is_secret or number in places
+                whole = without_assigned(texts[number] or "", clean.is_secret)
+                if isinstance(value, yaml.ScalarNode) and not secret and whole != value.value:
+                    clean.places.append(f"{place}[{number}]")
+                    yield value, whole
+                    continue
                 yield from _scalars(value, clean, f"{place}[{number}]", is_secret=secret, seen=seen)
         case yaml.ScalarNode() if is_secret and clean.hides(node.value) and node.tag not in _NO_SECRETS:
             clean.places.append(place)

@@ -23,6 +23,7 @@ WAYS = {
     "a flow table": 'environment: {PASSWORD: "hunter2", X: y,\n        ACCESS_KEY:\n          "hunter2"}',
     "a complex key": "environment:\n        ? TOKEN\n        : hunter2",
     "a list": "command: [bot, --password, hunter2, --token=hunter2]",
+    "a list with words": "command: [bot, '--password=correct horse hunter2', 'DB_PASSWORD=a hunter2', /token=a hunter2]",
     "a list over lines": "command:\n        - bot\n        - --api-key\n        - hunter2",
     "a comment": "port: 80 # token: hunter2",
     "a command in a comment": "port: 80 # was: [bot, '--password', 'hunter2', --token hunter2]",
