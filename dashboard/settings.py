@@ -17,6 +17,7 @@ from resilience.config.problems import ConfigError
 from resilience.config.shown import as_yaml
 from resilience.config.version import InForce
 from resilience.core.core import Core, CoreBusyError
+from resilience.core.notices import Notice
 from resilience.events import EventType
 from resilience.journal.journal import JournalError
 
@@ -43,6 +44,11 @@ class ConfigDesk:
 
     def __init__(self, core: Core, access: Access, config: ConfigControl) -> None:
         self._core, self._access, self.config = core, access, config
+
+    @property
+    def notices(self) -> list[Notice]:
+        """What is wrong with the configuration: with the file, or that its versions cannot be kept."""
+        return [one for one in self._core.state.notices if one.name.startswith("config")]
 
     def version(self, number: int) -> dict[str, Any]:
         """The version of that number, whole.
@@ -130,6 +136,7 @@ def config_pages(desk: ConfigDesk) -> Blueprint:
             differs=now["differs"],
             yaml=as_yaml(now["settings"]),
             versions=[config_words.version(one) for one in desk.config.listed()],
+            notices=desk.notices,
         )
 
     @site.get("/settings/versions/<int:number>")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,6 +10,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+
+def fill(folder: Path) -> Path:
+    """Fills the file system of ``folder`` to its end; returns the file that takes all the room."""
+    filler = folder / "filler"
+    with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+        while True:
+            file.write(b"x" * 4096)
+    return filler
 
 
 @contextmanager

@@ -22,13 +22,17 @@ def config() -> None:
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path), required=False)
 def check(file: Path | None) -> None:
     """Say what is wrong with the configuration. It is the one in use, or FILE; exit status 1 if anything is."""
-    from resilience.config.file import ConfigError, load  # noqa: PLC0415 -- only this command needs it
+    from resilience.alerting.addresses import require_understood  # noqa: PLC0415 -- only this command needs them
+    from resilience.alerting.channels import Channels  # noqa: PLC0415
+    from resilience.config.file import ConfigError, load  # noqa: PLC0415
 
     path = file or home.find() / home.CONFIG
     try:
-        load(path)
+        require_understood(load(path).alerting.channels, Channels())
     except ConfigError as error:
         fail(str(error))
+    except ValueError as error:
+        fail(f"{path} cannot be used:\n  alerts cannot take it: {error}")
     say(f"{path}: all right.")
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import getpass
-from contextlib import suppress
+import sqlite3
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from filelock import FileLock, Timeout
 
 from resilience import home
@@ -18,6 +20,8 @@ from resilience.config.shown import as_shown, described, listed, redactor_of
 from resilience.config.version import ConfigVersion, InForce, came_into_force
 from resilience.config.versions import Versions, digest
 from resilience.degradation.levels import DegradationLevel
+from resilience.journal.history import History
+from resilience.recovery.checkpoint import CheckpointTooLargeError
 from tray.startup import Startup, what_is_in_force
 
 
@@ -33,7 +37,8 @@ def in_force(folder: Path) -> dict[str, Any]:
 
 def versions(folder: Path) -> list[dict[str, Any]]:
     """Every version, the newest first; what trouble followed one, only the journal knows."""
-    return listed(Versions(folder), _known(what_is_in_force(folder)))
+    startup = what_is_in_force(folder)
+    return listed(Versions(folder), startup.settings, _known(startup))
 
 
 def version(folder: Path, number: int) -> dict[str, Any]:
@@ -67,15 +72,15 @@ def roll_back(folder: Path, number: int, clock: Clock | None = None) -> str:
                 return f"version {number} is what {home.CONFIG} says already"
             newest = next(iter(kept_versions.kept()), None)
             new = ConfigVersion(
-                number=kept_versions.next_number(), sha256=digest(text), author="command line", origin=_user(), restores=number,
+                number=kept_versions.next_number(_highest(folder)), sha256=digest(text), author="command line", origin=_user(),
                 changed=changed_settings(before.settings, settings, redactor_of(before.settings, settings)),
-                replaces=newest.version.number if newest is not None else None,
+                restores=number, replaces=newest.version.number if newest is not None else None,
             )  # fmt: skip
             kept = rewrite(path, text, clock.now())
             unkept = ""
             try:
                 kept_versions.add(new, text)
-            except OSError as error:
+            except (OSError, CheckpointTooLargeError) as error:
                 unkept = f"; that it was rolled back could not be written down: {error}"
     except Timeout as error:
         raise RunningError(str(folder)) from error
@@ -88,6 +93,14 @@ def _known(startup: Startup) -> InForce | None:
     if startup.version is None:
         return None
     return came_into_force(None, startup.version, DegradationLevel.FULL, {}, now=SystemClock().now(), now_s=0.0, within_s=0.0)
+
+
+def _highest(folder: Path) -> int:
+    """The highest number that was given yet, as far as the journal can be read: not every version could be kept."""
+    history = History(folder / home.JOURNAL)
+    with closing(history), suppress(sqlite3.Error, msgspec.MsgspecError):
+        return msgspec.convert(history.state("config"), InForce).highest
+    return 0
 
 
 def _user() -> str:

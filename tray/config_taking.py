@@ -24,6 +24,7 @@ from resilience.core.notices import Notice
 from resilience.core.state import State, with_settings
 from resilience.journal.journal import JournalError
 from resilience.processes.policy import start_order
+from resilience.recovery.checkpoint import CheckpointTooLargeError
 from tray.startup import of_roll_back
 
 COMMIT_S: Final = 10.0
@@ -124,7 +125,7 @@ class ConfigTaking:
         """Writes a version down that is in force; where the disk takes nothing it is so all the same, and that is said."""
         try:
             self._versions.add(version, text)
-        except OSError as error:
+        except (OSError, CheckpointTooLargeError) as error:
             if version.number not in self._unkept:
                 _log.error("version %d of the configuration cannot be kept: %s", version.number, error)
                 self._unkept[version.number] = (version, text)

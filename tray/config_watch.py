@@ -47,7 +47,7 @@ class ConfigWatch:
         self._path, self._startup, self._core = folder / home.CONFIG, startup, core
         self._taking = ConfigTaking(self._path, self.versions, core, checks)
         self._content = self._seen = startup.content
-        self._expected: dict[str, tuple[str, str]] = {}
+        self._expected: dict[str, dict[str, Any]] = {}
         self._policy: tuple[Settings, dict[str, Any]] = (startup.settings, _policy_of(startup.settings))
         self._looking = threading.RLock()
         repeating = Repeating("config", _LOOK_S, self.look)
@@ -92,7 +92,7 @@ class ConfigWatch:
         if version is not None:
             if startup.refused is not None:  # for want of a better one, and no change that trouble could follow
                 version = replace(version, changed=())
-            if known is None or known.number != version.number:
+            if known is None or (known.number, known.sha256) != (version.number, version.sha256):
                 self._core.tell(Configuration(startup.settings, startup.notice, version)).result(COMMIT_S)
         elif known is not None and known.sha256 == digest(startup.text):
             self._taking.keep(known, startup.text)  # killed before it could
@@ -168,9 +168,13 @@ class ConfigWatch:
             raise ConfigError.of_file(str(self._path), "it is empty, and what is in force is not; nothing was taken from it")
         return content
 
-    def expect(self, content: bytes, author: str, origin: str = "") -> None:
-        """Has the version that the file makes, once it holds ``content``, be by ``author`` and not by who saves files."""
-        self._expected = {digest(content): (author, origin)}
+    def expect(self, content: bytes, author: str, origin: str = "", **more: Any) -> None:
+        """Has the version that the file makes, once it holds ``content``, be by ``author`` and not by who saves files.
+
+        Args:
+            more: what else that version has of its own.
+        """
+        self._expected = {digest(content): {"author": author, "origin": origin, **more}}
 
     def _follow(self, content: bytes) -> str:
         try:
@@ -181,14 +185,15 @@ class ConfigWatch:
             self._content = content
             raise
         text, known = text_of(content), self._core.state.config
-        if known is not None and known.holds and known.version.sha256 == digest(text):
+        is_said = known is not None and known.version.file_sha256 is None  # else the file said something else until now
+        if known is not None and known.holds and is_said and known.version.sha256 == digest(text):
             self._core.tell(Configuration(settings)).result(COMMIT_S)
             if not self._taking.is_kept(known.version.number):  # the core took it after nobody had waited for that any more
                 self._taking.keep(known.version, text)
             changed = "nothing changed"
         else:
-            author, origin = self._expected.get(digest(content), (SAVED, _owner(self._path)))
-            version = self._taking.next_version(settings, text, author, origin, self._core.state.settings)
+            version = self._taking.next_version(settings, text, SAVED, _owner(self._path), self._core.state.settings)
+            version = replace(version, **self._expected.get(digest(content), {}))
             changed = self._taking.take(settings, text, version)
             self._expected.clear()
         self._content = content
@@ -207,7 +212,7 @@ class ConfigWatch:
 
     def listed(self) -> list[dict[str, Any]]:
         """Every version, the newest first."""
-        return listed(self.versions, self._core.state.config)
+        return listed(self.versions, self._core.state.settings, self._core.state.config)
 
     def described(self, number: int) -> dict[str, Any]:
         """One version, with its text and differences, without secrets.
@@ -233,7 +238,7 @@ class ConfigWatch:
             if known is not None and known.holds and (known.version.sha256, self._content) == (found.version.sha256, content):
                 return f"version {number} is in force already{beside}"
             self._content = None  # so that it is taken like a saved file, if the core takes nothing now
-            self.expect(content, author, origin)
+            self.expect(content, author, origin, restores=number, because=because)
             self._taking.restore(found, author, origin, because)
             self._expected.clear()
             self._content = self._seen = content

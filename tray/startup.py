@@ -59,7 +59,8 @@ def settings_at_start(folder: Path) -> Startup:
     """Reads the configuration in ``folder``, making one on the first run; a bad one never keeps the app from starting."""
     path = folder / home.CONFIG
     is_first = not path.exists()
-    write_default(path)
+    with contextlib.suppress(OSError):  # a full disk; then it is read as one that is missing, and the next start makes it
+        write_default(path)
     return what_is_in_force(folder, author=FIRST_RUN if is_first else SAVED)
 
 

@@ -13,11 +13,10 @@ _SHOWN: Final = 3
 def version(view: Mapping[str, Any]) -> dict[str, Any]:
     """One version: who made it, the first of what changed, and where it stands, by tone and shape."""
     tone = "warn" if view["trouble"] else "ok" if view["in_force"] else "off"
-    shape = mark(tone)[1] if tone != "off" else "dash"
     changed = view["changed"]
     return {
-        **view, "tone": tone, "shape": shape, "who": who(view), "first": changed[:_SHOWN], "more": max(len(changed) - _SHOWN, 0),
-        "word": f"{view['outcome'][:1].upper()}{view['outcome'][1:]}",
+        **view, "tone": tone, "shape": mark(tone)[1], "who": who(view), "first": changed[:_SHOWN],
+        "more": max(len(changed) - _SHOWN, 0),
     }  # fmt: skip
 
 

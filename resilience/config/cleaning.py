@@ -10,13 +10,14 @@ from typing import Final
 import yaml
 
 from resilience.config.nodes import compose
-from resilience.config.options import secret_places
+from resilience.config.options import secret_places, without_assigned
 from resilience.config.problems import ConfigError
 from resilience.exporting.leaving_out import Clean
 from resilience.redaction import REDACTED
 
 _COMMENT: Final = re.compile(r"(?<!\S)#[^\r\n]*")
 _REFERENCES: Final = re.compile(r"""["']?(?:env|keyring):[A-Za-z_][\w.-]*["']?""")
+_OPTIONS: Final = re.compile(r"""((?<![\w-])--?([A-Za-z][\w-]*)["']?[ \t,]+["']?)(?!-)([^\s,"'\]]+)""")
 _PROPERTIES: Final = re.compile(r"(?:[&!]\S*\s+)*")
 _NO_SECRETS: Final = ("tag:yaml.org,2002:null", "tag:yaml.org,2002:bool")
 
@@ -61,6 +62,11 @@ def _scalars(
             places = secret_places(texts, clean.is_secret)
             for number, value in enumerate(node.value):
                 secret = is_secret or number in places
+                whole = without_assigned(texts[number] or "", clean.is_secret)
+                if isinstance(value, yaml.ScalarNode) and not secret and whole != value.value:
+                    clean.places.append(f"{place}[{number}]")
+                    yield value, whole
+                    continue
                 yield from _scalars(value, clean, f"{place}[{number}]", is_secret=secret, seen=seen)
         case yaml.ScalarNode() if is_secret and clean.hides(node.value) and node.tag not in _NO_SECRETS:
             clean.places.append(place)
@@ -76,6 +82,11 @@ def _without_secret_comments(gap: str, clean: Clean) -> str:
 
 
 def _without_secrets(comment: str, clean: Clean) -> str:
+    """A comment may be a command that somebody has put out of use: what stands behind its options is as secret there."""
+    hides = [one.span(3) for one in _OPTIONS.finditer(comment) if clean.is_secret(one[2]) and clean.hides(one[3])]
+    for start, end in reversed(hides):
+        comment = f"{comment[:start]}{REDACTED}{comment[end:]}"
+    clean.places.extend(["a comment"] * len(hides))
     return comment if clean.is_clean(_REFERENCES.sub("", comment)) else clean.text(comment, "a comment")
 
 

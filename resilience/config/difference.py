@@ -61,7 +61,8 @@ def _changed(before: Mapping[str, Any], after: Mapping[str, Any], path: str, red
         elif tables[0] is not None and tables[1] is not None:
             yield from _changed(tables[0], tables[1], where, redactor) if tables[0] != tables[1] else (f"{where}: another order",)
         else:
-            yield f"{where}: {_shown(old, redactor)} → {_shown(new, redactor)}"
+            told, then = _shown(old, redactor), _shown(new, redactor)
+            yield f"{where}: {told} → {then if then != told else 'another one'}"  # by a secret, or by what was cut off
 
 
 def _named(value: Any, other: Any) -> Mapping[str, Any] | None:

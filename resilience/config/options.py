@@ -10,6 +10,7 @@ from typing import Any, Final
 from resilience.redaction import REDACTED, Redactor
 
 _OPTION: Final = re.compile(r"(?:--?|/)([A-Za-z][\w-]*)")
+_ASSIGNED: Final = re.compile(r"((?:--?|/)?([A-Za-z][\w-]*)=).+", re.DOTALL)
 _LONG_OPTION: Final = re.compile(r"--[A-Za-z]")
 
 
@@ -22,6 +23,12 @@ def secret_places(values: Sequence[object], is_secret: Callable[[str], bool]) ->
     return {at for at, (option, value) in enumerate(itertools.pairwise(values), 1) if _names(option, value, is_secret)}
 
 
+def without_assigned(text: str, is_secret: Callable[[str], bool]) -> str:
+    """``text``, which stands in a list by itself, without what a secret is set to: ``--password=…``, to its very end."""
+    found = _ASSIGNED.fullmatch(text)
+    return f"{found[1]}{REDACTED}" if found is not None and is_secret(found[2]) else text
+
+
 def without_option_values(value: Any, redactor: Redactor) -> Any:
     """``value``, of tables, lists and plain values, without the secrets that stand behind options."""
     match value:
@@ -29,7 +36,8 @@ def without_option_values(value: Any, redactor: Redactor) -> Any:
             return {key: without_option_values(one, redactor) for key, one in value.items()}
         case list() | tuple():
             places = secret_places(value, redactor.is_secret)
-            return [REDACTED if at in places else without_option_values(one, redactor) for at, one in enumerate(value)]
+            items = [without_assigned(one, redactor.is_secret) if isinstance(one, str) else one for one in value]
+            return [REDACTED if at in places else without_option_values(one, redactor) for at, one in enumerate(items)]
         case _:
             return value
 

@@ -18,7 +18,7 @@ from resilience.config.settings import Settings
 from resilience.config.version import InForce, outcomes
 from resilience.config.versions import Versions
 from resilience.exporting.leaving_out import Clean
-from resilience.redaction import Redactor
+from resilience.redaction import REDACTED, Redactor
 
 
 def redactor_of(*settings: Settings) -> Redactor:
@@ -54,12 +54,13 @@ def as_yaml(table: Mapping[str, Any]) -> str:
     return text
 
 
-def listed(versions: Versions, known: InForce | None) -> list[dict[str, Any]]:
+def listed(versions: Versions, settings: Settings, known: InForce | None) -> list[dict[str, Any]]:
     """Every version, the newest first: who made it, when, what changed with it, and what became of it.
 
     Args:
-        known: which is in force; that is listed, though the disk may not have it yet.
+        settings: those in force. known: which version they are; that is listed, though the disk may not have it yet.
     """
+    clean = redactor_of(settings)
     found = [(one.version, one.at) for one in versions.kept()]
     if known is not None and known.holds and known.version.number not in {version.number for version, _ in found}:
         found.insert(0, (known.version, known.since))
@@ -68,9 +69,9 @@ def listed(versions: Versions, known: InForce | None) -> list[dict[str, Any]]:
     became = outcomes([version for version, _ in found], in_force, troubles)
     return [
         {
-            "version": one.number, "at": as_text(at), "author": one.author, "origin": one.origin, "changed": list(one.changed),
-            "outcome": became[one.number], "in_force": one.number == in_force, "trouble": troubles.get(one.number, ""),
-            "restores": one.restores,
+            "version": one.number, "at": as_text(at), "author": one.author, "origin": one.origin,
+            "changed": [_clean_change(line, clean) for line in one.changed], "outcome": became[one.number],
+            "in_force": one.number == in_force, "trouble": troubles.get(one.number, ""), "restores": one.restores,
         }
         for one, at in found
     ]  # fmt: skip
@@ -85,23 +86,33 @@ def described(versions: Versions, number: int, settings: Settings, known: InForc
     Raises:
         KeyError: there is none of that number, or it is damaged. CheckpointError: it cannot be read just now.
     """
-    found = next((one for one in listed(versions, known) if one["version"] == number), None)
+    found = next((one for one in listed(versions, settings, known) if one["version"] == number), None)
     text = versions.text(number)
     if found is None or text is None:
         raise KeyError(number)
     replaces = next((one.version.replaces for one in versions.kept() if one.version.number == number), None)
     before = versions.text(replaces) if replaces is not None else None
-    would: list[str] | None = None
-    try:
-        then = parse(text)
-        clean = redactor_of(settings, then)
-        would = list(changed_settings(settings, then, clean))
-        problems: list[str] = []
-    except ConfigError as refused:
-        clean, problems = redactor_of(settings), [str(one) for one in refused.problems]
+    then, problems = _understood(text)
+    former, _ = _understood(before or "")
+    clean = redactor_of(*(one for one in (settings, then, former) if one is not None))
+    would = list(changed_settings(settings, then, clean)) if then is not None else None
     cleaned = partial(without_secrets, redactor=clean)
     return {
         **found, "text": cleaned(text), "replaces": replaces,
         "diff": line_difference(before, text, cleaned) if before is not None else None, "would_change": would,
         "problems": problems,
     }  # fmt: skip
+
+
+def _understood(text: str) -> tuple[Settings | None, list[str]]:
+    """The settings that a text gives, or what is wrong with it."""
+    try:
+        return parse(text), []
+    except ConfigError as refused:
+        return None, [str(one) for one in refused.problems]
+
+
+def _clean_change(line: str, redactor: Redactor) -> str:
+    """What changed, as it was written down: what has come to be called a secret since is taken out of it."""
+    where, _, what = line.partition(": ")
+    return f"{where}: {REDACTED} → another one" if " → " in what and any(map(redactor.is_secret, where.split("."))) else line

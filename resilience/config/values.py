@@ -14,9 +14,10 @@ import yaml
 from msgspec import inspect
 
 from resilience.config.nearest import nearest
+from resilience.config.options import secret_places
 from resilience.degradation.levels import FEATURES, DegradationLevel
 from resilience.errors import TAXONOMY
-from resilience.redaction import Redactor
+from resilience.redaction import REDACTED, Redactor
 
 _WHOLE: Final = re.compile(r"[-+]?(?:0|[1-9](?:_?[0-9])*)")
 _NUMBER: Final = re.compile(r"[-+]?(?:(?:0|[1-9](?:_?[0-9])*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
@@ -39,6 +40,7 @@ _LOOKS: Final = {
         "an address such as https://example.com/hook or mailto://127.0.0.1, or env:NAME, or keyring:NAME",
     ),
 }
+_TAKEN_FOR: Final = {"bool": "true or false", "int": "a number", "float": "a number", "timestamp": "a date"}
 
 
 class NotAllowedError(Exception):
@@ -104,7 +106,10 @@ def word(node: yaml.Node) -> str:
 
 
 def _fit(text: str) -> str:
-    found = Redactor().text(text[:1000])
+    redactor, text = Redactor(), text[:1000]
+    if places := secret_places(words := text.split(), redactor.is_secret):  # a command line, where it ought to be a list
+        text = " ".join([*words[: min(places)], REDACTED])
+    found = redactor.text(text)
     return found if len(found) <= 60 else f"{found[:59]}…"
 
 
@@ -118,7 +123,8 @@ def shown(node: yaml.Node) -> str:
         case known if known in ("bool", "int", "float", "map", "seq"):
             return word(node)
         case foreign:
-            return f"{word(node)} (with the tag {_fit(foreign)})"
+            what = "a value" if isinstance(node, yaml.ScalarNode) else word(node)
+            return f"{what} (with the tag {_fit(foreign)})"
 
 
 def listed(known: Collection[str]) -> str:
@@ -169,9 +175,10 @@ def _choice(node: yaml.Node, allowed: list[str]) -> str:
 
 
 def _text(node: yaml.Node, kind: inspect.StrType) -> str:
+    if (meant := _TAKEN_FOR.get(tag(node))) is not None:  # which is not shown: it may be a password of digits
+        raise NotAllowedError(f"must be a text, and YAML takes it for {meant}; put it in quotes")
     if tag(node) != "str":
-        hint = "; put it in quotes" if tag(node) in ("bool", "int", "float", "timestamp") else ""
-        raise NotAllowedError(f"must be a text, not {shown(node)}{hint}")
+        raise NotAllowedError(f"must be a text, not {shown(node)}")
     text = str(node.value)
     if _UNFIT.search(text):
         raise NotAllowedError("holds an invisible character that has no place in a setting; type it anew")

@@ -92,7 +92,7 @@ class Versions:
         """Keeps a version; it is on disk when this returns, and the oldest makes room.
 
         Raises:
-            CheckpointError: the disk takes nothing.
+            CheckpointError: the disk takes nothing. CheckpointTooLargeError: so much changed that no version can say it.
         """
         told: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(version))
         self._manager.create_checkpoint(LEVEL, COMPONENT, {"text": text}, told)

@@ -206,6 +206,13 @@ class History:
             _log.error("a row of the journal is not what was written, and is not told any more: %s", row[0])
         return is_right
 
+    def state(self, name: str) -> Any:
+        """The value that is kept under ``name``; None if there is none, or it is not what was written."""
+        with self._reading() as conn:
+            row = conn.execute("SELECT value, sum FROM state WHERE name = ?", [name]).fetchone()
+        is_right = row is not None and row["sum"] in (None, sums.of_values((name, row["value"])))
+        return msgspec.json.decode(row["value"]) if is_right else None
+
     def kinds(self) -> dict[str, int]:
         """How many errors of each kind there are, from the groups."""
         with self._reading() as conn:

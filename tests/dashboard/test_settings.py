@@ -96,6 +96,16 @@ def test_a_roll_back_that_the_core_does_not_take_yet_is_not_told_as_one_that_did
         full.roll_back(2, full.confirmation(2))
 
 
+def test_the_page_says_what_is_wrong_with_a_file_that_was_refused(winclaw: Running, visitor: Visitor, saved: Path) -> None:  # noqa: F811
+    saved.write_text("error_handling: {tray: {toast: false}}\n", encoding="utf-8")
+    while not winclaw.core.state.notices:
+        winclaw.core.wait_for_change(winclaw.core.state.version, 0.1)
+    page = visitor.see("/settings")
+    assert "The configuration has errors; the one before is in force." in page
+    assert "did you mean &#39;toasts&#39;?" in page
+    assert "version 2 is in force" in page
+
+
 def test_the_pages_show_it_and_roll_back(call: Caller, visitor: Visitor, saved: Path) -> None:  # noqa: F811
     page = visitor.see("/settings")
     assert "version 2 is in force" in page

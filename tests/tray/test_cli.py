@@ -85,6 +85,15 @@ def test_a_second_launch_leaves_the_first_alone(program: Program) -> None:
     assert "running already" in program.command("run", "--headless", "--no-browser")
 
 
+def test_config_check_looks_at_the_addresses_that_the_app_would_refuse(program: Program, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.yaml"
+    email = "{enabled: true, recipients: [a@b.example], url: 'nosuchservice://hidden'}"
+    bad.write_text(f"error_handling: {{alerting: {{channels: {{email: {email}}}}}}}\n")
+    said = program.command("config", "check", str(bad), code=1)
+    assert "alerts cannot take it: apprise does not understand alerting.channels.email.url" in said
+    assert "hidden" not in said
+
+
 def test_config_check_says_where_and_what(program: Program, tmp_path: Path) -> None:
     assert program.command("config", "check").endswith("all right.\n")
     bad = tmp_path / "bad.yaml"

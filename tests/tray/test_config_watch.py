@@ -4,27 +4,19 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
-
-import pytest
 
 from resilience import connect
 from resilience.config.settings import Settings
-from resilience.core.core import Core
 from resilience.events import EventType
 from resilience.home import CONFIG
 from tests.program import REPOSITORY
-from tests.resilience.core.conftest import clock, core, start  # noqa: F401 -- fixtures
 from tests.resilience.core.cores import journal_of
+from tests.tray.config_world import KEEPS, World
 from tray.app import running
-from tray.config_taking import AT_ONCE, CHECKS, Check
-from tray.config_watch import ConfigWatch, _policy_of
-from tray.startup import settings_at_start
+from tray.config_taking import AT_ONCE
 
 BAD = "error_handling:\n  dashboard:\n    prot: 9000\n"
-KEEPS = "error_handling: {processes: {agent: {command: [sleeper]}}}\n"
 
 
 def test_a_changed_file_reaches_agents_without_a_restart(tmp_path: Path) -> None:
@@ -38,53 +30,6 @@ def test_a_changed_file_reaches_agents_without_a_restart(tmp_path: Path) -> None
         agent.close()
         events = {event.type: event.body for event in winclaw.core.history.events(0, 100)}
         assert "circuit_breaker" in events["config.changed"]["changed"]
-
-
-class World:
-    """A core and a watch over one file, which is looked at when the test says so."""
-
-    def __init__(self, folder: Path, owner: Core, checks: Mapping[str, Check] = CHECKS) -> None:
-        self.folder, self.core = folder, owner
-        (folder / CONFIG).write_text(KEEPS, newline="\n")
-        self.watch = ConfigWatch(folder, settings_at_start(folder), owner, checks=checks)
-        self.watch.begin()
-
-    def save(self, content: str, looks: int = 2) -> None:
-        (self.folder / CONFIG).write_text(content, newline="\n")
-        for _ in range(looks):
-            self.watch.look()
-
-    @property
-    def processes(self) -> list[str]:
-        return list(self.core.state.settings.processes)
-
-    @property
-    def notices(self) -> list[str]:
-        return [notice.name for notice in self.core.state.notices]
-
-    @property
-    def versions(self) -> list[tuple[int, str, str]]:
-        """Number, author and outcome of each version, the newest first."""
-        return [(one["version"], one["author"], one["outcome"]) for one in self.watch.listed()]
-
-    @property
-    def newest(self) -> str | None:
-        return self.watch.versions.text(self.watch.listed()[0]["version"])
-
-    @property
-    def events(self) -> list[tuple[str, dict[str, Any]]]:
-        self.core.announce(EventType.APP_STARTED, "after all that was announced before").result(10)
-        return [(one.type, one.body) for one in self.core.history.events(0, 100) if one.type.startswith("config.")]
-
-    @property
-    def told(self) -> bool:
-        """Whether agents hear of the settings that are in force, and of no others."""
-        return self.watch.policy() == _policy_of(self.core.state.settings)
-
-
-@pytest.fixture
-def world(tmp_path: Path, core: Core) -> Iterator[World]:  # noqa: F811
-    return World(tmp_path, core)
 
 
 def test_the_documentation_names_the_sections_that_hold_at_once() -> None:

@@ -37,6 +37,18 @@ def test_what_is_long_is_wrapped() -> None:
     assert [line for line in said if line.startswith("          ")]
 
 
+def test_lines_are_filled_and_broken_at_spaces_only() -> None:
+    option = "--an-option-of-many-words-that-ends-up-on-a-line-of-its-own"
+    changed = [f"{'x' * 63} {'y' * 9} z", f"processes.bot.command: {option}"]
+    assert list(version_lines([VIEW | {"changed": changed}]))[2:] == [
+        f"      {'x' * 63} {'y' * 9}", "          z", "      processes.bot.command:", f"          {option}",
+    ]  # fmt: skip
+    outcome = f"followed by trouble: {'x' * 52} y"
+    assert list(version_lines([VIEW | {"outcome": outcome}]))[1:] == [f"      {outcome[:-2]}", "        y"]
+    assert list(roll_back_lines(3, [changed[0]]))[1:] == [f"  {changed[0]}"]
+    assert list(roll_back_lines(3, [f"{changed[0]} and more"]))[2] == "      and more"
+
+
 def test_what_a_roll_back_changes_is_said_first() -> None:
     assert list(roll_back_lines(3, [])) == ["Version 3 has the same settings as what is in force."]
     assert list(roll_back_lines(3, ["a.b: 1 → 2"])) == ["Version 3 changes, against what is in force:", "  a.b: 1 → 2"]

@@ -9,6 +9,7 @@ from resilience.config.settings import Settings
 from resilience.config.version import ConfigVersion
 from resilience.config.versions import Versions, digest
 from resilience.home import CONFIG, VERSIONS
+from tests.disks import fill, small_disk
 from tray.app import AlreadyRunningError, running
 from tray.startup import settings_at_start
 
@@ -26,6 +27,17 @@ def test_a_users_file_is_never_rewritten(tmp_path: Path) -> None:
     (tmp_path / CONFIG).write_text("# mine\nerror_handling: {dashboard: {port: 9000}}\n", newline="\n")
     assert settings_at_start(tmp_path).settings.dashboard.port == 9000
     assert (tmp_path / CONFIG).read_text() == "# mine\nerror_handling: {dashboard: {port: 9000}}\n"
+
+
+def test_a_full_disk_on_which_there_is_no_configuration_keeps_nothing_from_starting(tmp_path: Path) -> None:
+    """Else WinClaw would end at once, again and again, for want of a file that says nothing but the defaults."""
+    with small_disk(tmp_path / "home") as folder:
+        kept(folder, 1, "error_handling: {dashboard: {port: 9000}}\n")
+        fill(folder)
+        startup = settings_at_start(folder)
+        assert (startup.settings.dashboard.port, startup.instead) == (9000, "version 1 is")
+        assert "there is no such file" in startup.problems[0]
+        assert not (folder / CONFIG).exists()
 
 
 def kept(folder: Path, number: int, text: str, **more: Any) -> ConfigVersion:

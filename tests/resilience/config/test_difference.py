@@ -42,6 +42,10 @@ def changed(before: str, after: str) -> tuple[str, ...]:
             "processes: {a: {command: [x, --mine=hidden]}}", "processes: {a: {command: [x]}}",
             ("processes.a.command: [x, --mine=[redacted]] → [x]",),
         ),
+        (
+            "processes: {a: {command: [x, --mine=hidden]}}", "processes: {a: {command: [x, --mine=other]}}",
+            ("processes.a.command: [x, --mine=[redacted]] → another one",),
+        ),
     ],
 )  # fmt: skip
 def test_each_setting_with_its_old_and_new_value(before: str, after: str, said: tuple[str, ...]) -> None:
@@ -93,3 +97,8 @@ def test_texts_that_differ_very_much_are_not_matched_line_by_line() -> None:
     said = line_difference(old, new, CLEAN.text)
     assert said[0] == "@@ from line 2 on, 3001 lines became 3001: too many to be compared one by one @@"
     assert (said[1], said[81], len(said)) == ("-a 0", "+b 0", 161)
+
+
+def test_lines_that_come_or_go_at_the_end_are_a_difference() -> None:
+    assert line_difference("a\n", "a\nb\n", str) == ["@@ -1 +1,2 @@", " a", "+b"]
+    assert line_difference("a\nb\n", "a\n", str) == ["@@ -1,2 +1 @@", " a", "-b"]

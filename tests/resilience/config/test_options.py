@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from resilience.config.options import secret_places, without_option_values
+from resilience.config.options import secret_places, without_assigned, without_option_values
 from resilience.redaction import REDACTED, Redactor
 
 CLEAN = Redactor(("mine",))
@@ -32,6 +32,24 @@ CLEAN = Redactor(("mine",))
 def test_what_stands_behind_an_option_that_names_a_secret(values: list[Any], places: set[int]) -> None:
     """A path, a word that is no option, and an option that follows another hide nothing."""
     assert secret_places(values, CLEAN.is_secret) == places
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("--password=a b\nc", f"--password={REDACTED}"),
+        ("-mine=a=b", f"-mine={REDACTED}"),
+        ("/token=a", f"/token={REDACTED}"),
+        ("DB_PASSWORD=a b", f"DB_PASSWORD={REDACTED}"),
+        ("--password=", "--password="),
+        ("--port=80", "--port=80"),
+        ("say --password=a", "say --password=a"),
+    ],
+)
+def test_what_a_secret_is_set_to_is_taken_out_to_its_end(text: str, shown: str) -> None:
+    """It may be words with spaces between them."""
+    assert without_assigned(text, CLEAN.is_secret) == shown
+    assert without_option_values([text, {"a": [text]}], CLEAN) == [shown, {"a": [shown]}]
 
 
 def test_lists_are_gone_over_wherever_they_stand() -> None:

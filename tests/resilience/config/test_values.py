@@ -116,11 +116,17 @@ def test_a_secret_in_the_wrong_place_is_not_repeated() -> None:
         "error_handling: {tray: {toasts: sk-proj-abcdefghijklmnop1234}}",
         "error_handling: {tray: {sk-proj-abcdefghijklmnop1234: 1}}",
         "error_handling: {tray: {toasts: 'https://me:hunter22@example.com'}}",
+        "error_handling: {processes: {bot: {command: [bot], environment: {DOOR_CODE: 2200771}}}}",
+        "error_handling: {processes: {bot: {command: [bot], environment: {PASSWORD: !vault hunter22}}}}",
+        "error_handling: {processes: {bot: {command: [bot, --password, 2200771]}}}",
+        "error_handling: {processes: {bot: {command: bot --password hunter22 'and hunter22'}}}",
+        "error_handling: {processes: {bot: bot -v --token hunter22}}",
     ):
         with pytest.raises(ConfigError) as caught:
             parse(text)
         assert "abcdefghijklmnop" not in str(caught.value)
         assert "hunter22" not in str(caught.value)
+        assert "2200771" not in str(caught.value)
 
 
 @pytest.mark.parametrize("tag", ["!<%1b%5b2J>", "!<sk-proj-abcdefghijklmnop1234>", f"!<{'x' * 1000}>"])

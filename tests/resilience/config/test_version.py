@@ -56,6 +56,16 @@ def follows(
 FIRST = follows(None, version(1, changed=()))
 
 
+def test_a_process_that_is_gone_hides_no_other_that_has_failed() -> None:
+    assert "the process web" in trouble_after(follows(FIRST, version(2), agent="ready", web="ready"), FULL, processes(web="failed"))
+
+
+def test_trouble_is_not_put_down_to_what_was_in_force_before_the_defaults() -> None:
+    comment = follows(follows(FIRST, version(2)), version(3, changed=()))
+    gone = without_version(comment, T0, 0.0)
+    assert (comment.blamed.number, gone.blamed.number, gone.changed_by) == (2, 3, None)
+
+
 def test_what_is_worse_than_before_is_trouble_and_what_was_bad_already_is_not() -> None:
     one = follows(FIRST, version(2), DEGRADED, web="ready", old="failed", slow="running", held="ready")
     assert (one.before, one.level, one.well) == (1, DEGRADED, ("held", "web"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -10,57 +9,35 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from resilience.classification.classifier import ErrorClassifier
-from resilience.clock import SystemClock
 from resilience.config.settings import Settings
 from resilience.config.version import ConfigTrouble, ConfigVersion
-from resilience.core.core import Core
 from resilience.core.inputs import ConfigTroubled, Configuration, HealTold, ProcessTold
 from resilience.degradation.levels import DegradationLevel
-from resilience.events import Report
 from resilience.healing.actions import Actions
-from resilience.healing.engine import SelfHealingEngine
-from resilience.healing.heals import MOST_HEALS, Heal, HealState
+from resilience.healing.heals import MOST_HEALS, HealState
 from resilience.healing.policy import HealingActionType, HealingRule, SelfHealing
-from resilience.journal.history import History
-from resilience.journal.journal import Journal
 from resilience.processes.status import ProcessStatus
 from resilience.processes.supervision import ProcessState
 from resilience.recovery.policy import Recovering
-from resilience.redaction import Redactor
-
-DEADLINE_S = 20
+from tests.resilience.healing.engines import DEADLINE_S, Healed
 
 
-class Ward:
-    """A core and an engine whose roll-back does what the test says; ``asked`` has what it was asked with."""
+class Ward(Healed):
+    """Its roll-back does what the test says; ``asked`` has what it was asked with."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.clock = folder, SystemClock()
+        super().__init__(folder)
         self.asked: list[Mapping[str, float | str]] = []
         self.helps: Callable[[], object] = lambda: None
-        self.number, self.looks = 0, threading.Semaphore(0)
+        self.number = 0
 
     def open(self, roll_back: str = "offer", within_s: float = 600.0, **healing: object) -> None:
-        journal = Journal(self.folder / "journal.db", self.clock.now())
         recovery = Recovering(config_roll_back=roll_back, config_trouble_within_s=within_s)  # type: ignore[arg-type]
-        self.core = Core(
-            journal, History(journal.path), ErrorClassifier(clock=self.clock), Redactor(), self.clock,
-            settings=Settings(recovery=recovery, self_healing=SelfHealing(rules=(), **healing)),  # type: ignore[arg-type]
-        )  # fmt: skip
-        self.core.start()
-        actions = Actions(self.folder, self.core, None, self.clock, reload=str, roll_back=self.rolled_back)  # type: ignore[arg-type]
-        self.engine = SelfHealingEngine(self.core, actions, self.measured, self.clock, look_s=0.02)
-        self.engine.start()
+        policy = SelfHealing(rules=(), **healing)  # type: ignore[arg-type]
+        self.begin(Settings(recovery=recovery, self_healing=policy), self.actions)
 
-    def close(self) -> None:
-        self.engine.stop()
-        self.core.stop()
-        self.core.history.close()
-
-    def measured(self) -> dict[tuple[str, str], float]:
-        self.looks.release()
-        return {}
+    def actions(self) -> Actions:
+        return Actions(self.folder, self.core, None, self.clock, reload=str, roll_back=self.rolled_back)  # type: ignore[arg-type]
 
     def rolled_back(self, asked: Mapping[str, float | str]) -> str:
         self.asked.append(asked)
@@ -90,20 +67,10 @@ class Ward:
         self.saves()
         self.becomes("failed")
 
-    def heal(self, state: HealState, number: int = 1) -> Heal:
-        end_s, version = self.clock.monotonic() + DEADLINE_S, -1
-        while self.clock.monotonic() < end_s:
-            now = self.core.wait_for_change(version, 1)
-            version = now.version
-            if (heal := now.heals.get(number)) is not None and heal.state is state:
-                return heal
-        raise AssertionError(f"heal {number} is not {state}: {self.core.state.heals}")
-
     def nothing_more(self) -> None:
         """Waits until the engine has looked some more times, and sees that it has done nothing."""
         before = self.core.state.heals.keys()
-        for _ in range(self.looks._value + 4):
-            assert self.looks.acquire(timeout=DEADLINE_S)
+        self.has_looked()
         assert self.core.state.heals.keys() == before
 
 
@@ -303,7 +270,7 @@ def test_a_rule_of_the_users_still_rolls_back_by_itself(ward: Ward) -> None:
     settings = replace(ward.core.state.settings, self_healing=SelfHealing(rules=(rule,)))
     ward.core.tell(Configuration(settings)).result(10)
     ward.saves()
-    ward.core.report([Report(type="TimeoutError", message="late", component="x", operation="ask")]).result(10)
+    ward.fails()
     ward.heal(HealState.HEALED)
     [asked] = ward.asked
     assert "of" not in asked

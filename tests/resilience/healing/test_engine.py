@@ -10,61 +10,30 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from resilience.classification.classifier import ErrorClassifier
-from resilience.clock import SystemClock
 from resilience.config.settings import Service, Settings
-from resilience.core.core import Core
 from resilience.core.inputs import ProbeTold, TooLateError
 from resilience.core.services import Probed
 from resilience.degradation.levels import DegradationLevel
 from resilience.detection.policy import Probe
-from resilience.events import Report
-from resilience.healing.engine import SelfHealingEngine
-from resilience.healing.heals import Heal, HealingAction, HealingResult, HealState
+from resilience.healing.heals import HealingAction, HealingResult, HealState
 from resilience.healing.policy import HealingActionType, HealingRule, SelfHealing
-from resilience.journal.history import History
-from resilience.journal.journal import Journal
-from resilience.redaction import Redactor
-
-DEADLINE_S = 20
+from tests.resilience.healing.engines import DEADLINE_S, Healed
 
 
-class Hospital:
-    """A core and an engine whose actions do what the test says; ``done`` lists those that were asked for."""
+class Hospital(Healed):
+    """Its actions do what the test says; ``done`` lists those that were asked for."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.clock = folder, SystemClock()
+        super().__init__(folder)
         self.done: list[tuple[str, str]] = []
-        self.asked, self.looks = threading.Semaphore(0), threading.Semaphore(0)
+        self.asked = threading.Semaphore(0)
         self.impossible: set[str] = set()
         self.results: dict[str, Callable[[], HealingResult]] = {}
-        self.values: dict[tuple[str, str], float] = {}
 
     def open(self, *rules: HealingRule, services: dict[str, Service] | None = None, **chosen: Any) -> None:
         services = {name: replace(one, probe=Probe(tcp="127.0.0.1:1")) for name, one in (services or {}).items()}
         policy = SelfHealing(rules=rules, healing_cooldown=0.0, **chosen)
-        journal = Journal(self.folder / "journal.db", self.clock.now())
-        self.core = Core(
-            journal, History(journal.path), ErrorClassifier(clock=self.clock), Redactor(), self.clock,
-            settings=Settings(self_healing=policy, services={**Settings().services, **services}),
-        )  # fmt: skip
-        self.core.start()
-        self.engine = SelfHealingEngine(self.core, self, self.measure, self.clock, look_s=0.02)
-        self.engine.start()
-
-    def close(self) -> None:
-        self.engine.stop()
-        self.core.stop()
-        self.core.history.close()
-
-    def measure(self) -> dict[tuple[str, str], float]:
-        self.looks.release()
-        return self.values
-
-    def has_looked(self) -> None:
-        """Waits until the engine has taken in what came before this, and looked again."""
-        for _ in range(self.looks._value + 3):
-            assert self.looks.acquire(timeout=DEADLINE_S)
+        self.begin(Settings(self_healing=policy, services={**Settings().services, **services}), lambda: self)
 
     def is_possible(self, kind: HealingActionType, target: str) -> bool:
         return kind.value not in self.impossible
@@ -75,21 +44,8 @@ class Hospital:
         make = self.results.get(action.action_type.value)
         return make() if make is not None else HealingResult(success=True, message="done")
 
-    def fails(self, component: str = "x", kind: str = "ConnectionTimeoutError", operation: str = "ask") -> None:
-        self.core.report([Report(type=kind, message="it failed", component=component, operation=operation)]).result(10)
-
     def unwell(self, name: str, well: bool = False) -> None:
         self.core.tell(ProbeTold(name, Probed(well=well, since=self.clock.now(), what="refused"))).result(10)
-
-    def heal(self, state: HealState, number: int = 1) -> Heal:
-        """Waits until the heal ``number`` is in ``state``."""
-        end_s, version = self.clock.monotonic() + DEADLINE_S, -1
-        while self.clock.monotonic() < end_s:
-            now = self.core.wait_for_change(version, 1)
-            version = now.version
-            if (heal := now.heals.get(number)) is not None and heal.state is state:
-                return heal
-        raise AssertionError(f"heal {number} is not {state}: {self.core.state.heals}")
 
     def events(self) -> list[tuple[str, str]]:
         found = self.core.history.events(0, 1000)

@@ -39,6 +39,15 @@ def test_events_since_an_id_come_in_order_whatever_they_are(journal: Journal, hi
     assert [event.id for event in history.events(0, limit=2, newest=True)] == [3, 4]
 
 
+def test_what_is_kept_is_told_unless_it_is_not_what_was_written(journal: Journal, history: History) -> None:
+    journal.commit([], state={"config": {"highest": 7}})
+    assert (history.state("config"), history.state("nothing")) == ({"highest": 7}, None)
+    with sqlite3.connect(journal.path) as conn:
+        conn.execute("UPDATE state SET value = replace(value, '7', '3')")
+    conn.close()
+    assert history.state("config") is None
+
+
 def test_an_events_view_is_one_flat_object(journal: Journal, history: History) -> None:
     journal.commit([an_event(body=b'{"from": "FULL", "id": "forged"}')])
     view = history.events(0)[0].view()
