@@ -115,7 +115,7 @@ def at_start(journal: Journal, history: History, clock: Clock, *, settings: Sett
 
 
 def _begun(journal: Journal, history: History, clock: Clock, settings: Settings, notices: Sequence[Notice]) -> Start:
-    before = msgspec.convert(journal.state("lives") or {}, Lives)
+    before = _kept(journal, "lives", Lives) or Lives()
     if goodbye.left_beside(journal.path) is not None:
         before = ended(before)
     lives = begun(before, clock.now())

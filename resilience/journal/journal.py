@@ -77,6 +77,7 @@ _UPSERT_STATE: Final = """
 _KNOWN_IDS: Final = """
     SELECT id FROM errors WHERE id IN (SELECT value FROM json_each(:ids))
     UNION ALL SELECT id FROM events WHERE id IN (SELECT value FROM json_each(:ids))"""
+_HIGHEST_ID: Final = "SELECT max(id) FROM (SELECT max(id) AS id FROM errors UNION ALL SELECT max(id) FROM events)"
 _ENDINGS: Final = ("", "-wal", "-shm")
 _OPENING_S: Final = 10.0
 # A commit waits no longer for another program that holds the file: who reports, and each heartbeat, waits with it, 10 s at most,
@@ -383,14 +384,18 @@ class Journal:
 
 @told_as_damage()
 def _open(path: Path) -> tuple[Database, int]:
-    """The database, checked if it is not too large for that, and the last id that was given out."""
-    if not path.exists():
+    """The database, checked if it is not too large for that, its state in any case; and the last id that was given out."""
+    if is_new := not path.exists():
         path.touch(mode=0o600)
+    elif path.stat().st_size == 0:
+        raise DamagedError("it is empty")
     conn = sqlite3.connect(path, timeout=_OPENING_S, isolation_level=None, check_same_thread=False, cached_statements=64)
     try:
         conn.execute("PRAGMA synchronous = FULL")  # an acknowledged report survives a power cut
         conn.execute("PRAGMA cache_size = -16000")
         version = conn.execute("PRAGMA user_version").fetchone()[0]
+        if version != len(MIGRATIONS) and version != (made_by := _version_by_tables(conn) or version):
+            raise DamagedError(f"it says version {version}, and its tables are those of {made_by}")
         if version > len(MIGRATIONS):
             raise JournalError(f"{path} was written by a newer WinClaw (version {version}); install that one again")
         conn.execute("PRAGMA journal_mode = WAL")
@@ -400,14 +405,37 @@ def _open(path: Path) -> tuple[Database, int]:
                 migrate(db)
                 conn.execute(f"PRAGMA user_version = {number}")
         check(conn, path)
-        last_id = _kept(conn, "last_id") or 0
-        if not isinstance(last_id, int):
-            raise DamagedError(f"the last id is {last_id!r}")
+        last_id = _proven_state(conn).get("last_id", 0)
+        highest = conn.execute(_HIGHEST_ID).fetchone()[0] or 0
+        if not isinstance(last_id, int) or last_id < highest:
+            raise DamagedError(f"the last id is {last_id!r}, and there is {highest}")
         conn.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
     except BaseException:
         conn.close()
+        if is_new:
+            _remove(path)  # else it would be taken for what is left of one
         raise
     return db, last_id
+
+
+def _version_by_tables(conn: sqlite3.Connection) -> int | None:
+    """The version whose tables these are, whatever the file says of that; None: no known one's."""
+    with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as model:
+        for number, migrate in enumerate(MIGRATIONS, start=1):
+            migrate(Database(model))
+            if _tables(model) == _tables(conn):
+                return number
+    return None
+
+
+def _tables(conn: sqlite3.Connection) -> list[Any]:
+    return conn.execute("SELECT sql FROM sqlite_master WHERE tbl_name NOT LIKE 'errors_fts%' ORDER BY name").fetchall()
+
+
+def _proven_state(conn: sqlite3.Connection) -> dict[str, Any]:
+    """All that is kept; each name, too, is what was written: under one that has flipped, nobody would look for anything."""
+    rows = conn.execute("SELECT coalesce(CAST(name AS BLOB), X''), CAST(value AS BLOB), sum FROM state")
+    return {(text := name.decode()): _value(text, value, checksum) for name, value, checksum in rows}
 
 
 def _fresh(path: Path) -> Path:

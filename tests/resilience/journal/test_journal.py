@@ -17,6 +17,7 @@ from resilience.journal import journal as journal_module
 from resilience.journal.history import History
 from resilience.journal.journal import Journal, JournalError
 from resilience.journal.schema import Record
+from tests.resilience.journal.journals import flip
 from tests.resilience.records import NOW, an_error, an_event
 
 
@@ -307,6 +308,7 @@ RENAMER = """
 import os, sqlite3, sys
 from pathlib import Path
 from resilience.journal.journal import Journal
+from tests.resilience.journal.journals import flip
 from tests.resilience.records import NOW, an_error
 path, last = Path(sys.argv[1]), int(sys.argv[2])
 journal = Journal(path, NOW)
@@ -395,6 +397,82 @@ def test_a_journal_of_a_newer_version_is_refused_and_left_alone(path: Path) -> N
     assert path.read_bytes() == before
 
 
+@pytest.mark.parametrize("bit", range(32))
+def test_a_version_that_has_flipped_is_damage_and_no_newer_version(path: Path, bit: int) -> None:
+    """It would be refused at each start, or its tables made once more."""
+    journal = Journal(path, NOW)
+    journal.commit([an_error()], {"standing": {"level": 5}})
+    journal.close()
+    flip(path, [60 * 8 + bit])
+    again = Journal(path, NOW)
+    assert again.set_aside is not None
+    assert again.salvaged is not None
+    assert (again.salvaged["standing"], again.last_id) == ({"level": 5}, 1)
+    again.close()
+
+
+def test_a_newer_version_with_tables_of_its_own_is_refused(path: Path) -> None:
+    Journal(path, NOW).close()
+    edit(path, "CREATE TABLE newer (x)")
+    edit(path, "PRAGMA user_version = 3")
+    with pytest.raises(JournalError, match="newer WinClaw"):
+        Journal(path, NOW)
+
+
+def test_a_journal_of_which_nothing_is_left_is_damaged(path: Path) -> None:
+    """Ids go on from where none has been, and whether Safe Mode was on nobody knows."""
+    path.touch()
+    journal = Journal(path, NOW)
+    assert journal.set_aside is not None
+    assert journal.commit([an_error()])[0].id > 1_000_000
+    journal.close()
+
+
+def test_a_new_journal_that_cannot_be_begun_leaves_nothing_that_looks_damaged(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk is full when WinClaw starts for the first time."""
+    with monkeypatch.context() as patch:
+        patch.setattr(journal_module, "MIGRATIONS", (_full,))
+        with pytest.raises(JournalError, match="full"):
+            Journal(path, NOW)
+    assert list(path.parent.iterdir()) == []
+    journal = Journal(path, NOW)
+    assert journal.set_aside is None
+    journal.close()
+
+
+def _full(_: object) -> None:
+    raise sqlite3.OperationalError("database or disk is full")
+
+
+@pytest.mark.parametrize("name", ["standing", "last_id"])
+@pytest.mark.parametrize("bit", range(8))
+def test_a_name_in_the_state_that_has_flipped_is_damage(path: Path, name: str, bit: int) -> None:
+    """Else Safe Mode would be forgotten, and ids begin again from one."""
+    journal = Journal(path, NOW)
+    journal.commit([an_error()], {"standing": {"level": 5}})
+    journal.close()
+    content = path.read_bytes()
+    flip(path, [(content.rindex(name.encode()) + 3) * 8 + bit])
+    again = Journal(path, NOW)
+    assert again.set_aside is not None
+    assert again.salvaged is not None
+    assert name not in again.salvaged
+    assert again.commit([an_error()])[0].id > 1
+    again.close()
+
+
+@pytest.mark.parametrize("sql", ["DELETE FROM state", "DELETE FROM state WHERE name = 'last_id'"])
+def test_a_journal_that_lacks_its_last_id_is_damaged(path: Path, sql: str) -> None:
+    journal = Journal(path, NOW)
+    journal.commit([an_error(), an_event()], {"standing": {"level": 5}})
+    journal.close()
+    edit(path, sql)
+    again = Journal(path, NOW)
+    assert again.set_aside is not None
+    assert again.commit([an_error()])[0].id > 2
+    again.close()
+
+
 def test_a_migration_that_fails_leaves_the_file_as_it_was(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Journal(path, NOW).close()
 
@@ -439,6 +517,7 @@ import sys
 from pathlib import Path
 from resilience.journal.journal import Journal
 from resilience.journal.schema import Record
+from tests.resilience.journal.journals import flip
 from tests.resilience.records import NOW, an_error
 journal = Journal(Path(sys.argv[1]), NOW)
 number = 0
