@@ -30,7 +30,8 @@ from resilience.healing.heals import Heal
 from resilience.isolation.isolated import Isolated
 from resilience.journal.health import Health
 from resilience.journal.history import History
-from resilience.journal.journal import SET_ASIDE, Journal
+from resilience.journal.journal import Journal
+from resilience.journal.replacing import SET_ASIDE
 from resilience.recovery.plans import Recovery
 
 T = TypeVar("T")
