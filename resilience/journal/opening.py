@@ -17,6 +17,8 @@ from resilience.journal.schema import MIGRATIONS
 ENDINGS: Final = ("", "-wal", "-shm")
 """Of the names of a journal's files: its own, and of those that SQLite writes beside it."""
 _HIGHEST_ID: Final = "SELECT max(id) FROM (SELECT max(id) AS id FROM errors UNION ALL SELECT max(id) FROM events)"
+_MOST: Final = {(18, 19): 2, (19, 20): 2, (44, 48): 4, (56, 60): 1}
+"""Of numbers in a file's header the most that they are here: who may write and read it, its format, its encoding (UTF-8)."""
 _OPENING_S: Final = 10.0
 # A commit waits no longer for another program that holds the file: who reports, and each heartbeat, waits with it, 10 s at most,
 # and the facts of a turn hold in memory when it is refused. Well-behaved programs hold a file for milliseconds.
@@ -32,8 +34,8 @@ def opened(path: Path) -> tuple[Database, int]:
     """
     if is_new := not path.exists():
         path.touch(mode=0o600)
-    elif path.stat().st_size == 0:
-        raise DamagedError("it is empty")
+    else:
+        _prove_header(path)
     conn = sqlite3.connect(path, timeout=_OPENING_S, isolation_level=None, check_same_thread=False, cached_statements=64)
     try:
         conn.execute("PRAGMA synchronous = FULL")  # an acknowledged report survives a power cut
@@ -60,6 +62,15 @@ def opened(path: Path) -> tuple[Database, int]:
             remove(path)  # else it would be taken for what is left of one
         raise
     return db, last_id
+
+
+def _prove_header(path: Path) -> None:
+    """SQLite may take a file in whose header a bit has flipped for one that it may not read, or not write, not for damaged."""
+    with path.open("rb") as file:
+        header = file.read(60)
+    numbers = [int.from_bytes(header[begin:end], "big") for begin, end in _MOST]
+    if not header or any(number > most for number, most in zip(numbers, _MOST.values(), strict=True)):
+        raise DamagedError("it is empty, or its header is not what was written")
 
 
 def _version_by_tables(conn: sqlite3.Connection) -> int | None:

@@ -80,6 +80,19 @@ def test_a_version_that_has_flipped_is_damage_and_no_newer_version(path: Path, b
     again.close()
 
 
+@pytest.mark.parametrize("byte", [18, 19, 20, 44, 46, 47, 56, 59])
+@pytest.mark.parametrize("bit", range(8))
+def test_a_bit_in_the_header_keeps_no_journal_from_being_opened_and_written(path: Path, byte: int, bit: int) -> None:
+    """To SQLite it may be a newer SQLite's, or one that is only to be read, for ever."""
+    journal = Journal(path, NOW)
+    journal.commit([an_error()])
+    journal.close()
+    flip(path, [byte * 8 + bit])
+    again = Journal(path, NOW)
+    assert again.commit([an_error()])[0].id > 1
+    again.close()
+
+
 def test_a_newer_version_with_tables_of_its_own_is_refused(path: Path) -> None:
     Journal(path, NOW).close()
     edit(path, "CREATE TABLE newer (x)")
