@@ -166,7 +166,8 @@ class Journal:
         conn = self._db.conn
         conn.execute("BEGIN IMMEDIATE")
         known = self._known([record.key for record in records if isinstance(record, ErrorRecord) and record.key])
-        next_id = self._last_id + 1
+        # As it stands in the file: should a second WinClaw write here, for want of a lock, it gives out none of ours.
+        next_id = max(self._last_id, kept(conn, "last_id") or 0) + 1
         written: list[Written] = []
         errors: list[tuple[int, ErrorRecord]] = []
         events: list[tuple[int, EventRecord]] = []

@@ -22,6 +22,14 @@ def test_errors_and_events_get_ids_from_one_sequence(journal: Journal) -> None:
     assert [entry.id for entry in written] == [1, 2, 3]
 
 
+def test_two_at_one_journal_give_out_no_id_twice(journal: Journal, path: Path) -> None:
+    """Somebody has deleted the lock, and started a second WinClaw."""
+    other = Journal(path, NOW)
+    ids = [one.commit([record])[0].id for record in (an_error(), an_event()) for one in (journal, other, other, journal)]
+    other.close()
+    assert ids == [*range(1, 9)]
+
+
 def test_a_key_sent_twice_is_stored_once(journal: Journal, path: Path) -> None:
     """Within one group as well as later: the second time it gets the id of the first."""
     first = journal.commit([an_error(key="k"), an_error(key="k"), an_error(key="other")])
