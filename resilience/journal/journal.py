@@ -95,7 +95,7 @@ class Journal:
                 raise DamagedError("what was written ahead is not what was written")
             self._db, self._last_id = opened(path)
             self._remember()
-        except sqlite3.DatabaseError as error:
+        except (OSError, sqlite3.DatabaseError) as error:
             if not is_damage(error):
                 raise JournalError(f"{path} cannot be opened: {error}") from error
             self._begin_anew(now)

@@ -93,6 +93,15 @@ def test_a_bit_in_the_header_keeps_no_journal_from_being_opened_and_written(path
     again.close()
 
 
+@pytest.mark.parametrize("ending", ["", "-wal"])
+def test_what_is_no_file_is_said_to_be_none_that_can_be_opened(path: Path, ending: str) -> None:
+    if ending:
+        Journal(path, NOW).close()
+    path.with_name(path.name + ending).mkdir()
+    with pytest.raises(JournalError, match="cannot be opened"):
+        Journal(path, NOW)
+
+
 def test_a_newer_version_with_tables_of_its_own_is_refused(path: Path) -> None:
     Journal(path, NOW).close()
     edit(path, "CREATE TABLE newer (x)")
