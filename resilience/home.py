@@ -158,7 +158,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
     """The JSON object in ``path``; None where there is none, or it cannot be read."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
 

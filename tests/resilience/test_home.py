@@ -71,6 +71,14 @@ def _in_use(*_: object, **__: object) -> None:
     raise PermissionError(13, "in use")
 
 
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff", b"[" * 100_000, b"\0" * 100])
+def test_whatever_stands_in_a_file_is_a_json_object_or_nothing(tmp_path: Path, content: bytes) -> None:
+    """WinClaw starts, and an agent reports, all the same."""
+    (tmp_path / "file").write_bytes(content)
+    assert home.read_json(tmp_path / "file") is None
+    assert home.read_json(tmp_path) is None
+
+
 def test_a_file_is_put_only_where_there_is_none(tmp_path: Path) -> None:
     new, path = tmp_path / "new", tmp_path / "file"
     new.write_text("first")
