@@ -14,6 +14,7 @@ import re
 import sys
 import tempfile
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -76,7 +77,7 @@ def write_private(path: Path, content: str | bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         keep_private(temporary)
-        _replace(temporary, path)
+        _patiently(functools.partial(temporary.replace, path))
         sync_folder(path.parent)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -84,14 +85,23 @@ def write_private(path: Path, content: str | bytes) -> None:
         raise
 
 
-def _replace(source: Path, target: Path) -> None:
-    """Puts ``source`` in the place of ``target``; on Windows that fails while somebody is reading it, so again, for a while."""
+def remove(path: Path) -> None:
+    """Deletes the file at ``path``, if there is one.
+
+    Raises:
+        OSError: it cannot be.
+    """
+    _patiently(functools.partial(path.unlink, missing_ok=True))
+
+
+def _patiently(do: Callable[[], object]) -> None:
+    """Does it; on Windows a file can be neither replaced nor deleted while somebody is reading it, so again, for a while."""
     for _ in range(_TRIES if sys.platform == "win32" else 0):
         with contextlib.suppress(PermissionError):
-            source.replace(target)
+            do()
             return
         threading.Event().wait(_PAUSE_S)
-    source.replace(target)
+    do()
 
 
 def put_new(new: Path, path: Path) -> None:
@@ -148,7 +158,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
     """The JSON object in ``path``; None where there is none, or it cannot be read."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
 

@@ -47,7 +47,7 @@ ROOMS: Final = {
         "core.alerting core.caring core.causes core.configuring core.decisions core.facts core.gap core.goodbye core.inputs core.intake core.keeping core.last_word core.publishing core.records core.writing "
         "detection.metrics detection.prober detection.probes "
         "healing.memory "
-        "journal.ahead journal.backup journal.history journal.journal journal.pages journal.salvage journal.schema journal.sums "
+        "journal.ahead journal.backup journal.forgetting journal.history journal.journal journal.opening journal.pages journal.replacing journal.salvage journal.schema journal.sums "
         "outbox.file outbox.store "
         "processes.identity processes.output processes.ports processes.posix processes.records processes.spawning processes.takeover processes.windows "
         "exporting.archive recovery.checkpoints exporting.clean_parts transactions.driving exporting.export transactions.owners exporting.placing exporting.restore recovery.restoring recovery.saving exporting.snapshot exporting.taking transactions.file transactions.scopes transactions.undoing "
@@ -100,7 +100,7 @@ MAY_BE_LONG: Final = {
     "resilience/core/decisions.py": "one method an input; what they decide by is in files of their own",
     "resilience/agent/client.py": "what agents' authors see, method by method, with docstrings that are longer than the code",
     "resilience/agent/loops.py": "one loop's way from its beginning to its end, as a block, a decorator and a task",
-    "resilience/journal/journal.py": "the one writer: whatever changes the file or its place stands here and nowhere else",
+    "resilience/journal/journal.py": "the one writer, and what it writes, statement by statement; the way to its file, and what it forgets, have files of their own",
     "resilience/processes/supervision.py": "one state machine: taken apart, no half could be read without the other",
     "resilience/processes/supervisor.py": "one thread and what it knows of each process; what it uses has files of its own",
 }

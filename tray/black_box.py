@@ -167,7 +167,7 @@ class BlackBox:
         """This life ends as it should."""
         self._end()
         with suppress(OSError):
-            self._path.unlink(missing_ok=True)
+            home.remove(self._path)
 
     def _record_no_more(self) -> None:
         if self._hangs_after_s is not None:  # else it is not ours, but that of whoever runs a WinClaw in his process

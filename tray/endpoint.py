@@ -47,7 +47,7 @@ class Endpoint:
         """
         with self._writing:
             self._is_owed = False
-            self._path.unlink(missing_ok=True)
+            home.remove(self._path)
 
     def _write(self) -> None:
         content = json.dumps({"url": self._access.url, "token": self._access.agent_token, "pid": os.getpid()})

@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from resilience import home
+
 _TIME: Final = "%Y%m%dT%H%M%SZ"
 _NAME: Final = re.compile(r"\.goodbye-(\d{8}T\d{6}Z)-(\d{1,12})")
 _log = logging.getLogger("winclaw.core")
@@ -45,7 +47,7 @@ def take_from_beside(journal: Path) -> Goodbye | None:
     found = left_beside(journal)
     for path, _ in _files(journal):
         with contextlib.suppress(OSError):
-            path.unlink()
+            home.remove(path)
     return found
 
 

@@ -30,7 +30,8 @@ from resilience.healing.heals import Heal
 from resilience.isolation.isolated import Isolated
 from resilience.journal.health import Health
 from resilience.journal.history import History
-from resilience.journal.journal import SET_ASIDE, Journal
+from resilience.journal.journal import Journal
+from resilience.journal.replacing import SET_ASIDE
 from resilience.recovery.plans import Recovery
 
 T = TypeVar("T")
@@ -115,7 +116,7 @@ def at_start(journal: Journal, history: History, clock: Clock, *, settings: Sett
 
 
 def _begun(journal: Journal, history: History, clock: Clock, settings: Settings, notices: Sequence[Notice]) -> Start:
-    before = msgspec.convert(journal.state("lives") or {}, Lives)
+    before = _kept(journal, "lives", Lives) or Lives()
     if goodbye.left_beside(journal.path) is not None:
         before = ended(before)
     lives = begun(before, clock.now())

@@ -34,67 +34,79 @@ def is_broken(path: Path) -> bool:
         OSError: the log cannot be read.
     """
     try:
-        with log_of(path).open("rb") as log:
-            return _breaks(log)
+        with log_of(path).open("rb") as file:
+            log = _Log(file)
+            is_whole = log.is_headed
+            for _, head, passes in log.frames():
+                if passes and not is_whole and any(head[4:8]):
+                    return True
+                is_whole = is_whole and passes
     except FileNotFoundError:
-        return False
+        pass
+    return False
 
 
 def mend(path: Path) -> None:
     """Has each frame pass, whatever is in it: what was committed behind a broken one can be read then, by its own checksums.
 
-    The log still counts as broken, until it is set aside: two frames at its end see to that, of a page that there cannot be.
+    The log counts as broken all the while, and until it is set aside: two frames at its end, which are written first, see to
+    that, of a page that there cannot be.
 
     Raises:
         OSError: the log cannot be written.
     """
-    with log_of(path).open("r+b") as log:
-        header = log.read(_HEADER)
-        size, summing = _page_bytes(header), _summing(header)
-        all_frames = list(_places(log, size))
-        salts = _salts(header, all_frames, summing)
-        counting = (number for number, (_, head) in enumerate(all_frames) if head[8:16] == salts and _commits(head))
+    with log_of(path).open("r+b") as file:
+        log = _Log(file)
+        size, salts, sum_of = log.page_bytes, log.salts, log.summing.of
+        all_frames = list(log.frames())
+        counting = (number for number, (_, head, _) in enumerate(all_frames) if head[8:16] == salts and _commits(head))
         last = max(counting, default=-1)
-        sound = (struct.unpack(">2I", head[:8]) for _, head, passes in _frames(log, size, salts, summing) if passes)
+        sound = (struct.unpack(">2I", head[:8]) for _, head, passes in all_frames if passes)
         largest = max((max(one) for one in sound if one[0] < _NO_PAGE), default=0)
-        begin = struct.pack(">4I", _MAGIC | summing.is_big, _VERSION, size, int.from_bytes(header[12:16], "big")) + salts
-        running = summing.of((0, 0), begin)
-        log.seek(0)
-        log.write(begin + struct.pack(">2I", *running))
-        for place, head in all_frames[: last + 1]:
-            log.seek(place + _FRAME_HEADER)
-            told = _likely(head, largest)
-            running = summing.of(running, told + log.read(size))
-            log.seek(place)
-            log.write(told + salts + struct.pack(">2I", *running))
-        log.seek(_HEADER + (last + 1) * (_FRAME_HEADER + size))
         nothing, ending = bytes(size), struct.pack(">2I", _NO_PAGE, 1)
-        log.write(struct.pack(">2I", _NO_PAGE, 0) + salts + bytes(8) + nothing)
-        log.write(ending + salts + struct.pack(">2I", *summing.of((0, 0), ending + nothing)) + nothing)
+        file.seek(_HEADER + (last + 1) * (_FRAME_HEADER + size))
+        file.write(struct.pack(">2I", _NO_PAGE, 0) + salts + bytes(8) + nothing)
+        file.write(ending + salts + struct.pack(">2I", *sum_of((0, 0), ending + nothing)) + nothing)
+        file.flush()
+        begin = struct.pack(">3I", _MAGIC | log.summing.is_big, _VERSION, size) + log.count + salts
+        running = sum_of((0, 0), begin)
+        file.seek(0)
+        file.write(begin + struct.pack(">2I", *running))
+        for place, head, _ in all_frames[: last + 1]:
+            file.seek(place + _FRAME_HEADER)
+            told = _likely(head, largest)
+            running = sum_of(running, told + file.read(size))
+            file.seek(place)
+            file.write(told + salts + struct.pack(">2I", *running))
 
 
-def _breaks(log: BinaryIO) -> bool:
-    header = log.read(_HEADER)
-    if len(header) < _HEADER:
-        return False
-    size, summing = _page_bytes(header), _summing(header)
-    salts, is_whole = _salts(header, _places(log, size), summing), _is_right(header, summing)
-    for _, head, passes in _frames(log, size, salts, summing):
-        if passes and not is_whole and any(head[4:8]):
-            return True
-        is_whole = is_whole and passes
-    return False
+class _Log:
+    """A log that is open. Where its header ``is_headed`` no more, the first frame that passes tells whose frames it has."""
 
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, header = file, file.read(_HEADER).ljust(_HEADER, b"\0")
+        self._sum, self.count = _sum_in(header[24:]), header[12:16]
+        magic, size = int.from_bytes(header[:4], "big"), int.from_bytes(header[8:12], "big")
+        self.page_bytes = size if size.bit_count() == 1 and 512 <= size <= 65536 else _PAGE_BYTES
+        self.summing = _Summing(self.page_bytes, magic & 1)
+        self.is_headed = magic | 1 == _MAGIC | 1 and self.summing.of((0, 0), header[:24]) == self._sum
+        self.salts = header[16:24]
+        if not self.is_headed:
+            self.page_bytes, self.summing = _PAGE_BYTES, _Summing(_PAGE_BYTES, int(sys.byteorder == "big"))  # as it is made here
+            self.salts = next((head[8:16] for _, head, passes in self.frames(of_any=True) if passes), self.salts)
 
-def _frames(log: BinaryIO, size: int, salts: bytes, summing: _Summing) -> Iterator[tuple[int, bytes, bool]]:
-    """Each frame's place and head, and whether it is what was written, if what stands there of the sum before it is."""
-    log.seek(24)
-    before = _sum_in(log.read(8))
-    for place, head in _places(log, size):
-        log.seek(place + _FRAME_HEADER)
-        told = _sum_in(head[16:])
-        yield place, head, head[8:16] == salts and summing.of(before, head[:8] + log.read(size)) == told
-        before = told
+    def frames(self, *, of_any: bool = False) -> Iterator[tuple[int, bytes, bool]]:
+        """Of each frame that is there whole, its place and head, and whether it is what was written, if what stands there of the
+        sum before it is; ``of_any``: or was, before SQLite began to write from the beginning again."""
+        before, place, end = self._sum, _HEADER, self._file.seek(0, 2)
+        while place + _FRAME_HEADER + self.page_bytes <= end:
+            self._file.seek(place)
+            head = self._file.read(_FRAME_HEADER)
+            is_one = any(head[:4]) and (of_any or head[8:16] == self.salts)
+            told = _sum_in(head[16:])
+            yield place, head, is_one and self.summing.of(before, head[:8] + self._file.read(self.page_bytes)) == told
+            before = told
+            place += _FRAME_HEADER + self.page_bytes
 
 
 def _likely(head: bytes, largest: int) -> bytes:
@@ -103,43 +115,13 @@ def _likely(head: bytes, largest: int) -> bytes:
     return struct.pack(">2I", page if 0 < page <= largest else largest + 1, pages if pages <= largest else 0)
 
 
-def _places(log: BinaryIO, size: int) -> Iterator[tuple[int, bytes]]:
-    """Where each frame begins that is there whole, and how."""
-    place, end = _HEADER, log.seek(0, 2)
-    while place + _FRAME_HEADER + size <= end:
-        log.seek(place)
-        yield place, log.read(_FRAME_HEADER)
-        place += _FRAME_HEADER + size
-
-
 def _commits(head: bytes) -> bool:
     return any(head[4:8]) and int.from_bytes(head[:4], "big") < _NO_PAGE
-
-
-def _salts(header: bytes, places: Iterator[tuple[int, bytes]] | list[tuple[int, bytes]], summing: _Summing) -> bytes:
-    if _is_right(header, summing):
-        return header[16:24]
-    return next((head[8:16] for _, head in places), header[16:24])
-
-
-def _is_right(header: bytes, summing: _Summing) -> bool:
-    return summing.of((0, 0), header[:24]) == _sum_in(header[24:])
 
 
 def _sum_in(data: bytes) -> Sum:
     first, second = struct.unpack(">2I", data)
     return first, second
-
-
-def _summing(header: bytes) -> _Summing:
-    """Sums as the header says, with the highest byte of a word first or last; where it is broken, as this machine would."""
-    said = _Summing(_page_bytes(header), header[3] & 1)
-    return said if _is_right(header, said) else _Summing(_page_bytes(header), int(sys.byteorder == "big"))
-
-
-def _page_bytes(header: bytes) -> int:
-    size = int.from_bytes(header[8:12], "big")
-    return size if size.bit_count() == 1 and 512 <= size <= 65536 else _PAGE_BYTES
 
 
 class _Summing:

@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import msgspec
-from sqlite_utils import Database
 
-from resilience.clock import as_text
-from resilience.damage import DamagedError, check, is_damage, name_aside, told_as_damage
-from resilience.home import sync_folder
+from resilience.damage import DamagedError, is_damage, name_aside, told_as_damage
 from resilience.journal import ahead, sums
-from resilience.journal.schema import MIGRATIONS, ErrorRecord, EventRecord, Record
+from resilience.journal.forgetting import forget
+from resilience.journal.opening import kept, opened, remove
+from resilience.journal.replacing import SET_ASIDE, fresh_beside, put, salvage, tidy
+from resilience.journal.schema import ErrorRecord, EventRecord, Record
 
 T = TypeVar("T")
 
@@ -45,20 +45,6 @@ _INSERT_ERROR: Final = (
     f"INSERT INTO errors ({_ERROR_COLUMNS}, sum, detail_sum) VALUES (?{', ?' * len(ErrorRecord._fields)}, ?, ?)"
 )
 _INSERT_TEXT: Final = "INSERT INTO errors_fts (rowid, message, type, component, operation) VALUES (?, ?, ?, ?, ?)"
-_DELETE_TEXT: Final = """
-    INSERT INTO errors_fts (errors_fts, rowid, message, type, component, operation)
-    SELECT 'delete', id, message, type, component, operation FROM errors WHERE """
-_CUT: Final = """
-    SELECT id FROM (
-        SELECT * FROM (SELECT id FROM errors ORDER BY id LIMIT :chunk + 1)
-        UNION ALL SELECT * FROM (SELECT id FROM events ORDER BY id LIMIT :chunk + 1)
-    ) ORDER BY id LIMIT 1 OFFSET :chunk"""
-_DELETE_GROUPS: Final = """
-    DELETE FROM groups WHERE fingerprint IN (SELECT value FROM json_each(?))
-        AND NOT EXISTS (SELECT 1 FROM errors WHERE errors.fingerprint = groups.fingerprint)"""
-_DELETE_MINUTES: Final = "DELETE FROM minutes WHERE minute < (SELECT substr(coalesce(min(at), '9999'), 1, 16) FROM errors)"
-# Of few rows that are large, the older half: the youngest has been acknowledged just now.
-_HALF: Final = "SELECT (min(id) + ? + 1) / 2 FROM (SELECT min(id) AS id FROM errors UNION ALL SELECT min(id) FROM events)"
 _INSERT_EVENT: Final = "INSERT INTO events (id, at, type, component, body, sum) VALUES (?, ?, ?, ?, ?, ?)"
 # The words are those of the highest id: what is brought back from a damaged file is older than what stands there.
 _UPSERT_GROUP: Final = """
@@ -77,13 +63,6 @@ _UPSERT_STATE: Final = """
 _KNOWN_IDS: Final = """
     SELECT id FROM errors WHERE id IN (SELECT value FROM json_each(:ids))
     UNION ALL SELECT id FROM events WHERE id IN (SELECT value FROM json_each(:ids))"""
-_ENDINGS: Final = ("", "-wal", "-shm")
-_OPENING_S: Final = 10.0
-# A commit waits no longer for another program that holds the file: who reports, and each heartbeat, waits with it, 10 s at most,
-# and the facts of a turn hold in memory when it is refused. Well-behaved programs hold a file for milliseconds.
-_BUSY_MS: Final = 1000
-SET_ASIDE: Final = "set_aside"
-"""Under this name a journal that was begun anew keeps what it begins with, until the core has written all that is in force."""
 
 
 class Journal:
@@ -110,13 +89,13 @@ class Journal:
         self._damage: sqlite3.DatabaseError | None = None
         self._last_id = 0
         try:
-            _tidy(path, now)
+            tidy(path, now)
             if ahead.is_broken(path):
                 ahead.mend(path)  # for what is read of it below, and when it is repaired
                 raise DamagedError("what was written ahead is not what was written")
-            self._db, self._last_id = _open(path)
+            self._db, self._last_id = opened(path)
             self._remember()
-        except sqlite3.DatabaseError as error:
+        except (OSError, sqlite3.DatabaseError) as error:
             if not is_damage(error):
                 raise JournalError(f"{path} cannot be opened: {error}") from error
             self._begin_anew(now)
@@ -133,7 +112,7 @@ class Journal:
             sqlite3.Error: it cannot be read; see ``is_damage``.
         """
         with told_as_damage():
-            return _kept(self._db.conn, name)
+            return kept(self._db.conn, name)
 
     def names(self, beginning: str) -> list[str]:
         """All names that begin so under which something is kept, in order.
@@ -187,7 +166,8 @@ class Journal:
         conn = self._db.conn
         conn.execute("BEGIN IMMEDIATE")
         known = self._known([record.key for record in records if isinstance(record, ErrorRecord) and record.key])
-        next_id = self._last_id + 1
+        # As it stands in the file: should a second WinClaw write here, for want of a lock, it gives out none of ours.
+        next_id = max(self._last_id, kept(conn, "last_id") or 0) + 1
         written: list[Written] = []
         errors: list[tuple[int, ErrorRecord]] = []
         events: list[tuple[int, EventRecord]] = []
@@ -284,33 +264,10 @@ class Journal:
             raise self._damage
         try:
             with told_as_damage(), self._db.atomic():
-                return self._forget(before, max_mb, chunk)
+                return forget(self._db.conn, self._last_id, before, max_mb, chunk)
         except sqlite3.DatabaseError as error:
             self._damage = error if is_damage(error) else None
             raise
-
-    def _forget(self, before: datetime, max_mb: float, chunk: int) -> bool:
-        conn = self._db.conn
-        names = ("page_count", "freelist_count", "page_size")
-        pages, free, size = (conn.execute(f"PRAGMA {name}").fetchone()[0] for name in names)
-        if (pages - free) * size > max_mb * 1_000_000:
-            # One cut through both tables, which share their ids: else the audit log would go first, for it is shorter.
-            cut = conn.execute(_CUT, {"chunk": chunk}).fetchone() or conn.execute(_HALF, [self._last_id]).fetchone()
-            chosen, values = "id < :cut", {"cut": cut[0]}
-        else:
-            # By their own time, wherever they stand: a clock that was ahead has left some that are young for long.
-            chosen = "id IN (SELECT id FROM {table} WHERE at < :before ORDER BY at LIMIT :chunk)"
-            values = {"before": as_text(before), "chunk": chunk}
-        errors, events = (chosen.format(table=table) for table in ("errors", "events"))
-        touched = [row[0] for row in conn.execute(f"SELECT DISTINCT fingerprint FROM errors WHERE {errors}", values)]
-        deleted = 0
-        if touched:
-            conn.execute(_DELETE_TEXT + errors, values)
-            deleted += conn.execute(f"DELETE FROM errors WHERE {errors}", values).rowcount
-            conn.execute(_DELETE_GROUPS, [msgspec.json.encode(touched).decode()])
-            conn.execute(_DELETE_MINUTES)
-        deleted += conn.execute(f"DELETE FROM events WHERE {events}", values).rowcount
-        return deleted >= chunk
 
     def start_anew(self, now: datetime) -> None:
         """Sets a file aside that proved damaged while in use, and begins a new one.
@@ -333,24 +290,14 @@ class Journal:
             self._damage = DamagedError(damage)
 
     def _begin_anew(self, now: datetime) -> None:
-        (salvaged, before), kept_as = _salvage(self.path), name_aside(self.path, now)
+        (salvaged, before), kept_as = salvage(self.path), name_aside(self.path, now)
         # Ids go on; where the last one is not known any more, from a number that no journal has reached.
-        last_id = (salvaged or {}).get("last_id")
-        last_id = max(self._last_id, last_id if isinstance(last_id, int) else 0) or int(now.timestamp())
+        last_id = max(self._last_id, (salvaged or {}).get("last_id", 0)) or int(now.timestamp())
         before = tuple(dict.fromkeys((*before, *self.aside_before)))
         begins_with = {SET_ASIDE: {"file": kept_as.name, "salvaged": salvaged, "before": before}, "last_id": last_id}
         try:
-            fresh = self._make_fresh(begins_with)
-            with contextlib.ExitStack() as undo:
-                for ending in _ENDINGS:
-                    part, kept = (file.with_name(file.name + ending) for file in (self.path, kept_as))
-                    if part.exists():
-                        part.rename(kept)
-                        undo.callback(kept.replace, part)
-                fresh.rename(self.path)
-                undo.callback(self.path.unlink)
-                sync_folder(self.path.parent)  # before anything is written under this name, else a power cut might part the two
-                self._db, self._last_id = _open(self.path)
+            with put(self._make_fresh(begins_with), self.path, kept_as) as undo:
+                self._db, self._last_id = opened(self.path)
                 undo.pop_all()
         except (OSError, sqlite3.Error) as error:
             raise JournalError(f"{self.path} is damaged, and cannot be set aside: {error}") from error
@@ -358,9 +305,9 @@ class Journal:
 
     def _make_fresh(self, state: Mapping[str, Any]) -> Path:
         """A new file beside the damaged one, whole and closed, so that at no moment there is less than one of them."""
-        fresh = _fresh(self.path)
-        _remove(fresh)
-        self._db, _ = _open(fresh)
+        fresh = fresh_beside(self.path)
+        remove(fresh)
+        self._db, _ = opened(fresh)
         try:
             self._keep(state)
         finally:
@@ -369,7 +316,7 @@ class Journal:
 
     def _remember(self) -> None:
         """What an earlier WinClaw, which ended before it had written all that is in force, began this file with."""
-        begun_with = _kept(self._db.conn, SET_ASIDE)
+        begun_with = kept(self._db.conn, SET_ASIDE)
         if begun_with is not None:
             self.set_aside, self.salvaged = self.path.with_name(begun_with["file"]), begun_with["salvaged"]
             self.aside_before = tuple(begun_with.get("before", ()))
@@ -379,109 +326,6 @@ class Journal:
         with contextlib.suppress(sqlite3.Error), told_as_damage():
             self._db.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._db.conn.close()
-
-
-@told_as_damage()
-def _open(path: Path) -> tuple[Database, int]:
-    """The database, checked if it is not too large for that, and the last id that was given out."""
-    if not path.exists():
-        path.touch(mode=0o600)
-    conn = sqlite3.connect(path, timeout=_OPENING_S, isolation_level=None, check_same_thread=False, cached_statements=64)
-    try:
-        conn.execute("PRAGMA synchronous = FULL")  # an acknowledged report survives a power cut
-        conn.execute("PRAGMA cache_size = -16000")
-        version = conn.execute("PRAGMA user_version").fetchone()[0]
-        if version > len(MIGRATIONS):
-            raise JournalError(f"{path} was written by a newer WinClaw (version {version}); install that one again")
-        conn.execute("PRAGMA journal_mode = WAL")
-        db = Database(conn)
-        for number, migrate in enumerate(MIGRATIONS[version:], start=version + 1):
-            with db.atomic():
-                migrate(db)
-                conn.execute(f"PRAGMA user_version = {number}")
-        check(conn, path)
-        last_id = _kept(conn, "last_id") or 0
-        if not isinstance(last_id, int):
-            raise DamagedError(f"the last id is {last_id!r}")
-        conn.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
-    except BaseException:
-        conn.close()
-        raise
-    return db, last_id
-
-
-def _fresh(path: Path) -> Path:
-    """Where the file is made that takes the place of a damaged one at ``path``."""
-    return path.with_name(f"{path.stem}.new{path.suffix}")
-
-
-def _tidy(path: Path, now: datetime) -> None:
-    """Ends what a kill has left undone between the renames of ``_begin_anew``.
-
-    Raises:
-        OSError: it cannot be.
-    """
-    fresh = _fresh(path)
-    if fresh.exists() and not path.exists():
-        kept_as = path.with_name(_named_in(fresh) or name_aside(path, now).name)
-        for ending in _ENDINGS[1:]:  # else SQLite would take them for those of the new file
-            part = path.with_name(path.name + ending)
-            if part.exists():
-                part.replace(kept_as.with_name(kept_as.name + ending))
-        fresh.rename(path)
-        sync_folder(path.parent)
-    elif fresh.exists():
-        _remove(fresh)
-
-
-def _named_in(fresh: Path) -> str | None:
-    """The name under which the file is kept whose place ``fresh`` takes; None if it does not say so."""
-    try:
-        with contextlib.closing(sqlite3.connect(f"{fresh.as_uri()}?mode=rw", uri=True)) as conn, told_as_damage():
-            return str(_kept(conn, SET_ASIDE)["file"])
-    except (sqlite3.Error, TypeError, KeyError):
-        return None
-
-
-def _remove(file: Path) -> None:
-    for ending in _ENDINGS:
-        file.with_name(file.name + ending).unlink(missing_ok=True)
-
-
-def _kept(conn: sqlite3.Connection, name: str) -> Any:
-    row = conn.execute("SELECT CAST(value AS BLOB), sum FROM state WHERE name = ?", [name]).fetchone()
-    return None if row is None else _value(name, *row)
-
-
-def _value(name: str, value: bytes | None, checksum: int | None) -> Any:
-    """What is kept under ``name``; no check of SQLite's sees what is in a text."""
-    if value is None:
-        raise DamagedError(f"nothing is kept as {name}, which cannot be")
-    try:
-        text = value.decode()
-        if checksum is not None and checksum != sums.of_values((name, text)):
-            raise DamagedError(f"what is kept as {name} is not what was written")
-        return msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise DamagedError(f"what is kept as {name} is not JSON: {error}") from error
-
-
-def _salvage(path: Path) -> tuple[dict[str, Any] | None, tuple[str, ...]]:
-    """The state in a damaged file, as far as it can still be read, and which files it took the place of; None if it cannot."""
-    found: dict[str, Any] = {}
-    try:
-        with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as conn, told_as_damage():
-            has_sums = any(row[1] == "sum" for row in conn.execute("PRAGMA table_info(state)"))
-            for name, value, checksum in conn.execute(
-                f"SELECT CAST(name AS BLOB), CAST(value AS BLOB), {'sum' if has_sums else 'NULL'} FROM state"
-            ):
-                with contextlib.suppress(DamagedError, UnicodeDecodeError, AttributeError):  # a name may be none any more
-                    found[name.decode()] = _value(name.decode(), value, checksum)
-    except sqlite3.Error:
-        pass
-    begun_with = found.pop(SET_ASIDE, None) or {}  # this file itself had hardly been begun
-    before = (begun_with["file"], *begun_with.get("before", ())) if begun_with else ()
-    return {**(begun_with.get("salvaged") or {}), **found} or None, before
 
 
 def _rolled_up(errors: Sequence[tuple[int, ErrorRecord]]) -> tuple[list[tuple[Any, ...]], list[tuple[str, str, int]]]:

@@ -33,7 +33,7 @@ def rows(path: Path, is_wanted: Callable[[int], bool], is_ending: Callable[[], b
     """
     found: dict[str, list[Row]] = {"errors": [], "events": []}
     with _Pages(path) as pages:
-        for number in range(1, pages.count + 1):
+        for number in pages.numbers:
             if is_ending():
                 return
             for rowid, payload in _cells(pages, number, is_wanted):
@@ -61,7 +61,9 @@ class _Pages:
         if log.exists():
             self._log = log.open("rb")
             self._places = self._committed(self._log)
-        self.count = max([path.stat().st_size // self.size, *self._places])
+        in_file = range(1, path.stat().st_size // self.size + 1)
+        self.numbers = sorted({*in_file, *self._places})  # not all up to the last one, which may be one that has flipped
+        self.count = max(self.numbers, default=0)
 
     def __enter__(self) -> _Pages:
         return self

@@ -79,4 +79,5 @@ def _sum_up(db: Database) -> None:
 
 
 MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (_create, _sum_up)
-"""Each takes the database from version n to n + 1 (``PRAGMA user_version``); never edited once released."""
+"""Each takes the database from version n to n + 1 (``PRAGMA user_version``); never edited once released. Each changes a table or
+an index: that tells a newer version from a number that has flipped."""

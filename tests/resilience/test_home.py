@@ -5,6 +5,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,6 +40,43 @@ def test_a_private_file_is_replaced_whole_and_leaves_nothing_beside(tmp_path: Pa
     home.write_private(path, "second \N{GREEK SMALL LETTER OMEGA}")
     assert path.read_text(encoding="utf-8") == "second \N{GREEK SMALL LETTER OMEGA}"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_on_windows_what_somebody_is_reading_is_removed_and_replaced_as_soon_as_that_can_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else who quits while an agent looks where to report, or a scanner reads the black box, is taken for one that crashed."""
+    monkeypatch.setattr(home.sys, "platform", "win32")
+    monkeypatch.setattr(home, "keep_private", lambda _: None)
+    monkeypatch.setattr(home, "_PAUSE_S", 0)
+    for method, do in (("replace", lambda: home.write_private(tmp_path / "file", "x")), ("unlink", lambda: home.remove(tmp_path / "file"))):
+        done, tries = getattr(Path, method), []
+
+        def in_use(self: Path, *values: Path, done: Any = done, tries: list[Path] = tries, **named: bool) -> Any:
+            tries.append(self)
+            if len(tries) < 4:
+                raise PermissionError(13, "in use")
+            return done(self, *values, **named)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, method, in_use)
+            do()
+        assert (tmp_path / "file").exists() is (method == "replace")
+    with pytest.raises(PermissionError), monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", _in_use)
+        home.remove(tmp_path / "file")
+
+
+def _in_use(*_: object, **__: object) -> None:
+    raise PermissionError(13, "in use")
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff", b"[" * 100_000, b"\0" * 100])
+def test_whatever_stands_in_a_file_is_a_json_object_or_nothing(tmp_path: Path, content: bytes) -> None:
+    """WinClaw starts, and an agent reports, all the same."""
+    (tmp_path / "file").write_bytes(content)
+    assert home.read_json(tmp_path / "file") is None
+    assert home.read_json(tmp_path) is None
 
 
 def test_a_file_is_put_only_where_there_is_none(tmp_path: Path) -> None:

@@ -152,6 +152,11 @@ def test_the_lines_are_told_in_words_with_what_they_say_beside_their_message() -
     )
 
 
+def test_of_a_line_that_lacks_something_the_rest_is_told_and_no_nought_that_no_report_takes() -> None:
+    said = {"type": "log", "severity": "ERROR", "message": "a\0b"}
+    assert told(lines=(said,)).metadata["log"] == " ERROR : ab"
+
+
 def test_however_much_it_said_the_report_can_be_taken() -> None:
     lines = tuple({"at": str(number), "type": "log", "message": '"\N{CRAB}\0' * 5000, "stack": "\\" * 90_000} for number in range(LINES))
     report = told("x" * 300_000, "it " + "y" * 20_000, lines=lines)

@@ -400,7 +400,7 @@ def test_a_journal_that_cannot_be_set_aside_on_a_full_disk_is_so_when_there_is_r
 
 @needs_mount
 def test_a_migration_on_a_full_disk_leaves_the_older_file_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from resilience.journal import journal as module
+    from resilience.journal import opening as module
 
     with small_disk(tmp_path / "disk", 4096) as disk:
         path = disk / home.JOURNAL

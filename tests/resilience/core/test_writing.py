@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from resilience.core.core import Core
+from resilience.core.lives import CRASHES
 from resilience.core.state import State
 from resilience.degradation.levels import DegradationLevel
 from resilience.events import EventType
@@ -220,6 +221,22 @@ def test_what_damage_left_of_circuits_and_isolations_holds_on(start: Callable[[]
     assert state.services.circuits["gmail_api"].state == "ISOLATED"
     core.report([report()]).result(10)
     assert EventType.JOURNAL_SET_ASIDE in [event.type for event in core.history.events(0)]
+
+
+def test_a_crash_counts_though_the_journal_is_damaged(start: Callable[[], Core], tmp_path: Path) -> None:
+    """Else a crash loop that damages it would be none."""
+    for _ in range(CRASHES):
+        core = start()
+        core.report([report(message="x" * 5000) for _ in range(50)]).result(10)
+        core._journal._db.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        content = (tmp_path / "journal.db").read_bytes()
+        core.stop()
+        core.history.close()
+        (tmp_path / "journal.db").write_bytes(content)  # as it was while that one ran
+        break_root(tmp_path / "journal.db", "errors")
+    last = start()
+    assert last.crashed_before
+    assert "crashed" in last.state.standing.cause
 
 
 @pytest.mark.parametrize(("table", "knows"), [("errors", True), ("state", False)])

@@ -101,3 +101,20 @@ def spoil(path: Path, place: int, size: int = 4096) -> None:
     with path.open("r+b") as file:
         file.seek(place)
         file.write(b"\xff" * size)
+
+
+def rows(path: Path, sql: str) -> list[tuple[object, ...]]:
+    """What ``sql`` gives."""
+    conn = sqlite3.connect(path)
+    try:
+        return conn.execute(sql).fetchall()
+    finally:
+        conn.close()
+
+
+def edit(path: Path, sql: str) -> None:
+    """Has ``sql`` change the file."""
+    conn = sqlite3.connect(path)
+    conn.execute(sql)
+    conn.commit()
+    conn.close()

@@ -183,3 +183,50 @@ def test_a_core_says_it_as_it_says_any_damage(path: Path, world: World) -> None:
     core.report([report()]).result(10)
     assert "journal.set_aside" in [one.type for one in core.history.events(0, 500)]
     assert core.state.health.to_repair
+
+
+@pytest.mark.parametrize(
+    "beginning", [bytes(32), bytes(512), bytes(5000), b"\xff" * 5000, random.Random(1).randbytes(9000)],
+    ids=["header", "sector", "two pages", "ones", "anything"],
+)  # fmt: skip
+def test_a_log_whose_beginning_is_overwritten_is_broken_and_the_rest_of_it_comes_back(path: Path, beginning: bytes) -> None:
+    """SQLite takes one without a header for empty, whatever follows."""
+    log = left(path)
+    log[: len(beginning)] = beginning
+    ahead.log_of(path).write_bytes(log)
+    journal = Journal(path, NOW)
+    assert journal.set_aside is not None
+    assert journal.last_id == COMMITS
+    journal.close()
+
+
+def test_rubbish_in_the_place_of_a_log_is_not_broken(path: Path) -> None:
+    """Nothing is in it that was ever committed."""
+    left(path)
+    for rubbish in (bytes(20_000), b"\xff" * 20_000, random.Random(2).randbytes(20_000), b"x"):
+        ahead.log_of(path).write_bytes(rubbish)
+        assert not ahead.is_broken(path)
+
+
+@pytest.mark.parametrize("after", [1, 2, 3])
+def test_a_kill_while_a_log_is_mended_leaves_it_broken(path: Path, monkeypatch: pytest.MonkeyPatch, after: int) -> None:
+    """What was broken passes by then, and what stands behind it does not any more: nobody would look for it."""
+    log, frames = left(path), len(_left()[1]) // 4120
+    flipped(path, log, 32 + (frames - 2) * 4120 + 1000, 0)
+    likely, calls = ahead._likely, 0
+
+    def killed(head: bytes, largest: int) -> bytes:
+        nonlocal calls
+        calls += 1
+        if calls > frames - after:
+            raise KeyboardInterrupt
+        return likely(head, largest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ahead, "_likely", killed)
+        with pytest.raises(KeyboardInterrupt):
+            ahead.mend(path)
+    assert ahead.is_broken(path)
+    journal = Journal(path, NOW)
+    assert journal.last_id == COMMITS
+    journal.close()
