@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resilience.exact import InexactError
+from resilience.exact import InexactError, exact_json
 from resilience.recovery import checkpoints
 from resilience.recovery.checkpoint import (
     Checkpoint,
@@ -224,7 +224,7 @@ def test_damaged_ones_do_not_fill_the_disk(shelf: Shelf) -> None:
 
 @pytest.mark.parametrize("state", [{"short": 1}, LARGE], ids=["short", "compressed"])
 def test_no_bit_of_a_file_can_change_unnoticed(state: Any) -> None:
-    _, content = encoded(HEAD, state, 10_000_000)
+    _, content = encoded(HEAD, exact_json(state, "state"), 10_000_000)
     dice = random.Random(7)
     places = range(len(content) * 8) if len(content) < 500 else sorted(dice.sample(range(len(content) * 8), 3_000))
     assert decoded(content).state == state
@@ -237,7 +237,7 @@ def test_no_bit_of_a_file_can_change_unnoticed(state: Any) -> None:
 
 @pytest.mark.parametrize("cut", [0, 1, 30, 85, 86, 120, 300])
 def test_a_file_that_was_cut_off_is_damaged(cut: int) -> None:
-    _, content = encoded(HEAD, {"a": "b" * 300}, 10_000_000)
+    _, content = encoded(HEAD, exact_json({"a": "b" * 300}, "state"), 10_000_000)
     with pytest.raises(CheckpointDamagedError):
         decoded(content[:cut])
     with contextlib.suppress(CheckpointDamagedError):
@@ -249,7 +249,7 @@ def test_a_file_that_unpacks_into_more_than_it_says_is_damaged() -> None:
     import hashlib
     import zlib
 
-    _, content = encoded(HEAD, "x" * 5_000, 10_000_000)
+    _, content = encoded(HEAD, exact_json("x" * 5_000, "state"), 10_000_000)
     head = content.split(b"\n", 2)[1]
     rest = head + b"\n" + zlib.compress(b'"' + b"x" * 100_000_000 + b'"')
     bomb = b"winclaw-checkpoint 1 " + hashlib.sha256(rest).hexdigest().encode() + b"\n" + rest
@@ -268,7 +268,7 @@ JSON = st.recursive(
 @settings(max_examples=100, deadline=None)
 def test_whatever_json_can_hold_comes_back(state: Any, metadata: dict[str, Any]) -> None:
     head = CheckpointHead(**{name: getattr(HEAD, name) for name in HEAD.__struct_fields__} | {"metadata": metadata})
-    _, content = encoded(head, state, 10_000_000)
+    _, content = encoded(head, exact_json(state, "state"), 10_000_000)
     found = decoded(content)
     assert repr(found.state) == repr(state)
     assert head_of(content) == CheckpointHead(**{name: getattr(found, name) for name in CheckpointHead.__struct_fields__})
@@ -358,7 +358,9 @@ def test_kill_9_while_saving_loses_nothing_that_was_saved(tmp_path: Path, after:
     assert shelf.told == []
 
 
-def test_past_a_thousand_components_the_oldest_session_makes_room_and_nothing_else(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_past_a_thousand_components_the_oldest_session_makes_room_and_nothing_else(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(checkpoints, "_MOST_COMPONENTS", 3)
     shelf.save(0, "memory")
     for number in (1, 2):
