@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,17 @@ from resilience.core.core import CoreBusyError
 from resilience.core.inputs import OrderGiven, ProcessTold, RecoveryTold, Switch
 from resilience.core.state import State
 from resilience.degradation.levels import DegradationLevel
-from resilience.events import CircuitReport, Heartbeat, OrderAnswer
+from resilience.events import CircuitReport, Event, Heartbeat, OrderAnswer
 from resilience.journal.journal import Journal
 from resilience.processes.policy import Process
 from resilience.processes.status import ProcessStatus
 from resilience.processes.supervision import ProcessState
+from resilience.recovery import engine as engine_module
 from resilience.recovery import steps as steps_module
 from resilience.recovery.checkpoints import CheckpointManager
 from resilience.recovery.engine import BusyError, PlanChangedError, RecoveryEngine
 from resilience.recovery.plans import NothingToRecoverError, Recovery, RecoveryLevel, RecoveryState, StepState, digest_of
+from resilience.testing import FakeClock
 from tests.resilience.core.cores import core_on, end
 
 OPERATION, SESSION, COMPONENT, SYSTEM, DISASTER = RecoveryLevel
@@ -526,6 +529,19 @@ def test_a_plan_names_the_newest_checkpoint_that_proves_good(workshop: Workshop)
         workshop.engine.plan(SESSION, "memory")
 
 
+@pytest.mark.parametrize(("level", "kind"), [(COMPONENT, "component"), (SYSTEM, "component"), (SESSION, "session")])
+def test_the_newest_checkpoint_is_the_one_that_was_saved_last_whatever_the_clock_said(
+    workshop: Workshop, level: RecoveryLevel, kind: Any
+) -> None:
+    ahead = CheckpointManager(workshop.saved.folder, clock=FakeClock(workshop.clock.now() + timedelta(days=1)))
+    ahead.create_checkpoint(kind, "gateway", "while the clock was wrong")
+    last = workshop.saved.create_checkpoint(kind, "gateway", "since")
+    workshop.runs("gateway", 1, state=ProcessState.FAILED, ready=False)
+    workshop.agent("bot", "restore:gateway")
+    plan = workshop.engine.plan(level, "" if level is SYSTEM else "gateway")
+    assert [step.checkpoint for step in plan if step.checkpoint] == [last.id]
+
+
 def test_a_damaged_checkpoint_that_was_asked_for_is_refused(workshop: Workshop) -> None:
     workshop.saved.create_checkpoint("session", "memory", 1)
     second = workshop.saved.create_checkpoint("session", "memory", 2)
@@ -586,6 +602,23 @@ def test_a_recovery_ends_though_the_core_takes_nothing_for_a_moment(workshop: Wo
     assert workshop.ended(begun.id).state is RecoveryState.RECOVERED
     assert workshop.core.state.orders == {}
     assert (RecoveryTold, True, RecoveryState.RECOVERED) in refused
+
+
+def test_one_whose_beginning_is_stored_too_late_has_ended(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody carries it out; it must not seem to go on until the next start."""
+    monkeypatch.setattr(engine_module, "_COMMIT_S", 1.0)
+    may_go_on = threading.Event()
+
+    def hold(events: tuple[Event, ...], _: State) -> None:
+        if any(one.type == "recovery.started" for one in events):
+            assert may_go_on.wait(DEADLINE_S)
+
+    workshop.core.subscribe(hold)
+    with pytest.raises(TimeoutError):
+        workshop.recover(SYSTEM)
+    may_go_on.set()
+    one = workshop.ended(1)
+    assert (one.state, one.steps[0].state) == (RecoveryState.FAILED, StepState.PLANNED)
 
 
 def test_one_that_nobody_carries_out_any_more_is_in_nobodys_way(workshop: Workshop) -> None:
