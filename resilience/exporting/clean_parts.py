@@ -44,7 +44,7 @@ def clean_version(content: bytes, clean: Clean, files: dict[str, str]) -> tuple[
     state = saved.state
     if not isinstance(state, dict) or not isinstance(state.get("text"), str):
         return clean_checkpoint(content, clean)
-    text, metadata = clean_yaml(state["text"], clean), dict(saved.metadata)
+    text, metadata = clean_yaml(state["text"], clean), clean.value(dict(saved.metadata), "metadata")
     if text != state["text"]:
         metadata = {**metadata, "sha256": hashlib.sha256(text.encode()).hexdigest()}
     if metadata.get("file_sha256") in files:
