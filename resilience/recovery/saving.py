@@ -132,7 +132,8 @@ class SavedStates:
 
         Args:
             components: of these; None: of all that have a snapshotter. state: gives it, for the one component that is named.
-            begins: whether the call begins now; else it may have to wait for its turn, and is in nobody's way yet.
+            begins: whether the call begins now; else it may have to wait for its turn, is in nobody's way yet, and of what
+                others are changing nothing is taken.
         """
         before, policy = Before(operation), self.checkpoint_manager.policy
         if not policy.enabled or "operation" not in policy.levels:
@@ -141,7 +142,9 @@ class SavedStates:
             takes = {name: one.take for name, one in self._snapshotters.items() if components is None or name in components}
         if state is not None and components:
             takes = dict.fromkeys(components, state)
-        if begins:  # first, so that what another one changes while states are taken is not taken for this one's
+        if not begins:  # what another call is changing is half done
+            takes = {name: take for name, take in takes.items() if name not in self._critical}
+        else:  # first, so that what another one changes while states are taken is not taken for this one's
             self._complain_of(set(components or ()) - set(takes), operation)
             self._begin(before, takes)
         for component, take in takes.items():

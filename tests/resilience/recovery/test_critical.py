@@ -339,8 +339,10 @@ def test_what_another_call_does_while_the_state_is_taken_is_not_lost(keeper: Kee
 def test_an_asynchronous_call_that_waits_for_a_slot_has_not_begun(keeper: Keeper, policies: Resilience) -> None:
     """Each goes back to what the one before it has left, also on disk."""
     keeper.learns()
+    found: list[list[str]] = []
     @policies.protect("shop", retry="none", critical=True)
     async def pay(what: str) -> None:
+        found.append(list(keeper.memory["facts"]))
         keeper.memory["facts"].append(what)
         await asyncio.sleep(0)
         if what == "bad":
@@ -357,7 +359,7 @@ def test_an_asynchronous_call_that_waits_for_a_slot_has_not_begun(keeper: Keeper
     assert keeper.told == []
     newest = keeper.checkpoint_manager.get_latest_checkpoint("memory", "operation")
     assert newest is not None
-    assert len(newest.state["facts"]) == 1
+    assert newest.state == {"facts": found[-1]}
 
 
 def test_an_asynchronous_call_that_a_bulkhead_refuses_changes_nothing(keeper: Keeper, policies: Resilience) -> None:
@@ -379,6 +381,9 @@ def test_an_asynchronous_call_that_a_bulkhead_refuses_changes_nothing(keeper: Ke
         with pytest.raises(BulkheadFullError):
             await pay()
         assert keeper.memory == {"facts": ["half done"]}
+        newest = keeper.checkpoint_manager.get_latest_checkpoint("memory", "operation")
+        assert newest is not None
+        assert newest.state == {"facts": []}  # to which a person goes back if this process dies now
         may_go_on.set()
         with pytest.raises(ConnectionError):
             await task
