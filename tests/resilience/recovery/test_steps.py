@@ -55,6 +55,29 @@ def test_who_was_there_before_a_restart_is_asked_once_it_is_heard_after_it(
     assert asked == ["bot"]
 
 
+def test_who_outlives_a_restart_has_to_restore_it_too_though_it_is_heard_later_than_who_comes_with_it(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steps_module, "_AGENT_S", DEADLINE_S)
+    workshop.runs("gateway", 1)
+    workshop.saved.create_checkpoint("component", "gateway", {"facts": 1})
+    asked: list[int] = []
+    workshop.agent("gateway", "restore:gateway", pid=1, obey=lambda _: asked.append(1) or "done")
+    workshop.agent("worker", "restore:gateway", pid=50, obey=lambda _: asked.append(50) or "done")
+
+    def restarted(name: str) -> None:
+        workshop.runs(name, 2)
+        workshop.agent("gateway", "restore:gateway", pid=2, obey=lambda _: asked.append(2) or "done")
+
+    workshop.restarted = restarted
+    begun = workshop.engine.begin(COMPONENT, "gateway", actor="dashboard", origin="")
+    workshop.until(lambda _: asked == [2])
+    workshop.beat("worker", 50, "restore:gateway")
+    one = workshop.ended(begun.id)
+    assert (one.state, one.steps[1].result) == (RecoveryState.RECOVERED, "gateway: done; worker: done")
+    assert asked == [2, 50]
+
+
 def test_of_one_that_is_not_heard_again_nothing_is_expected(workshop: Workshop) -> None:
     workshop.runs("gateway", 1)
     workshop.saved.create_checkpoint("component", "gateway", {"facts": 1})
