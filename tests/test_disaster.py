@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 import subprocess
 import sys
 import threading
@@ -13,12 +14,14 @@ from typing import Any
 import pytest
 
 from resilience.agent.wire import Wire
+from resilience.clock import SystemClock
 from resilience.exporting import placing
 from resilience.exporting.archive import Archive
 from resilience.recovery.checkpoints import CheckpointManager
 from resilience.transactions.file import unfinished_in
 from tests.program import REPOSITORY, Program
-from tests.resilience.exporting.exporting import contents, reading, rows_of
+from tests.resilience.exporting.exporting import a_machine, contents, reading, rows_of
+from tray.disaster import DisasterError, read_restore
 
 # What lives in an agent: errors, checkpoints, a message that waits, and a transaction in whose middle it is killed.
 WORKS = """
@@ -209,6 +212,19 @@ def test_restore_refuses_a_home_that_is_used_and_a_file_that_is_none(tmp_path: P
     said = program.command("restore", str(tmp_path / "x.zip"), "--force")
     assert "what was there before is kept in" in said
     assert begun(programs, program.folder, 27702).stop() == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="rights are no numbers there")
+def test_a_folder_to_which_nothing_is_restored_keeps_its_rights(tmp_path: Path) -> None:
+    a_machine(tmp_path / "home").export(tmp_path / "x.zip")
+    folder = tmp_path / "documents"
+    folder.mkdir(mode=0o755)
+    (folder / "letter.txt").write_text("mine")
+    with pytest.raises(DisasterError, match=r"is not empty: there is letter\.txt"):
+        read_restore(tmp_path / "x.zip", folder, SystemClock(), str, dry_run=False, force=False)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o755
+    assert read_restore(tmp_path / "x.zip", folder, SystemClock(), str, dry_run=False, force=True)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
 def test_without_a_winclaw_that_runs_it_is_exported_as_well(tmp_path: Path, programs: list[Program]) -> None:

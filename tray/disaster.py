@@ -8,7 +8,6 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from resilience import home
 from resilience.clock import Clock
 from resilience.exporting import placing
 from resilience.exporting.archive import Archive
@@ -122,7 +121,7 @@ def _alone(folder: Path, say: Say, clock: Clock, *, look_only: bool) -> Iterator
     if look_only and not lock.exists():
         yield
         return
-    home.make_private_folder(folder)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # whose rights stay as they are where nothing is restored
     try:
         with FileLock(lock, mode=0o600).acquire(timeout=0):
             if not look_only and placing.finish(folder, clock.now()):

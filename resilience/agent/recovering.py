@@ -38,6 +38,7 @@ class AgentRecovery(RecoveryManager):
     def begin_anew(self) -> None:
         """In a forked child: its parent saves what both have; the child does from its own first snapshotter on."""
         self._changing, self._woken, self._thread = threading.RLock(), threading.Condition(), None
+        self._critical = {}  # calls of its parent
 
     def configure(self, policy: Checkpointing) -> None:
         """Takes what the configuration says from now on."""

@@ -9,6 +9,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from resilience.config.cleaning import clean_yaml
+from resilience.exact import exact_json
 from resilience.exporting.bundle import MOST_TOLD
 from resilience.exporting.leaving_out import Clean
 from resilience.recovery.checkpoint import Checkpoint, CheckpointHead, decoded, encoded
@@ -43,7 +44,7 @@ def clean_version(content: bytes, clean: Clean, files: dict[str, str]) -> tuple[
     state = saved.state
     if not isinstance(state, dict) or not isinstance(state.get("text"), str):
         return clean_checkpoint(content, clean)
-    text, metadata = clean_yaml(state["text"], clean), dict(saved.metadata)
+    text, metadata = clean_yaml(state["text"], clean), clean.value(dict(saved.metadata), "metadata")
     if text != state["text"]:
         metadata = {**metadata, "sha256": hashlib.sha256(text.encode()).hexdigest()}
     if metadata.get("file_sha256") in files:
@@ -87,7 +88,7 @@ def _whole(content: bytes) -> bytes:
 
 def _again(saved: Checkpoint, state: Any, metadata: dict[str, Any]) -> bytes:
     head = CheckpointHead(**{name: getattr(saved, name) for name in CheckpointHead.__struct_fields__})
-    return encoded(replace(head, metadata=metadata), state, max_bytes=1 << 62)[1]
+    return encoded(replace(head, metadata=metadata), exact_json(state, "state"), max_bytes=1 << 62)[1]
 
 
 def _told(clean: Clean) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import shutil
 import tempfile
@@ -59,7 +60,7 @@ def export(folder: Path, target: Path, clock: Clock, wanted: Wanted) -> Manifest
 def _workshop(target: Path) -> Iterator[Path]:
     """A private folder beside ``target``, gone in the end; those that killed exports have left are removed."""
     begins, ends = f".{target.name}.", ".partial"
-    for left in target.parent.glob(f"{begins}*{ends}"):
+    for left in target.parent.glob(f"{glob.escape(begins)}*{ends}"):
         with contextlib.suppress(OSError):
             held = locked.take(left / "lock")
             if held is not None:

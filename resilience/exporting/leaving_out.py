@@ -14,6 +14,8 @@ from resilience.redaction import REDACTED, Redactor
 _ODD: Final = re.compile(r"[^\t\n\r -~]")
 _PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _REFERENCE: Final = re.compile(r"(?:env|keyring):[A-Za-z_][\w.-]*")
+_CHANGED: Final = f"{REDACTED} → another one"
+"""Behind a setting whose values are secrets, where it is told what a version of the configuration has changed."""
 _LONG: Final = 60
 
 
@@ -45,10 +47,15 @@ class Clean:
 
     def text(self, text: str, place: str) -> str:
         """``text`` without secrets; exactly as it was where it holds none, with whatever else is odd in it."""
-        if self.is_clean(text):
+        setting, _, values = text.partition(": ")
+        if " → " in values and "\n" not in text and self.is_secret(setting.rpartition(".")[2]):
+            after = f"{self._redactor.text(setting)}: {_CHANGED}"
+        else:
+            after = text if self.is_clean(text) else self._redactor.text(text)
+        if after == text:
             return text
         self.places.append(place)
-        return self._redactor.text(text)
+        return after
 
     def is_clean(self, text: str) -> bool:
         """Whether ``text`` holds no secret; a redactor also replaces what only looks odd."""

@@ -37,7 +37,7 @@ def is_cut_off(folder: Path) -> bool:
 
 def begin(folder: Path) -> Path:
     """The empty folder into which to unpack what is to stand in ``folder``; what an earlier try has left there is gone."""
-    partial = folder / PARTIAL
+    partial = home.make_private_folder(folder) / PARTIAL
     _remove(partial)
     return home.make_private_folder(partial)
 
@@ -149,7 +149,7 @@ def _former(folder: Path) -> list[Path]:
 def _holds_something(path: Path) -> bool:
     if not path.is_dir() or path.is_symlink():
         return True
-    return any(not one.is_dir() and one.stat().st_size > 0 for one in path.rglob("*"))
+    return any(not one.is_dir() and one.lstat().st_size > 0 for one in path.rglob("*"))  # a link may lead nowhere
 
 
 def _remove(path: Path) -> None:

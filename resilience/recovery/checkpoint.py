@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from resilience.exact import exact_json
 from resilience.recovery.policy import CheckpointLevel
@@ -68,14 +69,14 @@ class _Stored(CheckpointHead, frozen=True, kw_only=True):
     encoding: Literal["json", "zlib"]
 
 
-def encoded(head: CheckpointHead, state: Any, max_bytes: int) -> tuple[Checkpoint, bytes]:
-    """The checkpoint with a copy of ``state``, and the bytes of its file.
+def encoded(head: CheckpointHead, state: str, max_bytes: int) -> tuple[CheckpointHead, bytes]:
+    """The head with the size of ``state``, which is exact JSON, and the bytes of the checkpoint's file.
 
     Raises:
-        InexactError: JSON cannot hold the state, or the metadata, exactly; it says where.
+        InexactError: JSON cannot hold the metadata exactly; it says where.
         CheckpointTooLargeError: the state is larger than ``max_bytes``, or the metadata are larger than they may be.
     """
-    body = exact_json(state, "state").encode()
+    body = state.encode()
     if len(body) > max_bytes:
         raise CheckpointTooLargeError(
             f"the state of {head.component} is too large for a checkpoint: {len(body) / 1e6:.1f} MB as JSON, and "
@@ -85,12 +86,17 @@ def encoded(head: CheckpointHead, state: Any, max_bytes: int) -> tuple[Checkpoin
     if told > _MOST_METADATA:
         said = f"the metadata are {told} bytes as JSON, and {_MOST_METADATA} is the limit; make it a part of the state"
         raise CheckpointTooLargeError(said)
-    fields = {name: getattr(head, name) for name in CheckpointHead.__struct_fields__} | {"size_bytes": len(body)}
+    head = replace(head, size_bytes=len(body))
     is_large = len(body) > _COMPRESSED_FROM
-    stored = msgspec.json.encode(_Stored(**fields, encoding="zlib" if is_large else "json"))
+    stored = msgspec.json.encode(_Stored(**_fields(head), encoding="zlib" if is_large else "json"))
     rest = stored + b"\n" + (zlib.compress(body, 1) if is_large else body)
     checksum = hashlib.sha256(rest).hexdigest().encode()
-    return Checkpoint(**fields, state=json.loads(body)), _MAGIC + checksum + b"\n" + rest
+    return head, _MAGIC + checksum + b"\n" + rest
+
+
+def with_state(head: CheckpointHead, state: str | bytes) -> Checkpoint:
+    """The checkpoint of that head, with what stands in ``state``, which is JSON."""
+    return Checkpoint(**_fields(head), state=json.loads(state))
 
 
 def head_of(content: bytes) -> CheckpointHead:
@@ -99,8 +105,16 @@ def head_of(content: bytes) -> CheckpointHead:
     Raises:
         CheckpointDamagedError: they say nothing.
     """
-    stored = _stored(content.split(b"\n", 2))
-    return CheckpointHead(**{name: getattr(stored, name) for name in CheckpointHead.__struct_fields__})
+    return CheckpointHead(**_fields(_stored(content.split(b"\n", 2))))
+
+
+def proven(content: bytes) -> CheckpointHead:
+    """What the first lines of a file say, where its checksum fits.
+
+    Raises:
+        CheckpointDamagedError: it is not what was written.
+    """
+    return _proven(content.split(b"\n", 2), content)
 
 
 def decoded(content: bytes) -> Checkpoint:
@@ -110,21 +124,24 @@ def decoded(content: bytes) -> Checkpoint:
         CheckpointDamagedError: it is not what was written.
     """
     lines = content.split(b"\n", 2)
-    stored = _stored(lines)
-    checksum = hashlib.sha256(content[len(lines[0]) + 1 :]).hexdigest().encode()
-    if lines[0] != _MAGIC + checksum:
-        raise CheckpointDamagedError("its checksum does not fit")
+    stored = _proven(lines, content)
     try:
         body = lines[2]
         if stored.encoding == "zlib":
             body = zlib.decompressobj().decompress(body, stored.size_bytes + 1)
         if len(body) != stored.size_bytes:
             raise CheckpointDamagedError("it is not as long as it says")
-        state = json.loads(body)
+        return with_state(stored, body)
     except (zlib.error, ValueError, RecursionError) as error:  # written so: the checksum is right
         raise CheckpointDamagedError(f"its state is no JSON: {error}") from error
-    fields = {name: getattr(stored, name) for name in CheckpointHead.__struct_fields__}
-    return Checkpoint(**fields, state=state)
+
+
+def _proven(lines: list[bytes], content: bytes) -> _Stored:
+    stored = _stored(lines)
+    checksum = hashlib.sha256(content[len(lines[0]) + 1 :]).hexdigest().encode()
+    if lines[0] != _MAGIC + checksum:
+        raise CheckpointDamagedError("its checksum does not fit")
+    return stored
 
 
 def _stored(lines: list[bytes]) -> _Stored:
@@ -134,3 +151,7 @@ def _stored(lines: list[bytes]) -> _Stored:
         return msgspec.json.decode(lines[1], type=_Stored)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise CheckpointDamagedError(f"what it says of itself cannot be read: {error}") from error
+
+
+def _fields(head: CheckpointHead) -> dict[str, Any]:
+    return {name: getattr(head, name) for name in CheckpointHead.__struct_fields__}

@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar
 
 from resilience import home
 from resilience.clock import Clock, SystemClock
+from resilience.exact import exact_json
 from resilience.recovery.checkpoint import (
     HEAD_BYTES,
     Checkpoint,
@@ -25,6 +26,8 @@ from resilience.recovery.checkpoint import (
     decoded,
     encoded,
     head_of,
+    proven,
+    with_state,
 )
 from resilience.recovery.policy import LEVELS, Checkpointing, CheckpointLevel
 
@@ -79,6 +82,19 @@ class CheckpointManager:
             ValueError: there is no such level, the name is unfit, JSON cannot hold it, or it is too large; it says which.
             CheckpointError: the disk takes nothing, or there are too many components.
         """
+        body = exact_json(state, "state")
+        return with_state(self.save_json(level, component, body, metadata, parent=parent), body)
+
+    def save_json(
+        self,
+        level: CheckpointLevel,
+        component: str,
+        state: str,
+        metadata: Mapping[str, Any] | None = None,
+        *,
+        parent: str | None = None,
+    ) -> CheckpointHead:
+        """The same of a state that is exact JSON already (``exact_json``); gives what is known of the checkpoint without it."""
         folder = self._folder(component, level)
         places = [folder.parent / one for one in LEVELS]  # one row of numbers for all levels: it says which came later
         number = max((number for place in places for number, _ in _files(place)), default=0) + 1
@@ -108,6 +124,18 @@ class CheckpointManager:
         """
         path = self._path_of(checkpoint_id)
         return None if path is None else self._load(path)
+
+    def is_whole(self, checkpoint_id: str) -> bool:
+        """Whether there is a checkpoint of that id, with every byte as it was written; a damaged one is set aside, and told of.
+
+        Raises:
+            CheckpointError: it cannot be read.
+        """
+        path = self._path_of(checkpoint_id)
+        try:
+            return path is not None and self._read(path, proven) is not None
+        except CheckpointDamagedError:
+            return False
 
     def get_latest_checkpoint(
         self,
@@ -150,6 +178,9 @@ class CheckpointManager:
         return [(head, path) for _, head, path in sorted(found, key=itemgetter(0), reverse=True)]
 
     def _load(self, path: Path, then: str = "") -> Checkpoint | None:
+        return self._read(path, decoded, then)
+
+    def _read(self, path: Path, read: Callable[[bytes], _Head], then: str = "") -> _Head | None:
         try:
             content = path.read_bytes()
         except FileNotFoundError:  # it has just made room
@@ -157,7 +188,7 @@ class CheckpointManager:
         except OSError as error:
             raise CheckpointError(f"{path} cannot be read: {error}") from error
         try:
-            return _own(decoded(content), path)
+            return _own(read(content), path)
         except CheckpointDamagedError as error:
             raise self._set_aside(path, error, then) from error
 

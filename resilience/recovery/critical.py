@@ -35,7 +35,9 @@ class Before:
 class Keeper(Protocol):
     """What saves and restores states (``RecoveryManager``). None of it raises."""
 
-    def before(self, components: Collection[str] | None, operation: str, state: Callable[[], Any] | None) -> Before: ...
+    def before(
+        self, components: Collection[str] | None, operation: str, state: Callable[[], Any] | None, *, begins: bool = True
+    ) -> Before: ...
 
     def keep(self, before: Before, operation_id: str | None) -> None: ...
 
@@ -45,9 +47,10 @@ class Keeper(Protocol):
 
 
 class _Call:
-    """One critical call: what was before its first try; None until then."""
+    """One critical call: what was before its first try, None until then; ``ahead`` is what was kept before it had its turn."""
 
     before: Before | None = None
+    ahead: Before | None = None
 
 
 class Critical:
@@ -86,7 +89,8 @@ class Critical:
 
         @functools.wraps(function)
         def attempt(*args: Any, **kwargs: Any) -> Any:
-            self._save(operation)
+            if (before := self._begun(operation)) is not None:
+                self._recovery.keep(before, self._operation_id)
             return function(*args, **kwargs)
 
         attempt.__qualname__ = operation
@@ -104,7 +108,8 @@ class Critical:
 
         @functools.wraps(function)
         async def attempt(*args: Any, **kwargs: Any) -> Any:
-            self._save(operation)
+            if (before := self._begun(operation)) is not None:
+                await asyncio.to_thread(self._recovery.keep, before, self._operation_id)
             return await function(*args, **kwargs)
 
         attempt.__qualname__ = operation
@@ -114,8 +119,8 @@ class Critical:
         async def critical(*args: Any, **kwargs: Any) -> Any:
             with self._watched() as call:
                 if pipeline.gate is None and not pipeline.breaker.is_open:  # it will be tried: neither the loop nor a limit waits
-                    call.before = self._recovery.before(self._components, operation, self._state)
-                    await asyncio.to_thread(self._recovery.keep, call.before, self._operation_id)
+                    call.ahead = self._recovery.before(self._components, operation, self._state, begins=False)
+                    await asyncio.to_thread(self._recovery.keep, call.ahead, self._operation_id)
                 return await protected(*args, **kwargs)
 
         return critical
@@ -135,12 +140,16 @@ class Critical:
             if call.before is not None:
                 self._recovery.over(call.before)
 
-    def _save(self, operation: str) -> None:
-        """Before the first try."""
+    def _begun(self, operation: str) -> Before | None:
+        """Before the first try: what is to be kept of it; None: nothing, or it is kept already."""
         call = self._call.get()
-        if call.before is None:
-            call.before = self._recovery.before(self._components, operation, self._state)
-            self._recovery.keep(call.before, self._operation_id)
+        if call.before is not None:
+            return None
+        call.before, ahead, call.ahead = self._recovery.before(self._components, operation, self._state), call.ahead, None
+        if ahead is None or ahead.states != call.before.states:
+            return call.before
+        call.before.saved = ahead.saved
+        return None
 
     def _roll_back(self) -> None:
         """Once: what is tried after it, e.g. when a heal has helped, is saved before it anew."""

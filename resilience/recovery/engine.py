@@ -15,11 +15,12 @@ from resilience.clock import Clock
 from resilience.context import message_of
 from resilience.core.core import Core, CoreBusyError
 from resilience.core.inputs import RecoveryTold
+from resilience.core.state import State
 from resilience.events import EventType
 from resilience.healing.diagnosis import troubles
 from resilience.journal.journal import JournalError
 from resilience.processes.supervisor import Supervisor
-from resilience.recovery.checkpoint import CheckpointDamagedError, CheckpointError
+from resilience.recovery.checkpoint import CheckpointDamagedError, CheckpointError, CheckpointHead
 from resilience.recovery.checkpoints import CheckpointManager
 from resilience.recovery.choosing import chosen, require_used
 from resilience.recovery.plans import (
@@ -39,6 +40,7 @@ from resilience.recovery.steps import Steps
 _COMMIT_S: Final = 10.0
 _AGAIN_S: Final = 0.25
 _END_S: Final = 1.0
+_UNTOLD: Final = "It could not be stored in time that it begins, so nothing was done. Begin it again, if it is still needed."
 _OF_WINCLAW: Final = frozenset({"winclaw", "config"})
 _log = logging.getLogger("winclaw.recovery")
 
@@ -102,14 +104,30 @@ class RecoveryEngine:
         Raises:
             NothingToRecoverError: there is nothing to be done, or not what was asked for, and why.
         """
-        saved = chosen(level, target, checkpoint_id, self.checkpoints.checkpoints())
+        state = self._core.state
+        saved = chosen(level, target, checkpoint_id, self._saved(level, target, checkpoint_id, state))
         while True:
-            steps = plan(level, target, self._core.state, saved)
+            steps = plan(level, target, state, saved)
             require_used(checkpoint_id, target, steps)
-            bad = self._damaged(steps, checkpoint_id)
+            bad = self._damaged(steps)
             if not bad:
                 return steps
             saved = [one for one in saved if one.id not in bad]
+
+    def _saved(self, level: RecoveryLevel, target: str, checkpoint_id: str, state: State) -> list[CheckpointHead]:
+        """The checkpoints that a plan may need: of each component the newest first, whatever the clock said when it was made.
+
+        Raises:
+            NothingToRecoverError: the one that was asked for is damaged, or cannot be read.
+        """
+        if not checkpoint_id:
+            names = [one.component for one in troubles(state)] if level is RecoveryLevel.SYSTEM else names_at(level, target)
+            return [head for name in dict.fromkeys(names) for head in self.checkpoints.checkpoints(name)]
+        try:
+            found = self.checkpoints.load_checkpoint(checkpoint_id)
+        except CheckpointError as error:
+            raise NothingToRecoverError(str(error)) from error
+        return [found] if found is not None else []
 
     def begin(
         self, level: RecoveryLevel, target: str, checkpoint_id: str = "", *, actor: str, origin: str, shown: str = ""
@@ -136,9 +154,12 @@ class RecoveryEngine:
                 raise PlanChangedError(steps)
             said = self._core.announce(EventType.COMMAND, target or "system", asked="recover", actor=actor, origin=origin)
             said.result(_COMMIT_S)
-            begun = self._tell(
-                Recovery(id=next(self._numbers), level=level, target=target, actor=actor, at=self._clock.now(), steps=steps)
-            )
+            begun = Recovery(id=next(self._numbers), level=level, target=target, actor=actor, at=self._clock.now(), steps=steps)
+            try:
+                self._tell(begun)
+            except TimeoutError:  # it is taken, and will be stored, though nobody carries it out
+                self._core.tell(RecoveryTold(replace(begun, state=RecoveryState.FAILED, ended=self._clock.now(), result=_UNTOLD)))
+                raise
             thread = threading.Thread(target=self._run, args=[begun], name=f"recover-{begun.id}", daemon=True)
             self._threads = {number: one for number, one in self._threads.items() if one.is_alive()} | {begun.id: thread}
             thread.start()
@@ -159,23 +180,21 @@ class RecoveryEngine:
             if RecoveryLevel.SYSTEM in (one.level, level) or wanted & touched:
                 raise BusyError(f"recovery {one.id}, of {one.target or 'the system'}, goes on; wait for its end")
 
-    def _damaged(self, steps: Sequence[Step], checkpoint_id: str) -> set[str]:
+    def _damaged(self, steps: Sequence[Step]) -> set[str]:
         """Those checkpoints of a plan that prove damaged, or have just gone.
 
         Raises:
-            NothingToRecoverError: it is the one that was asked for, or one cannot be read.
+            NothingToRecoverError: one cannot be read.
         """
         bad = set[str]()
         for one in [step.checkpoint for step in steps if step.checkpoint]:
             try:
                 found = self.checkpoints.load_checkpoint(one)
-            except CheckpointError as error:
-                if checkpoint_id or not isinstance(error, CheckpointDamagedError):
-                    raise NothingToRecoverError(str(error)) from error
+            except CheckpointDamagedError:
                 found = None
+            except CheckpointError as error:
+                raise NothingToRecoverError(str(error)) from error
             if found is None:
-                if checkpoint_id:
-                    raise NothingToRecoverError(f"the checkpoint {checkpoint_id} has just made room for a newer one")
                 bad.add(one)
         return bad
 

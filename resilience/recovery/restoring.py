@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from resilience.clock import Clock, as_text
 from resilience.context import message_of
+from resilience.exact import exact_json
 from resilience.recovery.checkpoint import Checkpoint, CheckpointHead
 from resilience.recovery.checkpoints import CheckpointManager
 from resilience.recovery.critical import Before
@@ -110,7 +111,7 @@ class RecoveryManager(SavedStates):
 
     def _restored(self, restorer: _Restorer, found: Checkpoint) -> Checkpoint:
         component = found.component
-        before = digest(found.state)
+        before = digest(exact_json(found.state, "state"))
         try:
             if settled(restorer.restore(found.state)) is False:
                 raise NotRestoredError(f"the restorer of {component} says that it could not")
@@ -121,9 +122,16 @@ class RecoveryManager(SavedStates):
                 raise
             raise NotRestoredError(f"{component} was not restored: {type(error).__name__}: {message_of(error)}") from error
         if found.id:
-            self._stems[component, found.level] = (found.id, before)
+            self._stems[component, found.level] = (found.id, before if self._is_newest(found) else b"")
         self._remember(found, True, "")
         return found
+
+    def _is_newest(self, found: Checkpoint) -> bool:
+        """Whether this is what the component would be restored from next; else what it holds has to be saved again for that."""
+        if found.level == "operation":
+            return True
+        saved = (head.id for head in self.checkpoint_manager.checkpoints(found.component) if head.level != "operation")
+        return next(saved, "") == found.id
 
     def _prove(self, restorer: _Restorer, component: str, wanted: bytes) -> None:
         if restorer.check is not None:
@@ -131,7 +139,7 @@ class RecoveryManager(SavedStates):
                 raise NotRestoredError(f"{component} was restored, but its check did not pass")
             return
         snapshotter = self.snapshotter_of(component)
-        if snapshotter is not None and digest(settled(snapshotter.take())) != wanted:
+        if snapshotter is not None and digest(exact_json(settled(snapshotter.take()), "state")) != wanted:
             raise NotRestoredError(f"{component} was restored, but its state is not what was to be restored")
 
     # The document's methods (§9.2): whether it has worked.

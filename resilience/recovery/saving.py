@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import threading
 from collections.abc import Callable, Collection, Mapping
@@ -11,7 +10,7 @@ from typing import Any, NamedTuple
 
 from resilience.clock import Clock, SystemClock
 from resilience.exact import exact_json
-from resilience.recovery.checkpoint import Checkpoint, CheckpointDamagedError
+from resilience.recovery.checkpoint import Checkpoint, CheckpointHead, with_state
 from resilience.recovery.checkpoints import CheckpointManager
 from resilience.recovery.critical import Before
 from resilience.recovery.policy import LEVELS, CheckpointLevel
@@ -85,10 +84,16 @@ class SavedStates:
         """
         if not self.checkpoint_manager.policy.enabled:
             return None
+        body = exact_json(state, "state")
+        return with_state(self._save(body, component, level, metadata, parent), body)
+
+    def _save(
+        self, state: str, component: str, level: CheckpointLevel, metadata: Mapping[str, Any] | None, parent: str | None = None
+    ) -> CheckpointHead:
         key = (component, level)
         stem = parent or self._stems.get(key, (None, b""))[0]
-        saved = self.checkpoint_manager.create_checkpoint(level, component, state, metadata, parent=stem)
-        self._stems[key] = (saved.id, digest(saved.state))
+        saved = self.checkpoint_manager.save_json(level, component, state, metadata, parent=stem)
+        self._stems[key] = (saved.id, digest(state))
         return saved
 
     def save_all(self, **metadata: Any) -> dict[str, str]:
@@ -103,13 +108,12 @@ class SavedStates:
             chosen = dict(self._snapshotters)
         policy, saved = self.checkpoint_manager.policy, dict[str, str]()
         for component, (take, level) in chosen.items():
-            if level not in policy.levels:
+            if not policy.enabled or level not in policy.levels:
                 continue
             try:
-                state = settled(take())
+                state = exact_json(settled(take()), "state")
                 if not self._is_saved(component, level, digest(state)):
-                    made = self.save(state, component, level, metadata=metadata)
-                    saved |= {component: made.id} if made is not None else {}
+                    saved[component] = self._save(state, component, level, metadata).id
             except Exception as error:
                 self._told(error, component, "checkpoint")
         return saved
@@ -117,22 +121,19 @@ class SavedStates:
     def _is_saved(self, component: str, level: CheckpointLevel, wanted: bytes) -> bool:
         """Whether the last checkpoint of it holds just that, and is there, and whole."""
         known = self._stems.get((component, level))
-        if known is None or known[1] != wanted:
-            return False
-        try:
-            return self.checkpoint_manager.load_checkpoint(known[0]) is not None
-        except CheckpointDamagedError:  # which has been told
-            return False
+        return known is not None and known[1] == wanted and self.checkpoint_manager.is_whole(known[0])
 
     # Critical calls: nothing here may keep one from being made, or hide its error.
 
     def before(
-        self, components: Collection[str] | None, operation: str, state: Callable[[], Any] | None = None
+        self, components: Collection[str] | None, operation: str, state: Callable[[], Any] | None = None, *, begins: bool = True
     ) -> Before:
         """Takes what a critical call might spoil, as it is now, in the caller's thread; never raises.
 
         Args:
             components: of these; None: of all that have a snapshotter. state: gives it, for the one component that is named.
+            begins: whether the call begins now; else it may have to wait for its turn, is in nobody's way yet, and of what
+                others are changing nothing is taken.
         """
         before, policy = Before(operation), self.checkpoint_manager.policy
         if not policy.enabled or "operation" not in policy.levels:
@@ -141,20 +142,27 @@ class SavedStates:
             takes = {name: one.take for name, one in self._snapshotters.items() if components is None or name in components}
         if state is not None and components:
             takes = dict.fromkeys(components, state)
-        self._complain_of(set(components or ()) - set(takes), operation)
+        if not begins:  # what another call is changing is half done
+            takes = {name: take for name, take in takes.items() if name not in self._critical}
+        else:  # first, so that what another one changes while states are taken is not taken for this one's
+            self._complain_of(set(components or ()) - set(takes), operation)
+            self._begin(before, takes)
         for component, take in takes.items():
             try:
                 before.states[component] = exact_json(settled(take()), "state")
             except Exception as error:
-                self._told(error, component, "checkpoint")
+                if begins:
+                    self._told(error, component, "checkpoint")
+        return before
+
+    def _begin(self, before: Before, components: Collection[str]) -> None:
         with self._changing:
-            for component in before.states:
+            for component in components:
                 others = self._critical.setdefault(component, set())
                 for other in others:
                     other.shared.add(component)
                 before.shared |= {component} if others else set()
                 others.add(before)
-        return before
 
     def _complain_of(self, unknown: set[str], operation: str) -> None:
         """Says once of each that nothing gives its state."""
@@ -168,20 +176,17 @@ class SavedStates:
         metadata = {"operation": before.operation, **({"operation_id": operation_id} if operation_id is not None else {})}
         for component, state in before.states.items():
             try:
-                saved = self.save(json.loads(state), component, "operation", metadata=metadata)
+                before.saved[component] = self._save(state, component, "operation", metadata).id
             except Exception as error:
                 self._told(error, component, "checkpoint")
-            else:
-                before.saved |= {component: saved.id} if saved is not None else {}
 
     def over(self, before: Before) -> None:
         """The critical call has ended."""
         with self._changing:
-            for component in before.states:
-                others = self._critical.get(component, set())
+            for component, others in [*self._critical.items()]:
                 others.discard(before)
                 if not others:
-                    self._critical.pop(component, None)
+                    del self._critical[component]
 
     def _told(self, error: Exception, component: str, what: str) -> None:
         try:
@@ -214,8 +219,9 @@ def settled(result: Any) -> Any:
     return result
 
 
-def digest(state: Any) -> bytes:
-    return hashlib.sha256(exact_json(state, "state").encode()).digest()
+def digest(state: str) -> bytes:
+    """Names a state, as exact JSON, by what it is."""
+    return hashlib.sha256(state.encode()).digest()
 
 
 def _logged(error: Exception, component: str, what: str) -> None:

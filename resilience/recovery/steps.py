@@ -124,7 +124,21 @@ class Steps:
         said = self._ask(RESTORE, step.target, agents, {"checkpoint": step.checkpoint})
         if known is not None:
             self._restored[process] = known.run
-        return said
+        late = self._heard_late(step.target, agents)
+        return f"{said}; {self._ask(RESTORE, step.target, late, {'checkpoint': step.checkpoint})}" if late else said
+
+    def _heard_late(self, target: str, asked: tuple[AgentKey, ...]) -> tuple[AgentKey, ...]:
+        """Who else can restore it, and is heard only now after a restart; one that is not heard again has ended with it."""
+        if self._restart_of(target) is None:
+            return ()
+
+        def others(state: State) -> tuple[AgentKey, ...] | None:
+            return self._outliving(state, target, tuple(key for key in restorers(state, target) if key not in asked))
+
+        try:
+            return self._waited_for(others, target)
+        except NothingToRecoverError:
+            return ()
 
     def _restorers(self, state: State, target: str) -> tuple[AgentKey, ...] | None:
         """Who is to restore it; None: that shows later. Where one who could has ended with a restart, another has to come."""

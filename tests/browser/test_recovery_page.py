@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from playwright.sync_api import expect
 
 import resilience
+from tests.dashboard.remembering import remembering
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -20,52 +21,35 @@ HOSTILE = '<img src=x onerror="alert(1)">'
 
 
 def test_a_component_is_recovered_from_its_plan_to_its_end(page: Page, winclaw: Running, tmp_path: Path) -> None:
-    home = tmp_path / "home"
     page.get_by_role("link", name="Recovery").click()
     expect(page.get_by_text("Nothing has had to be recovered yet.")).to_be_visible()
     expect(page.get_by_text("None: every transaction was committed")).to_be_visible()
-    agent = resilience.connect("bot", folder=home)
-    memory: dict[str, Any] = {"facts": [1]}
-
-    @agent.snapshotter("memory", "memory")
-    def snapshot() -> dict[str, Any]:
-        return dict(memory)
-
-    @agent.restorer("memory")
-    def restore(state: dict[str, Any]) -> None:
-        memory.clear()
-        memory.update(state)
-
-    agent.checkpoint(memory, "memory", "memory")
-    agent.checkpoint({"x": 1}, HOSTILE, metadata={"operation": HOSTILE})
-    memory["facts"] = []
-    state = winclaw.core.state
-    while not any("restore:memory" in one.healers for one in state.agents.values()):
-        state = winclaw.core.wait_for_change(state.version, 1.0)
-    page.reload()
-    row = page.get_by_role("row", name=re.compile("memory")).first
-    expect(row).to_contain_text("asked for")
-    expect(page.get_by_text(f"before {HOSTILE}")).to_be_visible()
-    page.get_by_label("Of what").fill("nothing")
-    page.get_by_role("button", name="Show the plan").click()
-    expect(page.get_by_role("alert").filter(has_text="Nothing can be done for nothing")).to_be_visible()
-    page.get_by_role("row", name=re.compile("memory")).first.get_by_role("link").click()
-    expect(page.get_by_role("list", name="The plan")).to_contain_text("Restore memory from its checkpoint of")
-    assert memory == {"facts": []}
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-        for width in (320, 1280):
-            page.set_viewport_size({"width": width, "height": 800})
-            assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
-            page.screenshot(path=ARTIFACTS / f"recovery-{scheme}-{width}.png", full_page=True)
-    page.get_by_role("button", name="Begin").click()
-    expect(page.get_by_role("heading", name="Recover memory recovered, 2 of 2 steps")).to_be_visible(timeout=20_000)
-    expect(page.get_by_text("memory is recovered.")).to_be_visible()
-    assert memory == {"facts": [1]}
-    page.screenshot(path=ARTIFACTS / "recovery-one.png", full_page=True)
-    page.get_by_role("link", name="All of recovery").click()
-    expect(page.get_by_role("row", name=re.compile("Recover memory"))).to_contain_text("recovered")
-    agent.close()
+    with remembering(winclaw.core, tmp_path / "home") as (agent, memory):
+        agent.checkpoint({"x": 1}, HOSTILE, metadata={"operation": HOSTILE})
+        memory["facts"] = []
+        page.reload()
+        row = page.get_by_role("row", name=re.compile("memory")).first
+        expect(row).to_contain_text("asked for")
+        expect(page.get_by_text(f"before {HOSTILE}")).to_be_visible()
+        page.get_by_label("Of what").fill("nothing")
+        page.get_by_role("button", name="Show the plan").click()
+        expect(page.get_by_role("alert").filter(has_text="Nothing can be done for nothing")).to_be_visible()
+        page.get_by_role("row", name=re.compile("memory")).first.get_by_role("link").click()
+        expect(page.get_by_role("list", name="The plan")).to_contain_text("Restore memory from its checkpoint of")
+        assert memory == {"facts": []}
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            for width in (320, 1280):
+                page.set_viewport_size({"width": width, "height": 800})
+                assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+                page.screenshot(path=ARTIFACTS / f"recovery-{scheme}-{width}.png", full_page=True)
+        page.get_by_role("button", name="Begin").click()
+        expect(page.get_by_role("heading", name="Recover memory recovered, 2 of 2 steps")).to_be_visible(timeout=20_000)
+        expect(page.get_by_text("memory is recovered.")).to_be_visible()
+        assert memory == {"facts": [1, 2]}
+        page.screenshot(path=ARTIFACTS / "recovery-one.png", full_page=True)
+        page.get_by_role("link", name="All of recovery").click()
+        expect(page.get_by_role("row", name=re.compile("Recover memory"))).to_contain_text("recovered")
 
 
 def test_a_transaction_that_is_left_is_shown_and_a_hostile_name_is_only_text(page: Page, tmp_path: Path) -> None:

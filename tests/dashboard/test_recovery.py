@@ -13,7 +13,6 @@ from urllib.parse import quote, urlencode
 import pytest
 from msgspec.structs import replace
 
-import resilience
 from dashboard.recovery import RecoveryDesk
 from resilience.clock import SystemClock
 from resilience.home import CHECKPOINTS, TRANSACTIONS
@@ -21,6 +20,7 @@ from resilience.recovery.plans import Recovery, RecoveryLevel, RecoveryState
 from resilience.testing import immediate_retries
 from resilience.transactions.manager import TransactionManager
 from tests.dashboard.conftest import Caller
+from tests.dashboard.remembering import remembering
 from tray.app import Running
 
 LARGE = "x" * 1_500_000
@@ -139,32 +139,16 @@ def test_the_system_is_recovered_and_the_record_kept(call: Caller) -> None:
 
 def test_an_agent_of_ours_restores_what_it_is_asked_to(call: Caller, winclaw: Running, tmp_path: Path) -> None:
     """The whole way: saved by the agent, asked for by a person, restored in the agent, proven, and recorded."""
-    agent = resilience.connect("bot", folder=tmp_path / "home")
-    memory: dict[str, Any] = {"facts": [1, 2]}
-
-    @agent.snapshotter("memory", "memory")
-    def snapshot() -> dict[str, Any]:
-        return dict(memory)
-
-    @agent.restorer("memory")
-    def restore(state: dict[str, Any]) -> None:
-        memory.clear()
-        memory.update(state)
-
-    agent.checkpoint(memory, "memory", "memory")
-    memory["facts"] = []
-    state = winclaw.core.state
-    while not any("restore:memory" in one.healers for one in state.agents.values()):
-        state = winclaw.core.wait_for_change(state.version, 1.0)
-    begun = call("POST", "/api/v1/recover", {"level": "component", "target": "memory"}, call.operator).json["recovery"]
-    assert [step["do"] for step in begun["steps"]] == ["restore", "verify"]
-    one = begun
-    while one["state"] == "running":
-        one = call("GET", f"/api/v1/recovery/{begun['id']}?wait=25", None, call.operator).json
-    assert (one["state"], one["result"]) == ("recovered", "memory is recovered.")
-    assert memory == {"facts": [1, 2]}
-    assert "was looked at" in one["steps"][0]["result"]
-    agent.close()
+    with remembering(winclaw.core, tmp_path / "home") as (_, memory):
+        memory["facts"] = []
+        begun = call("POST", "/api/v1/recover", {"level": "component", "target": "memory"}, call.operator).json["recovery"]
+        assert [step["do"] for step in begun["steps"]] == ["restore", "verify"]
+        one = begun
+        while one["state"] == "running":
+            one = call("GET", f"/api/v1/recovery/{begun['id']}?wait=25", None, call.operator).json
+        assert (one["state"], one["result"]) == ("recovered", "memory is recovered.")
+        assert memory == {"facts": [1, 2]}
+        assert "was looked at" in one["steps"][0]["result"]
 
 
 def test_the_answer_of_a_checkpoint_is_json_of_its_very_state(call: Caller) -> None:

@@ -164,3 +164,12 @@ def test_after_close_no_thread_begins(desk: Desk) -> None:
     desk.recovery.close()
     desk.recovery.register_snapshotter("memory", desk.snapshot)
     assert desk.recovery._thread is None
+
+
+def test_in_a_forked_child_no_critical_call_of_its_parent_is_under_way(desk: Desk) -> None:
+    def shared() -> set[str]:
+        return set(desk.recovery.before(["memory"], "pay", desk.snapshot).shared)
+
+    assert [shared(), shared()] == [set(), {"memory"}]
+    desk.recovery.begin_anew()
+    assert shared() == set()

@@ -174,12 +174,13 @@ def test_a_file_that_is_there_is_not_replaced_unless_that_was_said(machine: Mach
         machine.export(tmp_path / "gone" / "x.zip")
 
 
-def test_an_export_that_was_killed_leaves_nothing_that_stays(machine: Machine, tmp_path: Path) -> None:
-    left = tmp_path / ".x.zip.abc.partial"
+@pytest.mark.parametrize("name", ["x.zip", "x [1].zip"])
+def test_an_export_that_was_killed_leaves_nothing_that_stays(machine: Machine, tmp_path: Path, name: str) -> None:
+    left = tmp_path / f".{name}.abc.partial"
     left.mkdir()
     (left / "export.zip").write_bytes(b"half")
-    machine.export(tmp_path / "x.zip")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "x.zip"]
+    machine.export(tmp_path / name)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["home", name]
 
 
 def test_nothing_is_exported_of_an_empty_home(tmp_path: Path) -> None:
@@ -231,6 +232,20 @@ def test_with_force_what_is_there_is_set_aside_and_nothing_is_deleted(machine: M
     again = restored(tmp_path / "x.zip", machine.folder, force=True)
     assert again.aside is not None
     assert again.aside != done.aside
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there, a link needs rights that not every user has")
+def test_a_link_that_leads_nowhere_is_set_aside_like_all_else(machine: Machine, tmp_path: Path) -> None:
+    """A browser in the working folder of a process has such a lock."""
+    machine.export(tmp_path / "x.zip")
+    link = tmp_path / "new" / "processes" / "SingletonLock"
+    link.parent.mkdir(parents=True)
+    link.symlink_to("host-123")
+    with pytest.raises(RestoreError, match="is not empty: there is processes"):
+        restored(tmp_path / "x.zip", tmp_path / "new")
+    done = restored(tmp_path / "x.zip", tmp_path / "new", force=True)
+    assert done.aside is not None
+    assert (done.aside / "processes" / "SingletonLock").is_symlink()
 
 
 def test_what_differs_is_named_row_by_row(machine: Machine, tmp_path: Path) -> None:

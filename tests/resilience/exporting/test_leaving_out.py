@@ -33,6 +33,9 @@ def cleaned(text: str, *names: str) -> tuple[str, list[str]]:
     ({"token": True, "pwd": "", "secret": None, "auth": [], "cookie": 0}, None, []), ({"token": "env:X", "pwd": "keyring:a.b-c"}, None, []),
     ({"token": " env:X"}, {"token": REDACTED}, ["$.token"]), ({"token": REDACTED}, None, []), (f"use {KEY}", f"use {REDACTED}", ["$"]),
     ({"token": {"a": 1}}, {"token": REDACTED}, ["$.token"]), ("\x01\u202e odd", None, []), (f"\x01{KEY}", f"\ufffd{REDACTED}", ["$"]),
+    ("a.b.pwd: x: 1 → 2", "a.b.pwd: [redacted] → another one", ["$"]),
+    ("a.my token: 1 → 2", "a.my token: [redacted] → another one", ["$"]), ("a.token: [redacted] → another one", None, []), ("a.b: 1 → 2", None, []),
+    ("a.token: 123\nb → c", "a.token: [redacted]\nb → c", ["$"]), ("token: → 1", None, []),
     (1.5, None, []), (None, None, []), ({"passphrase": "x"}, {"passphrase": REDACTED}, ["$.passphrase"]),
 ])  # fmt: skip
 def test_a_secret_is_left_out_where_it_stands(state: Any, after: Any, places: list[str]) -> None:

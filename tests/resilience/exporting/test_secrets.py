@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zipfile
 from pathlib import Path
 
@@ -100,6 +101,22 @@ def test_what_was_rolled_back_is_known_by_the_file_that_says_otherwise(machine: 
     restored(tmp_path / "x.zip", tmp_path / "new")
     begun = what_is_in_force(tmp_path / "new")
     assert (begun.rolled_back, begun.version.number if begun.version else None, begun.text) == (True, 3, CONFIG)
+
+
+def test_what_a_version_says_of_a_change_is_without_secrets_as_they_are_known_now(machine: Machine, tmp_path: Path) -> None:
+    """When it was made, nobody had said yet that the setting is one."""
+    changed = ("retry.budget.percent: 10 → 20", "processes.gateway.environment.PASSPHRASE: geheim1 → geheim2", "token: [redacted] → another one")
+    machine.config(CONFIG, 2, changed=changed)
+    journal = Journal(machine.folder / "journal.db", NOW)
+    journal.commit([an_event(body=json.dumps({"changed": changed}, ensure_ascii=False).encode())])
+    journal.close()
+    manifest = machine.export(tmp_path / "x.zip", names=["passphrase"])
+    assert [one.places for one in manifest.left_out] == [("event 22 $.changed[1]",), ("metadata.changed[1]",)]
+    restored(tmp_path / "x.zip", tmp_path / "new")
+    assert b"geheim" not in everything_in(tmp_path / "x.zip")
+    told = "processes.gateway.environment.PASSPHRASE: [redacted] → another one"
+    assert Versions(tmp_path / "new").kept()[0].version.changed == (changed[0], told, changed[2])
+    assert Versions(tmp_path / "new").text(2) == CONFIG
 
 
 def test_reports_that_wait_are_gone_over_again(machine: Machine, tmp_path: Path) -> None:

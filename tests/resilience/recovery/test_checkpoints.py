@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import math
 import os
 import random
 import subprocess
 import sys
 import threading
+import tracemalloc
+import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,8 +20,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from resilience.exact import InexactError
+from resilience.exact import InexactError, exact_json
 from resilience.recovery import checkpoints
 from resilience.recovery.checkpoint import (
     Checkpoint,
@@ -29,6 +33,7 @@ from resilience.recovery.checkpoint import (
     decoded,
     encoded,
     head_of,
+    proven,
 )
 from resilience.recovery.checkpoints import CheckpointManager
 from resilience.recovery.policy import Checkpointing
@@ -224,7 +229,7 @@ def test_damaged_ones_do_not_fill_the_disk(shelf: Shelf) -> None:
 
 @pytest.mark.parametrize("state", [{"short": 1}, LARGE], ids=["short", "compressed"])
 def test_no_bit_of_a_file_can_change_unnoticed(state: Any) -> None:
-    _, content = encoded(HEAD, state, 10_000_000)
+    _, content = encoded(HEAD, exact_json(state, "state"), 10_000_000)
     dice = random.Random(7)
     places = range(len(content) * 8) if len(content) < 500 else sorted(dice.sample(range(len(content) * 8), 3_000))
     assert decoded(content).state == state
@@ -237,24 +242,52 @@ def test_no_bit_of_a_file_can_change_unnoticed(state: Any) -> None:
 
 @pytest.mark.parametrize("cut", [0, 1, 30, 85, 86, 120, 300])
 def test_a_file_that_was_cut_off_is_damaged(cut: int) -> None:
-    _, content = encoded(HEAD, {"a": "b" * 300}, 10_000_000)
+    _, content = encoded(HEAD, exact_json({"a": "b" * 300}, "state"), 10_000_000)
     with pytest.raises(CheckpointDamagedError):
         decoded(content[:cut])
     with contextlib.suppress(CheckpointDamagedError):
         assert head_of(content[:cut]).component == "m"
 
 
-def test_a_file_that_unpacks_into_more_than_it_says_is_damaged() -> None:
-    """As somebody writes it who wants to fill our memory; the checksum is right."""
-    import hashlib
-    import zlib
+def forged(head: bytes, body: bytes) -> bytes:
+    """A file as somebody writes it who means harm: what is in it is odd, and the checksum is right."""
+    rest = head + b"\n" + body
+    return b"winclaw-checkpoint 1 " + hashlib.sha256(rest).hexdigest().encode() + b"\n" + rest
 
-    _, content = encoded(HEAD, "x" * 5_000, 10_000_000)
-    head = content.split(b"\n", 2)[1]
-    rest = head + b"\n" + zlib.compress(b'"' + b"x" * 100_000_000 + b'"')
-    bomb = b"winclaw-checkpoint 1 " + hashlib.sha256(rest).hexdigest().encode() + b"\n" + rest
+
+def test_a_file_that_unpacks_into_more_than_it_says_is_damaged_and_not_unpacked() -> None:
+    _, content = encoded(HEAD, exact_json("x" * 5_000, "state"), 10_000_000)
+    bomb = forged(content.split(b"\n", 2)[1], zlib.compress(b'"' + b"x" * 100_000_000 + b'"'))
+    tracemalloc.start()
     with pytest.raises(CheckpointDamagedError, match="not as long as it says"):
         decoded(bomb)
+    assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize(("is_head", "said"), [(True, "what it says of itself cannot be read: "), (False, "its state is no JSON: ")])
+def test_a_file_that_was_written_odd_says_what_is_odd(is_head: bool, said: str) -> None:
+    _, content = encoded(HEAD, "[1]", 10_000_000)
+    head = content.split(b"\n", 2)[1]
+    with pytest.raises(CheckpointDamagedError, match=said):
+        decoded(forged(b"{}", b"[1]") if is_head else forged(head, b"[1["))
+
+
+def test_line_ends_in_a_compressed_state_are_a_part_of_it() -> None:
+    dice = random.Random(1)
+    state = [dice.random() for _ in range(5_000)]
+    head, content = encoded(HEAD, exact_json(state, "state"), 10_000_000)
+    assert content.count(b"\n") > 10
+    assert decoded(content).state == state
+    assert head_of(content) == head
+    assert proven(content).size_bytes == head.size_bytes
+
+
+def test_what_is_just_as_large_as_it_may_be_is_taken() -> None:
+    head = replace(HEAD, metadata={"x": "y" * (100_000 - len('{"x":""}'))})
+    assert decoded(encoded(head, '"xyz"', 5)[1]).state == "xyz"
+    with pytest.raises(CheckpointTooLargeError, match="the metadata are 100001 bytes"):
+        encoded(replace(HEAD, metadata={"x": head.metadata["x"] + "y"}), '"xyz"', 5)
 
 
 JSON = st.recursive(
@@ -268,7 +301,7 @@ JSON = st.recursive(
 @settings(max_examples=100, deadline=None)
 def test_whatever_json_can_hold_comes_back(state: Any, metadata: dict[str, Any]) -> None:
     head = CheckpointHead(**{name: getattr(HEAD, name) for name in HEAD.__struct_fields__} | {"metadata": metadata})
-    _, content = encoded(head, state, 10_000_000)
+    _, content = encoded(head, exact_json(state, "state"), 10_000_000)
     found = decoded(content)
     assert repr(found.state) == repr(state)
     assert head_of(content) == CheckpointHead(**{name: getattr(found, name) for name in CheckpointHead.__struct_fields__})
@@ -358,7 +391,9 @@ def test_kill_9_while_saving_loses_nothing_that_was_saved(tmp_path: Path, after:
     assert shelf.told == []
 
 
-def test_past_a_thousand_components_the_oldest_session_makes_room_and_nothing_else(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_past_a_thousand_components_the_oldest_session_makes_room_and_nothing_else(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(checkpoints, "_MOST_COMPONENTS", 3)
     shelf.save(0, "memory")
     for number in (1, 2):

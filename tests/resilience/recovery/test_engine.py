@@ -1,9 +1,9 @@
-"""Recoveries from the plan to their end, over a real core; agents answer as they would over the wire."""
+"""Recoveries from the plan to their end."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,122 +11,21 @@ import pytest
 from msgspec.structs import replace
 
 from resilience.clock import SystemClock
-from resilience.config.settings import Settings
 from resilience.core.core import CoreBusyError
-from resilience.core.inputs import OrderGiven, ProcessTold, RecoveryTold, Switch
+from resilience.core.inputs import OrderGiven, RecoveryTold
 from resilience.core.state import State
 from resilience.degradation.levels import DegradationLevel
-from resilience.events import CircuitReport, Heartbeat, OrderAnswer
+from resilience.events import CircuitReport, Event, Heartbeat
 from resilience.journal.journal import Journal
-from resilience.processes.policy import Process
-from resilience.processes.status import ProcessStatus
 from resilience.processes.supervision import ProcessState
+from resilience.recovery import engine as engine_module
 from resilience.recovery import steps as steps_module
 from resilience.recovery.checkpoints import CheckpointManager
 from resilience.recovery.engine import BusyError, PlanChangedError, RecoveryEngine
 from resilience.recovery.plans import NothingToRecoverError, Recovery, RecoveryLevel, RecoveryState, StepState, digest_of
+from resilience.testing import FakeClock
 from tests.resilience.core.cores import core_on, end
-
-OPERATION, SESSION, COMPONENT, SYSTEM, DISASTER = RecoveryLevel
-MISSING = "chk_00000099_0123456789abcdef"
-DEADLINE_S = 20
-
-
-class Workshop:
-    """A core with an engine, and a supervisor that does as the test says."""
-
-    def __init__(self, folder: Path) -> None:
-        self.clock = SystemClock()
-        self.commands: list[tuple[str, str]] = []
-        self.reloaded = 0
-        self.restarted: Callable[[str], None] = lambda _: None
-        settings = Settings(processes={"gateway": Process(command=("gateway",), stop_timeout_s=0.0)})
-        self.core = core_on(Journal(folder / "journal.db", self.clock.now()), self.clock, settings)
-        self.saved = CheckpointManager(folder / "checkpoints", clock=self.clock)
-        self.engine = RecoveryEngine(self.core, self, self.saved, self.reload, self.clock)  # type: ignore[arg-type]
-        self.agents: list[threading.Thread] = []
-        self.ending = threading.Event()
-
-    def reload(self) -> str:
-        self.reloaded += 1
-        return "the file is in force"
-
-    def command(self, name: str, command: str, *, actor: str, origin: str) -> Any:
-        """What the supervisor is asked for."""
-        self.commands.append((name, command))
-        self.restarted(name)
-        return self.core.tell(ProcessTold(name, self.core.state.processes.get(name)))
-
-    def runs(self, name: str, run: int, *, ready: bool = True, state: ProcessState = ProcessState.RUNNING) -> None:
-        status = ProcessStatus(name=name, state=state, since=self.clock.now(), pid=run, run=run, ready=ready, why="it ended")
-        self.core.tell(ProcessTold(name, status)).result(10)
-
-    def beat(self, name: str, pid: int, *healers: str, **news: Any) -> None:
-        """What an agent tells."""
-        self.core.beat(Heartbeat(agent=name, pid=pid, healers=healers, **news)).result(10)
-
-    def agent(self, name: str, *healers: str, obey: Callable[[Any], str] = lambda _: "done", pid: int = 1000) -> None:
-        """An agent that is there, and answers each order; what ``obey`` raises is a failure."""
-        self.beat(name, pid, *healers)
-
-        def answer() -> None:
-            seen: set[str] = set()
-            while not self.ending.is_set():
-                state = self.core.state
-                mine = [one for one in state.orders.values() if name in one.agents and (name, pid) in (one.processes or [(name, pid)])]
-                for order in [one for one in mine if one.id not in seen]:
-                    seen.add(order.id)
-                    try:
-                        told = OrderAnswer(id=order.id, done=True, what=obey(order))
-                    except Exception as error:
-                        told = OrderAnswer(id=order.id, done=False, what=str(error))
-                    self.beat(name, pid, *healers, orders=(told,))
-                self.core.wait_for_change(self.core.state.version, 0.05)
-
-        self.agents.append(threading.Thread(target=answer, daemon=True))
-        self.agents[-1].start()
-
-    def recover(self, level: RecoveryLevel, target: str = "", **chosen: Any) -> Recovery:
-        """The recovery when it has ended."""
-        begun = self.engine.begin(level, target, actor="dashboard", origin="127.0.0.1", **chosen)
-        return self.ended(begun.id)
-
-    def ended(self, number: int) -> Recovery:
-        return self.until(lambda state: not state.recoveries[number].is_open).recoveries[number]
-
-    def until(self, is_so: Callable[[State], bool]) -> State:
-        """The state as soon as it is so."""
-        until_s = self.clock.monotonic() + DEADLINE_S
-        state = self.core.state
-        while not is_so(state):
-            assert self.clock.monotonic() < until_s, state.recoveries
-            state = self.core.wait_for_change(state.version, 1.0)
-        return state
-
-    def circuit(self, state: str, change: int = 1) -> None:
-        """What an agent that resets connections tells of the circuit of gpt."""
-        report = CircuitReport(service="gpt", state=state, change=change, because="3 failed", retry_after_s=0.0)  # type: ignore[arg-type]
-        self.beat("bot", 1000, "reset_connections:gpt", circuits=(report,))
-
-    def damage(self, checkpoint_id: str) -> None:
-        [path] = self.saved.folder.rglob(f"{checkpoint_id}*")
-        path.write_bytes(path.read_bytes()[:-1] + b"!")
-
-    def end(self) -> None:
-        self.ending.set()
-        self.engine.stop()
-        for thread in self.agents:
-            thread.join(5)
-        end([self.core])
-
-
-@pytest.fixture
-def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workshop]:
-    for name, seconds in (("_SETTLE_S", 0.05), ("_VERIFY_S", 0.2), ("_AGENT_S", 0.2), ("_NEW_RUN_S", 0.2)):
-        monkeypatch.setattr(steps_module, name, seconds)
-    one = Workshop(tmp_path)
-    yield one
-    one.end()
+from tests.resilience.recovery.workshops import COMPONENT, DEADLINE_S, DISASTER, MISSING, OPERATION, SESSION, SYSTEM, Workshop
 
 
 def test_an_operation_is_recovered_by_the_agent_that_can(workshop: Workshop) -> None:
@@ -295,210 +194,6 @@ def test_what_agents_say_is_kept_without_secrets(workshop: Workshop) -> None:
     assert replace(one, steps=()).state is RecoveryState.RECOVERED
 
 
-
-
-# Who is asked to restore what.
-
-
-def test_the_process_that_is_being_ended_is_not_asked_to_restore(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A restart is in the audit log long before the old process has ended; what it restores goes with it."""
-    monkeypatch.setattr(steps_module, "_NEW_RUN_S", DEADLINE_S)
-    monkeypatch.setattr(steps_module, "_AGENT_S", DEADLINE_S)
-    workshop.runs("gateway", 1)
-    workshop.saved.create_checkpoint("component", "gateway", {"facts": 1})
-    asked: list[int] = []
-    workshop.agent("gateway", "restore:gateway", pid=1, obey=lambda _: asked.append(1) or "done")
-    begun = workshop.engine.begin(COMPONENT, "gateway", actor="dashboard", origin="")
-    workshop.until(lambda _: workshop.commands == [("gateway", "restart")])
-    assert workshop.core.state.recoveries[begun.id].steps[0].state is StepState.RUNNING
-    workshop.runs("gateway", 2, ready=False, state=ProcessState.STARTING)
-    workshop.until(lambda state: state.recoveries[begun.id].steps[1].state is StepState.RUNNING)
-    workshop.beat("gateway", 2)
-    workshop.runs("gateway", 2)
-    workshop.agent("gateway", "restore:gateway", pid=2, obey=lambda _: asked.append(2) or "done")  # it has its restorer now
-    assert workshop.ended(begun.id).state is RecoveryState.RECOVERED
-    assert asked == [2]
-
-
-def test_who_was_there_before_a_restart_is_asked_once_it_is_heard_after_it(
-    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It may be a child of the old process that is dead already, and only its silence is not long enough yet to say so."""
-    monkeypatch.setattr(steps_module, "_AGENT_S", DEADLINE_S)
-    workshop.runs("gateway", 1)
-    workshop.saved.create_checkpoint("component", "gateway", {"facts": 1})
-    asked: list[str] = []
-    workshop.agent("bot", "restore:gateway", obey=lambda _: asked.append("bot") or "done")
-    workshop.restarted = lambda name: workshop.runs(name, 2)
-    begun = workshop.engine.begin(COMPONENT, "gateway", actor="dashboard", origin="")
-    workshop.until(lambda state: state.recoveries[begun.id].steps[1].state is StepState.RUNNING)
-    assert asked == []
-    workshop.beat("bot", 1000, "restore:gateway")
-    assert workshop.ended(begun.id).state is RecoveryState.RECOVERED
-    assert asked == ["bot"]
-
-
-def test_of_one_that_is_not_heard_again_nothing_is_expected(workshop: Workshop) -> None:
-    workshop.runs("gateway", 1)
-    workshop.saved.create_checkpoint("component", "gateway", {"facts": 1})
-    workshop.agent("bot", "restore:gateway")
-    workshop.restarted = lambda name: workshop.runs(name, 2)
-    one = workshop.recover(COMPONENT, "gateway")
-    assert "no agent came within 0.2 s that can restore gateway" in one.result
-
-
-def test_connections_of_an_agent_that_ended_with_the_restart_need_no_reset(workshop: Workshop) -> None:
-    workshop.runs("gateway", 1)
-    workshop.beat("gateway", 1, "reset_connections:gateway")
-    workshop.restarted = lambda name: workshop.runs(name, 2)
-    one = workshop.recover(COMPONENT, "gateway")
-    assert [step.result for step in one.steps][:2] == [
-        "the process gateway is started again", "its agent was started again, and connects anew",
-    ]  # fmt: skip
-    assert one.state is RecoveryState.RECOVERED
-
-
-def test_of_several_processes_of_one_name_each_has_to_restore_it(workshop: Workshop) -> None:
-    workshop.saved.create_checkpoint("session", "memory", 1)
-
-    def refuse(_: Any) -> str:
-        raise RuntimeError("its check did not pass")
-
-    workshop.agent("bot", "restore:memory", pid=7)
-    workshop.agent("bot", "restore:memory", pid=8, obey=refuse)
-    one = workshop.recover(SESSION, "memory")
-    assert (one.state, one.steps[0].result) == (RecoveryState.FAILED, "bot (7): done; bot (8): its check did not pass")
-
-
-def test_a_process_without_the_restorer_does_not_decide_for_its_name(workshop: Workshop) -> None:
-    workshop.saved.create_checkpoint("session", "memory", 1)
-    may_restore = threading.Event()
-
-    def restore(_: Any) -> str:
-        assert may_restore.wait(DEADLINE_S)
-        return "restored"
-
-    workshop.agent("bot", "restore:memory", obey=restore)
-    begun = workshop.engine.begin(SESSION, "memory", actor="dashboard", origin="")
-    [order] = workshop.until(lambda state: bool(state.orders)).orders.values()
-    workshop.beat("bot", 2, orders=(OrderAnswer(id=order.id, done=False, what="nothing here can restore memory"),))
-    may_restore.set()
-    one = workshop.ended(begun.id)
-    assert (one.state, one.steps[0].result) == (RecoveryState.RECOVERED, "bot: restored")
-
-
-def test_a_process_that_goes_before_it_answers_is_not_waited_for(workshop: Workshop) -> None:
-    workshop.saved.create_checkpoint("session", "memory", 1)
-    workshop.beat("bot", 7, "restore:memory")
-    begun = workshop.engine.begin(SESSION, "memory", actor="dashboard", origin="")
-    workshop.until(lambda state: bool(state.orders))
-    workshop.beat("bot", 7, leaving=True)
-    one = workshop.ended(begun.id)
-    assert (one.state, one.steps[0].result) == (RecoveryState.FAILED, "bot: it has gone without an answer")
-
-
-# What is called recovered.
-
-
-@pytest.mark.parametrize(
-    ("circuit", "said"),
-    [
-        ("OPEN", "its circuit is not closed, because nobody has used the service with success since: 3 failed"),
-        ("HALF_OPEN", "its circuit is not closed, because nobody has used the service with success since: 3 failed"),
-        ("ISOLATED", "it is isolated, which only a person ends: isolated by me"),
-    ],
-)
-def test_a_service_whose_circuit_is_not_closed_is_not_called_recovered(workshop: Workshop, circuit: str, said: str) -> None:
-    workshop.agent("bot", "reset_connections:gpt")
-    if circuit == "ISOLATED":
-        workshop.circuit("CLOSED")
-        workshop.core.tell(Switch("gpt", "isolate", "me", "")).result(10)  # type: ignore[arg-type]
-    else:
-        workshop.circuit(circuit)
-    one = workshop.recover(COMPONENT, "gpt")
-    assert [step.state for step in one.steps] == [StepState.DONE, StepState.FAILED]
-    assert one.state is RecoveryState.FAILED
-    assert said in one.result
-
-
-def test_a_circuit_that_agents_close_meanwhile_is_proof(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(steps_module, "_VERIFY_S", DEADLINE_S)
-    workshop.circuit("HALF_OPEN")
-    workshop.agent("bot", "reset_connections:gpt")
-    begun = workshop.engine.begin(COMPONENT, "gpt", actor="dashboard", origin="")
-    workshop.until(lambda state: state.recoveries[begun.id].steps[1].state is StepState.RUNNING)
-    workshop.circuit("CLOSED", 2)
-    assert workshop.ended(begun.id).state is RecoveryState.RECOVERED
-
-
-@pytest.mark.parametrize("state", [ProcessState.STOPPED, ProcessState.EXITED])
-def test_a_process_that_does_not_run_after_its_restart_is_not_recovered(workshop: Workshop, state: ProcessState) -> None:
-    workshop.runs("gateway", 1)
-    workshop.restarted = lambda name: workshop.runs(name, 2, ready=False, state=state)
-    one = workshop.recover(COMPONENT, "gateway")
-    assert one.state is RecoveryState.FAILED
-    assert f"gateway does not run: it is {state.value}, it ended" in one.result
-
-
-def test_a_process_that_is_stopped_instead_of_started_again_is_a_failure(workshop: Workshop) -> None:
-    workshop.runs("gateway", 1)
-    workshop.restarted = lambda name: workshop.runs(name, 1, ready=False, state=ProcessState.STOPPED)
-    one = workshop.recover(COMPONENT, "gateway")
-    assert [step.state for step in one.steps] == [StepState.FAILED, StepState.SKIPPED]
-    assert "gateway has not been started again yet: it is stopped, it ended" in one.result
-
-
-def test_what_was_restored_into_a_run_that_is_over_is_lost(workshop: Workshop) -> None:
-    workshop.runs("gateway", 1)
-    workshop.saved.create_checkpoint("component", "gateway", {"facts": 1})
-
-    def restored(_: Any) -> str:
-        workshop.runs("gateway", 3)
-        return "done"
-
-    def restarted(name: str) -> None:
-        workshop.runs(name, 2)
-        workshop.agent("gateway", "restore:gateway", pid=2, obey=restored)
-
-    workshop.restarted = restarted
-    one = workshop.recover(COMPONENT, "gateway")
-    assert one.state is RecoveryState.FAILED
-    assert "gateway was started again after it had been restored" in one.result
-
-
-def test_a_system_in_which_something_else_fails_meanwhile_is_not_called_recovered(workshop: Workshop) -> None:
-    workshop.runs("gateway", 1, state=ProcessState.FAILED, ready=False)
-
-    def restarted(name: str) -> None:
-        workshop.runs(name, 2)
-        workshop.circuit("OPEN")
-
-    workshop.restarted = restarted
-    one = workshop.recover(SYSTEM)
-    assert all(step.state is StepState.DONE for step in one.steps)
-    assert one.state is RecoveryState.FAILED
-    assert one.result == "All was done, but not all is well: gpt, its circuit is open, because 3 failed."
-
-
-def test_the_targets_of_a_system_share_the_time_in_which_they_have_to_get_well(
-    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(steps_module, "_VERIFY_S", 1.0)
-    opened = [CircuitReport(service=f"s{one}", state="OPEN", change=1, because="3 failed", retry_after_s=3600) for one in range(20)]
-    workshop.beat("bot", 9, circuits=tuple(opened))
-    begun_s = workshop.clock.monotonic()
-    one = workshop.recover(SYSTEM)
-    assert sum(step.state is StepState.FAILED for step in one.steps) == 20
-    assert workshop.clock.monotonic() - begun_s < 15
-
-
-def test_a_system_names_what_a_person_has_isolated(workshop: Workshop) -> None:
-    workshop.core.tell(Switch("gpt", "isolate", "me", "")).result(10)  # type: ignore[arg-type]
-    one = workshop.recover(SYSTEM)
-    assert one.state is RecoveryState.RECOVERED
-    assert one.result.endswith("; isolated, which only a person ends: gpt")
-
-
 # What is planned, and begun.
 
 
@@ -524,6 +219,19 @@ def test_a_plan_names_the_newest_checkpoint_that_proves_good(workshop: Workshop)
     workshop.damage(first.id)
     with pytest.raises(NothingToRecoverError, match="there is no checkpoint of memory at the level session"):
         workshop.engine.plan(SESSION, "memory")
+
+
+@pytest.mark.parametrize(("level", "kind"), [(COMPONENT, "component"), (SYSTEM, "component"), (SESSION, "session")])
+def test_the_newest_checkpoint_is_the_one_that_was_saved_last_whatever_the_clock_said(
+    workshop: Workshop, level: RecoveryLevel, kind: Any
+) -> None:
+    ahead = CheckpointManager(workshop.saved.folder, clock=FakeClock(workshop.clock.now() + timedelta(days=1)))
+    ahead.create_checkpoint(kind, "gateway", "while the clock was wrong")
+    last = workshop.saved.create_checkpoint(kind, "gateway", "since")
+    workshop.runs("gateway", 1, state=ProcessState.FAILED, ready=False)
+    workshop.agent("bot", "restore:gateway")
+    plan = workshop.engine.plan(level, "" if level is SYSTEM else "gateway")
+    assert [step.checkpoint for step in plan if step.checkpoint] == [last.id]
 
 
 def test_a_damaged_checkpoint_that_was_asked_for_is_refused(workshop: Workshop) -> None:
@@ -586,6 +294,23 @@ def test_a_recovery_ends_though_the_core_takes_nothing_for_a_moment(workshop: Wo
     assert workshop.ended(begun.id).state is RecoveryState.RECOVERED
     assert workshop.core.state.orders == {}
     assert (RecoveryTold, True, RecoveryState.RECOVERED) in refused
+
+
+def test_one_whose_beginning_is_stored_too_late_has_ended(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody carries it out; it must not seem to go on until the next start."""
+    monkeypatch.setattr(engine_module, "_COMMIT_S", 1.0)
+    may_go_on = threading.Event()
+
+    def hold(events: tuple[Event, ...], _: State) -> None:
+        if any(one.type == "recovery.started" for one in events):
+            assert may_go_on.wait(DEADLINE_S)
+
+    workshop.core.subscribe(hold)
+    with pytest.raises(TimeoutError):
+        workshop.recover(SYSTEM)
+    may_go_on.set()
+    one = workshop.ended(1)
+    assert (one.state, one.steps[0].state) == (RecoveryState.FAILED, StepState.PLANNED)
 
 
 def test_one_that_nobody_carries_out_any_more_is_in_nobodys_way(workshop: Workshop) -> None:

@@ -167,9 +167,23 @@ def test_a_probe_that_fails_is_unwell_too() -> None:
 
 def test_disaster_names_its_steps_and_the_file() -> None:
     steps = plan(DISASTER, "day.zip", state(), [])
-    assert [one.do for one in steps] == [Doing.VERIFY, Doing.SAVE, Doing.RESTORE, Doing.VERIFY]
+    assert done(steps) == [("verify", "day.zip"), ("save", "winclaw"), ("restore", "day.zip"), ("verify", "day.zip")]
     assert steps[0].what == "Look whether day.zip is an export, and whole."
-    assert "FILE.zip" in plan(DISASTER, "", state(), [])[0].what
+    assert plan(DISASTER, "", state(), [])[0].target == "FILE.zip"
+
+
+@pytest.mark.parametrize("level", [SYSTEM, DISASTER])
+def test_each_step_says_what_it_does(level: RecoveryLevel) -> None:
+    assert all(one.what.endswith(".") for one in plan(level, "", state(), []))
+
+
+def test_what_nobody_has_configured_is_mended_last_and_a_circle_of_needs_holds_up_nothing() -> None:
+    circuits = MappingProxyType({name: open_circuit(name) for name in ("agents own", "search", "index")})
+    now = replace(state(), services=Services(circuits))
+    assert [target for do, target in done(plan(SYSTEM, "", now, [])) if do == "verify"] == ["index", "search", "agents own"]
+    circle = Settings(services={"index": Service(process="search"), "search": Service(depends_on=("index",))}, processes={"search": Process(command=("x",))})
+    looked_at = [target for do, target in done(plan(SYSTEM, "", replace(now, settings=circle), [])) if do == "verify"]
+    assert sorted(looked_at) == ["agents own", "index", "search"]
 
 
 def recovery(number: int, **changes: Any) -> Recovery:
