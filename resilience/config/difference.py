@@ -12,6 +12,7 @@ from resilience.config.options import without_option_values
 from resilience.config.settings import Settings
 from resilience.redaction import REDACTED, Redactor
 
+_CHANGED_SECRET: Final = f"{REDACTED} → another one"
 _MOST: Final = 80
 _LONG_VALUE: Final = 60
 _LONG_LINE: Final = 160
@@ -24,6 +25,14 @@ def changed_settings(before: Settings, after: Settings, redactor: Redactor) -> t
     found = list(_changed(to_builtins(before), to_builtins(after), "", redactor))
     more = (f"and {len(found) - _MOST} more",) if len(found) > _MOST else ()
     return (*(_cut(one, _LONG_LINE) for one in found[:_MOST]), *more)
+
+
+def without_secret(line: str, is_secret: Callable[[str], bool]) -> str:
+    """A line of ``changed_settings``, or of the like, without its values where a name in it has come to be a secret's since."""
+    where, _, values = line.partition(": ")
+    if " → " in values and "\n" not in line and any(map(is_secret, where.split("."))):
+        return f"{where}: {_CHANGED_SECRET}"
+    return line
 
 
 def line_difference(before: str, after: str, clean: Callable[[str], str]) -> list[str]:
@@ -57,7 +66,7 @@ def _changed(before: Mapping[str, Any], after: Mapping[str, Any], path: str, red
             continue
         tables = _named(old, new), _named(new, old)
         if redactor.is_secret(str(key)):
-            yield f"{where}: {REDACTED} → another one"
+            yield f"{where}: {_CHANGED_SECRET}"
         elif tables[0] is not None and tables[1] is not None:
             yield from _changed(tables[0], tables[1], where, redactor) if tables[0] != tables[1] else (f"{where}: another order",)
         else:

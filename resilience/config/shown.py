@@ -11,14 +11,14 @@ from msgspec import to_builtins
 
 from resilience.clock import as_text
 from resilience.config.cleaning import clean_yaml
-from resilience.config.difference import changed_settings, line_difference
+from resilience.config.difference import changed_settings, line_difference, without_secret
 from resilience.config.file import ConfigError, parse
 from resilience.config.options import without_option_values
 from resilience.config.settings import Settings
 from resilience.config.version import InForce, outcomes
 from resilience.config.versions import Versions
 from resilience.exporting.leaving_out import Clean
-from resilience.redaction import REDACTED, Redactor
+from resilience.redaction import Redactor
 
 
 def redactor_of(*settings: Settings) -> Redactor:
@@ -70,7 +70,7 @@ def listed(versions: Versions, settings: Settings, known: InForce | None) -> lis
     return [
         {
             "version": one.number, "at": as_text(at), "author": one.author, "origin": one.origin,
-            "changed": [_clean_change(line, clean) for line in one.changed], "outcome": became[one.number],
+            "changed": [without_secret(line, clean.is_secret) for line in one.changed], "outcome": became[one.number],
             "in_force": one.number == in_force, "trouble": troubles.get(one.number, ""), "restores": one.restores,
         }
         for one, at in found
@@ -110,9 +110,3 @@ def _understood(text: str) -> tuple[Settings | None, list[str]]:
         return parse(text), []
     except ConfigError as refused:
         return None, [str(one) for one in refused.problems]
-
-
-def _clean_change(line: str, redactor: Redactor) -> str:
-    """What changed, as it was written down: what has come to be called a secret since is taken out of it."""
-    where, _, what = line.partition(": ")
-    return f"{where}: {REDACTED} → another one" if " → " in what and any(map(redactor.is_secret, where.split("."))) else line

@@ -9,13 +9,12 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
+from resilience.config.difference import without_secret
 from resilience.redaction import REDACTED, Redactor
 
 _ODD: Final = re.compile(r"[^\t\n\r -~]")
 _PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _REFERENCE: Final = re.compile(r"(?:env|keyring):[A-Za-z_][\w.-]*")
-_CHANGED: Final = f"{REDACTED} → another one"
-"""Behind a setting whose values are secrets, where it is told what a version of the configuration has changed."""
 _LONG: Final = 60
 
 
@@ -47,11 +46,9 @@ class Clean:
 
     def text(self, text: str, place: str) -> str:
         """``text`` without secrets; exactly as it was where it holds none, with whatever else is odd in it."""
-        setting, _, values = text.partition(": ")
-        if " → " in values and "\n" not in text and self.is_secret(setting.rpartition(".")[2]):
-            after = f"{self._redactor.text(setting)}: {_CHANGED}"
-        else:
-            after = text if self.is_clean(text) else self._redactor.text(text)
+        after = without_secret(text, self.is_secret)
+        if not self.is_clean(after):
+            after = self._redactor.text(after)
         if after == text:
             return text
         self.places.append(place)
