@@ -20,6 +20,9 @@ from resilience.outbox.store import waiting_in
 from resilience.repeating import Repeating
 
 _EVERY_S: Final = 1.0
+# What is committed shows in a file's size and time before it can be read: SQLite writes it, waits for the disk, and then lets
+# others see it. So a changed outbox is counted again at so many looks more.
+_LOOKS: Final = 10
 _log = logging.getLogger("winclaw.collector")
 
 
@@ -33,7 +36,7 @@ class Collector:
     def __init__(self, folder: Path, outboxes: Path, core: Core) -> None:
         self._outboxes, self._core = outboxes, core
         self._seen = dict[Path, tuple[int, int]]()
-        self._settled = False
+        self._looks_left = _LOOKS
         self._counts = dict[Path, dict[str, int]]()
         self._spool = Spool(folder)
         self._decode = msgspec.json.Decoder(Report).decode
@@ -53,7 +56,7 @@ class Collector:
             _log.warning("abandoned reports have to wait: %s", error)
 
     def _count_waiting(self) -> None:
-        """Tells the core how many messages wait in outboxes, if their files have changed since the last look or the one before.
+        """Tells the core how many messages wait in outboxes, if their files have changed in one of the last looks.
 
         Of an outbox that cannot be read now the last count holds, and the next look tries again.
 
@@ -65,17 +68,17 @@ class Collector:
             with contextlib.suppress(OSError):  # it has just gone
                 stat = path.stat()
                 seen[path] = stat.st_mtime_ns, stat.st_size
-        if seen == self._seen and self._settled:
+        if seen == self._seen and self._looks_left == 0:
             return
-        settled = seen == self._seen  # else what is written in the same tick of the system's clock would never be counted
+        looks_left = self._looks_left - 1 if seen == self._seen else _LOOKS
         counts = dict[Path, dict[str, int]]()
         for path in seen:
             if path.suffix == ".db" and ".damaged-" not in path.name:
                 found = waiting_in(path)
-                settled = settled and found is not None
+                looks_left = _LOOKS if found is None else looks_left
                 counts[path] = self._counts.get(path, {}) if found is None else found
         self._core.tell(Waiting(dict(sum(map(Counter, counts.values()), Counter[str]())))).result(10)
-        self._seen, self._settled, self._counts = seen, settled, counts
+        self._seen, self._looks_left, self._counts = seen, looks_left, counts
 
     def collect(self) -> None:
         """Brings in everything that is abandoned now.

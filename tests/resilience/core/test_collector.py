@@ -19,6 +19,7 @@ from resilience.core.core import Core
 from resilience.events import Report
 from resilience.journal.history import ErrorFilter, History
 from resilience.journal.journal import JournalError
+from resilience.outbox.store import waiting_in
 from resilience.redaction import Redactor
 from resilience.testing import FakeClock
 from tests.resilience.core.cores import BrittleJournal
@@ -119,12 +120,23 @@ def test_an_outbox_that_cannot_be_read_just_now_keeps_its_count_until_it_can(fol
     assert core.state.waiting == {"mail": 2}
 
 
-def test_a_message_of_the_same_tick_as_the_look_is_counted_at_the_next(folder: Path, core: Core, collector: Collector) -> None:
+def test_what_is_committed_after_its_file_has_changed_is_counted(
+    folder: Path, core: Core, collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a look falls between the moment in which SQLite writes a message and the one in which others can read it."""
+    looked: list[Path] = []
+    monkeypatch.setattr("resilience.core.collector.waiting_in", lambda path: looked.append(path) or waiting_in(path))
     path = send(folder, "mail")
     stat = path.stat()
-    collector._look()
+    for _ in range(5):
+        collector._look()
     send(folder, "mail")
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert path.stat().st_size == stat.st_size
     collector._look()
     assert core.state.waiting == {"mail": 2}
+    for _ in range(10):
+        collector._look()
+    looked.clear()
+    collector._look()
+    assert looked == []  # nothing is read where nothing happens
