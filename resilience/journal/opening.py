@@ -95,7 +95,8 @@ def highest_id(conn: sqlite3.Connection) -> int:
 
 def _proven_state(conn: sqlite3.Connection) -> dict[str, Any]:
     """All that is kept; each name, too, is what was written: under one that has flipped, nobody would look for anything."""
-    rows = conn.execute("SELECT coalesce(CAST(name AS BLOB), X''), CAST(value AS BLOB), sum FROM state")
+    # All at once: while what is raised here holds on to a cursor, the file stays open, and Windows renames none that is.
+    rows = conn.execute("SELECT coalesce(CAST(name AS BLOB), X''), CAST(value AS BLOB), sum FROM state").fetchall()
     return {(text := name.decode()): value_of(text, value, checksum) for name, value, checksum in rows}
 
 
