@@ -34,7 +34,7 @@ class World:
         self.watch.begin()
 
     def save(self, content: str, looks: int = 2) -> None:
-        (self.folder / CONFIG).write_text(content, newline="\n")
+        (self.folder / CONFIG).write_text(content, encoding="utf-8", newline="\n")
         for _ in range(looks):
             self.watch.look()
 

@@ -200,6 +200,7 @@ def test_a_roll_back_without_a_winclaw_is_not_taken_for_a_version_that_could_not
     world.watch.versions.add = refuse(CheckpointError("full"))  # type: ignore[method-assign]
     world.save(KEEPS.replace("agent", "third"))
     world.core.stop()
+    world.core.history.close()
     journal = world.folder / "journal.db"
     if not can_read:
         journal.rename(journal.with_suffix(".away"))
