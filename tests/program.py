@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.error
@@ -100,13 +101,20 @@ class Program:
         return answer
 
     def command(self, *arguments: str, code: int = 0) -> str:
-        """What ``winclaw ARGUMENTS`` says; it must end with exit status ``code``."""
-        done = subprocess.run(
-            [sys.executable, "-m", "tray", *arguments], env=self.environment, cwd=REPOSITORY, capture_output=True, text=True,
-            check=False, timeout=60, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
-        assert done.returncode == code, done.stdout + done.stderr
-        return done.stdout + done.stderr
+        """What ``winclaw ARGUMENTS`` says; it must end with exit status ``code``.
+
+        It says it into files: Wine's desktop, which the first program that asks for it starts, would hold a pipe open for ever.
+        """
+        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+            done = subprocess.run(
+                [sys.executable, "-m", "tray", *arguments], env=self.environment, cwd=REPOSITORY, stdout=out, stderr=err,
+                check=False, timeout=60, stdin=subprocess.DEVNULL,
+            )  # fmt: skip
+            out.seek(0)
+            err.seek(0)
+            said = out.read() + err.read()
+        assert done.returncode == code, said
+        return said
 
     def kill(self) -> None:
         """Ends it without a word, as the Task Manager or a power cut does."""
