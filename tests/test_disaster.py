@@ -154,6 +154,7 @@ def test_an_export_of_a_running_winclaw_brings_an_empty_machine_to_the_same_stat
     assert (open_one.transaction, open_one.state) == ("send-report", "abandoned")
 
     other = begun(programs, other.folder, 27701)
+    wait_for(lambda: seen(other)["waiting"])  # it answers before it has counted
     assert seen(other) == before
     events = other.ask("GET", f"/api/v1/events?since={last_id}", operator=True)["events"]
     assert [one["crashed"] for one in events if one["type"] == "app.started"][-1] is False
