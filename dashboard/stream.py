@@ -2,7 +2,7 @@
 
 The first event after a quiet moment goes out at once; then batches, at most ten a second, and state snapshots, at
 most four. A page that falls behind is dropped and, coming back with the id of the last event it saw, is told what it
-missed: nobody can make the queue of another, or the memory, grow.
+missed, in order and each event once: nobody can make the queue of another, or the memory, grow.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ _MAX_EVENTS: Final = 200
 _EVENTS_EVERY_S: Final = 0.1
 _SNAPSHOT_EVERY_S: Final = 0.25
 _MAX_QUEUED_PACKETS: Final = 100
+_LIVE: Final = "live"
+"""The room of the pages that have been told what they missed."""
 _log = logging.getLogger("winclaw.stream")
 
 
@@ -50,6 +52,8 @@ class Stream:
         self._pending: deque[Event] = deque(maxlen=_MAX_EVENTS)
         self._skipped = False
         self._lock = threading.Lock()
+        self._sent_to = 0
+        self._sending = threading.Lock()  # nothing is sent live while a page is told what has been sent before it came
         self._news = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._send_forever, name="web-stream", daemon=True)
@@ -59,6 +63,8 @@ class Stream:
 
     def start(self) -> None:
         """Begins to listen to the core and to send."""
+        newest = self._core.history.events(0, 1, newest=True)
+        self._sent_to = newest[-1].id if newest else 0
         self._unsubscribe = self._core.subscribe(self._published)
         self._thread.start()
 
@@ -81,10 +87,13 @@ class Stream:
             raise Refused("not logged in")
         since = auth.get("since") if isinstance(auth, dict) else None
         sid = flask.request.sid  # type: ignore[attr-defined]
-        if isinstance(since, int) and 0 <= since < 2**62:
-            missed = self._core.history.events(since, _MAX_EVENTS + 1, newest=True)
-            self._socketio.emit("events", _message(missed[-_MAX_EVENTS:], gap=len(missed) > _MAX_EVENTS), to=sid)
-        self._socketio.emit("snapshot", _snapshot(self._core.state, self._core.clock.now()), to=sid)
+        with self._sending:
+            if isinstance(since, int) and 0 <= since < 2**62:
+                missed = self._core.history.events(since, _MAX_EVENTS + 1, newest=True)
+                told = [event for event in missed[-_MAX_EVENTS:] if event.id <= self._sent_to]  # the rest comes live
+                self._socketio.emit("events", _message(told, gap=len(missed) > _MAX_EVENTS), to=sid)
+            self._socketio.emit("snapshot", _snapshot(self._core.state, self._core.clock.now()), to=sid)
+            self._socketio.server.enter_room(sid, _LIVE)
 
     def _published(self, events: tuple[Event, ...], _: State) -> None:
         with self._lock:
@@ -108,7 +117,7 @@ class Stream:
                     events_s = clock.monotonic()
                 state = self._core.state
                 if state.version != version and clock.monotonic() - snapshot_s >= _SNAPSHOT_EVERY_S:
-                    self._socketio.emit("snapshot", _snapshot(state, clock.now()))
+                    self._socketio.emit("snapshot", _snapshot(state, clock.now()), to=_LIVE)
                     version, snapshot_s = state.version, clock.monotonic()
                 self._drop_slow()
             except Exception:
@@ -120,7 +129,9 @@ class Stream:
             self._pending.clear()
             self._skipped = False
         if events:
-            self._socketio.emit("events", _message(events, gap=gap))
+            with self._sending:
+                self._sent_to = events[-1].id
+                self._socketio.emit("events", _message(events, gap=gap), to=_LIVE)
         return bool(events)
 
     def _sockets(self) -> list[Any]:

@@ -61,9 +61,8 @@ export function said({ line, severity }) {
   return paragraph;
 }
 
-// Events: each once, as they come; the server sends ten batches a second at the most.
+// Events: each once and in order; the server sends ten batches a second at the most. What the page was made with comes no more.
 
-const seen = new Set([...document.querySelectorAll("[data-id]")].map((row) => Number(row.dataset.id)));
 let newest = Number(document.body.dataset.last);
 let eventListener = () => {};
 
@@ -71,12 +70,8 @@ let eventListener = () => {};
 export function onEvents(listen) { eventListener = listen; }
 
 function take({ events, gap }) {
-  const fresh = events.filter((event) => !seen.has(event.id));
-  for (const { id } of fresh) {
-    seen.add(id);
-    newest = Math.max(newest, id);
-  }
-  if (seen.size > 4000) for (const id of [...seen].slice(0, 2000)) seen.delete(id);
+  const fresh = events.filter((event) => event.id > newest);
+  newest = fresh.at(-1)?.id ?? newest;
   if (fresh.length || gap) eventListener(fresh, gap);
 }
 

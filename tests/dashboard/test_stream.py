@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from simple_websocket import Client, ConnectionClosed
 
-from dashboard.stream import PageSocket
+from dashboard.stream import PageSocket, Stream
 from resilience.degradation.levels import DegradationLevel
 from resilience.events import Report
 from tests.dashboard.conftest import Caller
@@ -85,9 +86,31 @@ def test_a_page_that_was_away_is_told_what_it_missed(call: Caller, open_page: Ca
     seen = fail(call)[0]
     missed = fail(call, 5)
     page = open_page(since=seen)
-    page.wait_for(lambda messages: any(name == "snapshot" for name, _ in messages))
+    page.wait_for(lambda _: missed[-1] in page.ids)
     assert page.ids == missed
     assert not any(content["gap"] for name, content in page.messages if name == "events")
+
+
+def test_what_is_about_to_be_sent_when_a_page_comes_is_told_once_and_in_order(
+    call: Caller, open_page: Callable[..., Page], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The batch waits until the page is there; the history has what is in it already."""
+    first = open_page()
+    wanted = fail(call)
+    first.wait_for(lambda _: wanted[0] in first.ids)
+    here = threading.Event()
+    send = Stream._send_events
+    monkeypatch.setattr(Stream, "_send_events", lambda self: here.wait(10) and send(self))
+    wanted += fail(call, 3)
+    page = open_page(since=0)
+    page.wait_for(lambda messages: any(name == "snapshot" for name, _ in messages))
+    here.set()
+    wanted += fail(call, 2)
+    for one in (first, page):
+        one.wait_for(lambda _, one=one: wanted[-1] in one.ids)  # type: ignore[misc]
+    assert first.ids == wanted
+    assert page.ids[-len(wanted) :] == wanted
+    assert len(set(page.ids)) == len(page.ids)
 
 
 def test_a_page_that_missed_more_than_is_sent_is_told_so(call: Caller, open_page: Callable[..., Page]) -> None:
