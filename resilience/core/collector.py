@@ -38,6 +38,7 @@ class Collector:
         self._seen = dict[Path, tuple[int, int]]()
         self._looks_left = _LOOKS
         self._counts = dict[Path, dict[str, int]]()
+        self._told: dict[str, int] | None = None
         self._spool = Spool(folder)
         self._decode = msgspec.json.Decoder(Report).decode
         self._repeating = Repeating("collector", _EVERY_S, self._look)
@@ -56,7 +57,7 @@ class Collector:
             _log.warning("abandoned reports have to wait: %s", error)
 
     def _count_waiting(self) -> None:
-        """Tells the core how many messages wait in outboxes, if their files have changed in one of the last looks.
+        """Counts the messages that wait, if outboxes have changed in one of the last looks, and tells the core a new count.
 
         Of an outbox that cannot be read now the last count holds, and the next look tries again.
 
@@ -77,7 +78,10 @@ class Collector:
                 found = waiting_in(path)
                 looks_left = _LOOKS if found is None else looks_left
                 counts[path] = self._counts.get(path, {}) if found is None else found
-        self._core.tell(Waiting(dict(sum(map(Counter, counts.values()), Counter[str]())))).result(10)
+        waiting = dict(sum(map(Counter, counts.values()), Counter[str]()))
+        if waiting != self._told:
+            self._core.tell(Waiting(waiting)).result(10)
+            self._told = waiting
         self._seen, self._looks_left, self._counts = seen, looks_left, counts
 
     def collect(self) -> None:
