@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import logging
 import os
 import subprocess
 import sys
 import threading
-from functools import partial
+from ctypes import wintypes
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any, ClassVar, Final
 
 import psutil
 
@@ -30,6 +31,8 @@ import win32job  # noqa: E402
 SEND_BREAK: Final = "--send-break"
 """What asks this very program to press Ctrl-Break for the process whose number follows."""
 _BREAK_WITHIN_S: Final = 20.0
+_HELPER_WITHIN_S: Final = 30.0  # more than it gives itself
+_JOB_LIST, _EXTENDED_STARTUP = 0x2000D, 0x80000
 _log = logging.getLogger("winclaw.processes")
 
 _FILE_APPEND_DATA, _SYNCHRONIZE, _QUERY_LIMITED_INFORMATION = 0x4, 0x100000, 0x1000
@@ -98,15 +101,89 @@ def end_group(pid: int, job: object) -> None:  # noqa: ARG001 -- POSIX needs it
 def ask_to_stop(pid: int, signal_name: str) -> None:  # noqa: ARG001 -- Windows has but one
     """Has Ctrl-Break pressed on a process's console; only who is on the same one can, so a helper goes there."""
     command = [sys.executable, *([] if hasattr(sys, "frozen") else ["-m", __name__]), SEND_BREAK, str(pid)]
-    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    helper = partial(subprocess.run, command, check=False, creationflags=subprocess.DETACHED_PROCESS, **quiet)
-    threading.Thread(target=helper, name=f"break-{pid}", daemon=True).start()
+
+    def ask() -> None:
+        try:
+            run_helper(command, _HELPER_WITHIN_S)
+        except OSError:  # it is killed when patience ends
+            _log.warning("nobody could be sent to press Ctrl-Break for process %s", pid, exc_info=True)
+
+    threading.Thread(target=ask, name=f"break-{pid}", daemon=True).start()
+
+
+def run_helper(command: list[str], within_s: float, flags: int = 0) -> int | None:
+    """The exit code of a helper that has no console; None: it took longer than ``within_s``, and was ended.
+
+    It ends with us, too, from its first moment: Windows starts it suspended and has its starter wake it. If that ends in
+    between, a helper that is in no job stands still for ever, before it could watch over itself.
+
+    Raises:
+        OSError: it could not be started.
+    """
+    job = win32job.CreateJobObject(None, "")
+    told = win32job.QueryInformationJobObject(job, win32job.JobObjectExtendedLimitInformation)
+    told["BasicLimitInformation"]["LimitFlags"] |= win32job.JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE
+    win32job.SetInformationJobObject(job, win32job.JobObjectExtendedLimitInformation, told)
+    try:
+        process = _start_in(int(job), command, subprocess.DETACHED_PROCESS | flags)
+        try:
+            if _winapi.WaitForSingleObject(process, int(within_s * 1000)) == _winapi.WAIT_OBJECT_0:
+                return int(_winapi.GetExitCodeProcess(process))
+        finally:
+            _winapi.CloseHandle(process)
+        _log.warning("%s has not ended within %g s, and is ended", command, within_s)
+        return None
+    finally:
+        job.Close()  # which ends what is in it
+
+
+class _Startup(ctypes.Structure):
+    """STARTUPINFOEXW."""
+
+    _fields_: ClassVar = [
+        ("size", wintypes.DWORD), ("names", wintypes.LPWSTR * 3), ("numbers", wintypes.DWORD * 8), ("words", wintypes.WORD * 2),
+        ("reserved", ctypes.c_void_p), ("streams", wintypes.HANDLE * 3), ("attributes", ctypes.c_void_p),
+    ]  # fmt: skip
+
+
+class _Started(ctypes.Structure):
+    """PROCESS_INFORMATION."""
+
+    _fields_: ClassVar = [
+        ("process", wintypes.HANDLE), ("thread", wintypes.HANDLE), ("pid", wintypes.DWORD), ("thread_id", wintypes.DWORD),
+    ]  # fmt: skip
+
+
+def _start_in(job: int, command: list[str], flags: int) -> int:
+    """The handle of a new process that inherits nothing and is in ``job`` from its birth, which ``subprocess`` cannot do.
+
+    Raises:
+        OSError: it could not be started.
+    """
+    kernel = ctypes.WinDLL("kernel32", use_last_error=True)
+    jobs, size = (wintypes.HANDLE * 1)(job), ctypes.c_size_t()
+    kernel.InitializeProcThreadAttributeList(None, 1, 0, ctypes.byref(size))
+    attributes = ctypes.create_string_buffer(size.value)
+    startup, started = _Startup(size=ctypes.sizeof(_Startup), attributes=ctypes.addressof(attributes)), _Started()
+    if not kernel.InitializeProcThreadAttributeList(attributes, 1, 0, ctypes.byref(size)):
+        raise ctypes.WinError(ctypes.get_last_error())
+    try:
+        done = kernel.UpdateProcThreadAttribute(
+            attributes, 0, ctypes.c_size_t(_JOB_LIST), jobs, ctypes.c_size_t(ctypes.sizeof(jobs)), None, None
+        ) and kernel.CreateProcessW(
+            None, ctypes.create_unicode_buffer(subprocess.list2cmdline(command)), None, None, False,
+            flags | _EXTENDED_STARTUP, None, None, ctypes.byref(startup), ctypes.byref(started),
+        )  # fmt: skip
+        if not done:
+            raise ctypes.WinError(ctypes.get_last_error())
+    finally:
+        kernel.DeleteProcThreadAttributeList(attributes)
+    _winapi.CloseHandle(started.thread)
+    return int(started.process)
 
 
 def send_break(pid: int) -> None:
     """What the helper does: goes to the console of process ``pid``, presses Ctrl-Break, and ends this with 0; 1: it could not."""
-    import ctypes  # noqa: PLC0415
-
     def end(code: int) -> None:  # at once: an orderly end can wait for ever for a console that does not answer, or has gone
         _winapi.TerminateProcess(_winapi.GetCurrentProcess(), code)
 
