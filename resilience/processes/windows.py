@@ -62,13 +62,18 @@ def job_for(child: subprocess.Popen[bytes], job: Any = None) -> Any:
 
 
 def job_around(process: psutil.Process) -> object:
-    """A job with a running process and what it has started: that of the earlier WinClaw cannot be found again."""
+    """A job with a running process and what it has started: that of the earlier WinClaw cannot be found again.
+
+    The earlier one may have ended before it woke the process: then it begins to run.
+    """
     job = win32job.CreateJobObject(None, "")
     with contextlib.suppress(psutil.Error):
         for one in [process, *process.children(recursive=True)]:
             with contextlib.suppress(pywintypes.error):  # it has ended
                 handle = win32api.OpenProcess(win32con.PROCESS_SET_QUOTA | win32con.PROCESS_TERMINATE, False, one.pid)
                 win32job.AssignProcessToJobObject(job, handle)
+    with contextlib.suppress(psutil.Error):
+        process.resume()
     return job
 
 

@@ -1,9 +1,10 @@
-"""Helpers on Windows: none outlives its time, or who has sent it."""
+"""Processes that nobody has woken: on Windows each is suspended at first, and who starts it may end before it wakes it."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import psutil
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from tests.resilience.processes.conftest import until
 
 if sys.platform == "win32":
-    from resilience.processes.windows import run_helper
+    from resilience.processes.windows import OF_ITS_OWN, end_group, job_around, run_helper
 else:
     pytest.skip("elsewhere, a signal is sent", allow_module_level=True)
 
@@ -61,3 +62,14 @@ def test_who_sends_a_helper_and_is_killed_leaves_none(flags: int) -> None:
 def test_a_helper_that_cannot_be_started_is_an_error() -> None:
     with pytest.raises(FileNotFoundError):
         run_helper(["no-such-program.exe"], 1)
+
+
+def test_a_process_that_was_never_woken_runs_when_the_next_winclaw_takes_it_over(tmp_path: Path) -> None:
+    sign = tmp_path / "sign"
+    code = f"from pathlib import Path; Path({str(sign)!r}).touch(); {SLEEP}"
+    with subprocess.Popen([sys.executable, "-c", code], **OF_ITS_OWN) as child:
+        job = job_around(psutil.Process(child.pid))
+        try:
+            until(sign.exists)
+        finally:
+            end_group(child.pid, job)
