@@ -2,7 +2,7 @@
 """WinClaw on a fresh machine, in one command. Needs Python 3.11 or later and nothing else.
 
     python run.py [ARGUMENTS…]        makes .venv, installs WinClaw there and starts it: winclaw ARGUMENTS (default: run)
-    python run.py test [ARGUMENTS…]   ruff, mypy and pytest ARGUMENTS, with coverage
+    python run.py test [ARGUMENTS…]   ruff, mypy and pytest ARGUMENTS; what they execute is measured by --cov=
     python run.py bench               the benchmarks
     python run.py mutate [MODULE…]    whether tests notice when a pure module (resilience/core/lives.py …) changes; not on Windows
 
@@ -74,7 +74,7 @@ def test(arguments: list[str]) -> int:
     checks = (
         ("ruff", "check"),
         ("mypy",),
-        ("pytest", "--cov", "-n", "logical", "--maxprocesses", "4", *arguments),  # last: its closing line sums up
+        ("pytest", "-n", "logical", "--maxprocesses", "4", *arguments),  # last: its closing line sums up
     )
     statuses = [call(python(), "-m", *check, cwd=ROOT) for check in checks]
     return max(min(abs(status), 1) for status in statuses)
