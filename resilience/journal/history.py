@@ -63,9 +63,30 @@ class History:
         self._idle: list[sqlite3.Connection] = []
         self._closed = 0
         self._lock = threading.Lock()  # guards both: none is laid down behind a close, to read a file that was set aside
+        self._moment = threading.local()
+
+    @contextmanager
+    def at_one_moment(self) -> Iterator[None]:
+        """All that this thread reads inside is as it was at one moment, so that its parts agree."""
+        with self._reading() as conn:
+            if conn.in_transaction:  # inside another one
+                yield
+                return
+            conn.execute("BEGIN")
+            self._moment.conn = conn
+            try:
+                yield
+            finally:
+                self._moment.conn = None
+                conn.rollback()
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
+        of_moment: sqlite3.Connection | None = getattr(self._moment, "conn", None)
+        if of_moment is not None:
+            with told_as_damage():
+                yield of_moment
+            return
         with self._lock:
             closed, conn = self._closed, self._idle.pop() if self._idle else None
         if conn is None:
@@ -96,8 +117,8 @@ class History:
         """Events with an id above ``since``, oldest first; with ``newest`` the last ``limit`` of them."""
         limit, order = min(limit, MAX_ROWS), "DESC" if newest else "ASC"
         sql = f"SELECT {{}} WHERE id > ? ORDER BY id {order} LIMIT ?"
-        with self._reading() as conn, conn:
-            conn.execute("BEGIN")  # both tables as they are at one moment: else one might lack what the other goes beyond
+        # Both tables as they are at one moment: else one might lack what the other goes beyond.
+        with self.at_one_moment(), self._reading() as conn:
             errors = self._errors(conn.execute(sql.format(f"{_TOLD} FROM errors"), [since, limit]))
             others = self._others(conn.execute(sql.format("* FROM events"), [since, limit]))
         found = sorted([*errors, *others], key=lambda event: event.id)

@@ -39,6 +39,22 @@ def test_events_since_an_id_come_in_order_whatever_they_are(journal: Journal, hi
     assert [event.id for event in history.events(0, limit=2, newest=True)] == [3, 4]
 
 
+def test_what_is_read_at_one_moment_agrees(journal: Journal, history: History) -> None:
+    """Else a page would count an error in one place that it does not know in another."""
+    journal.commit([an_error()])
+    with history.at_one_moment():
+        assert len(history.events(0)) == 1
+        journal.commit([an_error(), an_event()])
+        assert [event.id for event in history.events(0)] == [event.id for event in history.errors(ErrorFilter())] == [1]
+        with history.at_one_moment():
+            assert [group["count"] for group in history.groups()] == [1]
+        assert history.per_minute("") == [("2026-01-01T12:00", "", 1)]
+    assert len(history.events(0)) == 3
+    with pytest.raises(ValueError, match="mine"), history.at_one_moment():
+        raise ValueError("mine")
+    assert len(history.events(0)) == 3
+
+
 def test_what_is_kept_is_told_unless_it_is_not_what_was_written(journal: Journal, history: History) -> None:
     journal.commit([], state={"config": {"highest": 7}})
     assert (history.state("config"), history.state("nothing")) == ({"highest": 7}, None)
