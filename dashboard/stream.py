@@ -16,15 +16,13 @@ from datetime import datetime
 from typing import Any, Final
 
 import flask
-from engineio.async_drivers._websocket_wsgi import SimpleWebSocketWSGI
-from flask_socketio import ConnectionRefusedError as Refused
-from flask_socketio import SocketIO
 from simple_websocket import ConnectionClosed
 from wsproto.events import TextMessage
 
 from dashboard.access import Access
 from dashboard.present.events import with_line
 from dashboard.present.now import band
+from dashboard.sockets import PageDriver, Refused, SocketIO
 from resilience.core.core import Core
 from resilience.core.state import State
 from resilience.events import Event
@@ -39,7 +37,7 @@ _LIVE: Final = "live"
 _log = logging.getLogger("winclaw.stream")
 
 
-class PageSocket(SimpleWebSocketWSGI):  # type: ignore[misc]
+class PageSocket(PageDriver):  # type: ignore[misc]
     """A page's connection. Engine.IO closes it in a thread of its own, where a browser that is gone must be no fault."""
 
     def send(self, message: str) -> None:
