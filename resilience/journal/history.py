@@ -5,6 +5,7 @@ Every list is paged by key (``before`` or ``since`` an id), so that the milliont
 
 from __future__ import annotations
 
+import heapq
 import logging
 import sqlite3
 import threading
@@ -17,6 +18,7 @@ from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 from sqlite_utils import Database
 
 from resilience.context import ErrorSeverity
@@ -140,22 +142,15 @@ class History:
 
     def errors(self, wanted: ErrorFilter, limit: int = 50) -> list[Event]:
         """One page of errors, newest first."""
-        where, values = _conditions(wanted, "errors", page_by="id")
-        source = "errors"
-        with self._reading() as conn:
-            if wanted.text:
-                values["text"] = Database(conn).quote_fts(wanted.text.replace("\0", " "))
-                if not values["text"].strip():
-                    return []
-                # The index gives its rows newest first, so that a common word costs no more than a rare one.
-                source = "errors_fts CROSS JOIN errors ON errors.id = errors_fts.rowid"
-                where.append("errors_fts MATCH :text")
-                where += ["errors_fts.rowid < :before"] if wanted.before is not None else []
-            rows = conn.execute(
-                f"SELECT {_TOLD} FROM {source} WHERE {' AND '.join(where) or '1'} "
-                f"ORDER BY {'errors_fts.rowid' if wanted.text else 'id'} DESC LIMIT :limit",
-                {**values, "limit": min(limit, MAX_ROWS)},
-            ).fetchall()
+        limit = min(limit, MAX_ROWS)
+        with self.at_one_moment(), self._reading() as conn:
+            if wanted == ErrorFilter(before=wanted.before):
+                newest = f"SELECT {_TOLD} FROM errors WHERE id < ? ORDER BY id DESC LIMIT ?"
+                rows = conn.execute(newest, [_before(wanted), limit]).fetchall()
+            else:
+                ids = (_found if wanted.text else _newest)(conn, wanted, limit)
+                by_id = f"SELECT {_TOLD} FROM errors WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id DESC"
+                rows = conn.execute(by_id, [msgspec.json.encode(ids).decode()]).fetchall()
         return self._errors(rows)
 
     def error(self, error_id: int) -> Event | None:
@@ -167,7 +162,7 @@ class History:
         if row is None or not self._is_right(row, sums.is_error(row, whole=True)):
             return None
         event = error_event(row)
-        return msgspec.structs.replace(event, body={**event.body, **msgspec.json.decode(row["detail"])})
+        return replace(event, body={**event.body, **msgspec.json.decode(row["detail"])})
 
     def error_after(self, error_id: int) -> int | None:
         """The id of the next error after ``error_id``; None if that is the newest."""
@@ -261,6 +256,72 @@ def error_event(row: sqlite3.Row | dict[str, Any]) -> Event:
         "received_at": row["received_at"],
     }
     return Event(row["id"], row["at"], EventType.ERROR.value, row["component"], body)
+
+
+_LATEST: Final = """
+    SELECT fingerprint, level.value AS severity, (
+        SELECT max(id) FROM errors WHERE fingerprint = groups.fingerprint AND severity = level.value AND id < :before) AS latest
+    FROM groups CROSS JOIN json_each(:severities) AS level WHERE {where} ORDER BY latest DESC LIMIT :limit"""
+"""Of each trouble that fits, and of each severity, the latest error."""
+_OF_TROUBLE: Final = """
+    SELECT id FROM errors WHERE fingerprint = ? AND severity = ? AND id < ? AND id >= ? ORDER BY id DESC LIMIT ?"""
+
+
+def _newest(conn: sqlite3.Connection, wanted: ErrorFilter, limit: int) -> list[int]:
+    """The ids of a page: of each trouble that fits, as many as can be among them, so that a rare one is not looked for among all.
+
+    Errors of one fingerprint have one kind and one component: these are part of it.
+    """
+    where, values = _conditions(replace(wanted, severity=None, before=None), "groups", page_by="last_id")
+    severities = _SEVERITIES if wanted.severity is None else {wanted.severity.value}
+    values |= {"severities": msgspec.json.encode(sorted(severities)).decode(), "before": _before(wanted), "limit": limit}
+    found: list[int] = []  # a heap
+    for fingerprint, severity, latest in conn.execute(_LATEST.format(where=" AND ".join(where) or "1"), values).fetchall():
+        least = found[0] if len(found) == limit else 0
+        if latest is None or latest < least:
+            break
+        for (number,) in conn.execute(_OF_TROUBLE, [fingerprint, severity, _before(wanted), least, limit]):
+            if len(found) < limit:
+                heapq.heappush(found, number)
+            else:
+                heapq.heappushpop(found, number)
+    return found
+
+
+_HITS: Final = """
+    SELECT rowid FROM errors_fts WHERE errors_fts MATCH :text AND rowid < :before {fitting} ORDER BY rowid DESC LIMIT :most"""
+_FITTING: Final = """
+    AND +rowid IN (SELECT errors.id FROM groups CROSS JOIN errors ON errors.fingerprint = groups.fingerprint WHERE {where})"""
+"""With the plus, each hit is looked up among those that fit; without it, SQLite would search anew for each of these."""
+_LOOKED_AT: Final = 5000
+
+
+def _found(conn: sqlite3.Connection, wanted: ErrorFilter, limit: int) -> list[int]:
+    """The ids of a page of what a search finds. The index gives them newest first: a common word costs no more than a rare one.
+
+    Where few of them fit, all that fit are looked up first.
+    """
+    text = Database(conn).quote_fts((wanted.text or "").replace("\0", " "))
+    if not text.strip():
+        return []
+    where, values = _conditions(replace(wanted, before=None), "errors", page_by="id")
+    values |= {"text": text, "before": _before(wanted), "limit": limit, "most": _LOOKED_AT if where else limit}
+    hits = [number for (number,) in conn.execute(_HITS.format(fitting=""), values)]
+    if not where:
+        return hits
+    where.append("id IN (SELECT value FROM json_each(:ids))")
+    fit = f"SELECT id FROM errors WHERE {' AND '.join(where)} ORDER BY id DESC LIMIT :limit"
+    found = [number for (number,) in conn.execute(fit, {**values, "ids": msgspec.json.encode(hits).decode()})]
+    if len(found) == limit or len(hits) < _LOOKED_AT:
+        return found
+    of_groups, _ = _conditions(replace(wanted, severity=None, before=None), "groups", page_by="last_id")
+    of_groups += ["errors.severity = :severity"] if wanted.severity is not None else []
+    fitting = _HITS.format(fitting=_FITTING.format(where=" AND ".join(of_groups)))
+    return [number for (number,) in conn.execute(fitting, {**values, "most": limit})]
+
+
+def _before(wanted: ErrorFilter) -> int:
+    return _LARGEST_ID if wanted.before is None else wanted.before
 
 
 def _conditions(wanted: ErrorFilter, table: str, page_by: str) -> tuple[list[str], dict[str, Any]]:
