@@ -175,7 +175,8 @@ def test_nothing_that_pages_ask_for_looks_at_all_rows_or_sorts_them(journal: Jou
 
 def ask_all(history: History) -> None:
     """Each question that a page or the API has, with each filter."""
-    for name, value in {"kind": "transient", "component": "a", "fingerprint": "x", "severity": ErrorSeverity.FATAL, "text": "late"}.items():
+    each: dict[str, Any] = {"kind": "transient", "component": "a", "fingerprint": "x", "severity": ErrorSeverity.FATAL, "text": "late"}
+    for name, value in each.items():
         for before in (None, 40):
             history.errors(ErrorFilter(before=before, **{name: value}))
             history.groups(ErrorFilter(before=before, **{name: value}))
