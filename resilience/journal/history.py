@@ -5,7 +5,6 @@ Every list is paged by key (``before`` or ``since`` an id), so that the milliont
 
 from __future__ import annotations
 
-import heapq
 import logging
 import sqlite3
 import threading
@@ -17,39 +16,22 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from msgspec import Struct
 from msgspec.structs import replace
-from sqlite_utils import Database
 
 from resilience.context import ErrorSeverity
 from resilience.damage import told_as_damage
 from resilience.events import Event, EventType
 from resilience.journal import sums
+from resilience.journal.finding import MAX_ID, SEVERITIES, before, conditions, found, newest
+from resilience.journal.finding import ErrorFilter as ErrorFilter
 
 MAX_ROWS: Final = 500
 _MAX_IDLE: Final = 8
-_SEVERITIES: Final = frozenset(one.value for one in ErrorSeverity)
 _log = logging.getLogger("winclaw.core")
-_LARGEST_ID: Final = 2**63 - 1
 _TOLD: Final = ", ".join(f"errors.{name}" for name in ("id", *sums.TOLD, "sum"))
 """The columns of an error's event; what is in ``detail`` may be long."""
 _as_text: Final = partial(str, encoding="utf-8", errors="replace")
 """A text with a bit that has flipped may be none any more; its row is left out for its checksum, and the others are read."""
-
-
-class ErrorFilter(Struct, frozen=True, kw_only=True):
-    """Which errors are wanted; what is None does not narrow.
-
-    ``kind`` takes a whole branch of the taxonomy (``transient.network`` has ``transient.network.rate_limit`` in it);
-    ``text`` is searched in message, type, component and operation; ``before`` is the id that a page ends before.
-    """
-
-    kind: str | None = None
-    component: str | None = None
-    fingerprint: str | None = None
-    severity: ErrorSeverity | None = None
-    text: str | None = None
-    before: int | None = None
 
 
 class History:
@@ -145,17 +127,17 @@ class History:
         limit = min(limit, MAX_ROWS)
         with self.at_one_moment(), self._reading() as conn:
             if wanted == ErrorFilter(before=wanted.before):
-                newest = f"SELECT {_TOLD} FROM errors WHERE id < ? ORDER BY id DESC LIMIT ?"
-                rows = conn.execute(newest, [_before(wanted), limit]).fetchall()
+                latest = f"SELECT {_TOLD} FROM errors WHERE id < ? ORDER BY id DESC LIMIT ?"
+                rows = conn.execute(latest, [before(wanted), limit]).fetchall()
             else:
-                ids = (_found if wanted.text else _newest)(conn, wanted, limit)
+                ids = (found if wanted.text else newest)(conn, wanted, limit)
                 by_id = f"SELECT {_TOLD} FROM errors WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id DESC"
                 rows = conn.execute(by_id, [msgspec.json.encode(ids).decode()]).fetchall()
         return self._errors(rows)
 
     def error(self, error_id: int) -> Event | None:
         """One error with everything known of it (``stack``, ``cause``, ``metadata``); None if there is none."""
-        if error_id > _LARGEST_ID:  # SQLite would raise
+        if error_id > MAX_ID:  # SQLite would raise
             return None
         with self._reading() as conn:
             row = conn.execute("SELECT * FROM errors WHERE id = ?", [error_id]).fetchone()
@@ -176,13 +158,13 @@ class History:
         Args:
             since: only groups seen at this moment or after it (ISO 8601 text as stored).
         """
-        where, values = _conditions(wanted or ErrorFilter(), "groups", page_by="last_id")
+        where, values = conditions(wanted or ErrorFilter(), "groups", page_by="last_id")
         with self._reading() as conn:
             rows = conn.execute(
                 f"SELECT * FROM groups WHERE {' AND '.join([*where, 'last_at >= :since'])} ORDER BY last_id DESC LIMIT :limit",
                 {**values, "since": since, "limit": min(limit, MAX_ROWS)},
             ).fetchall()
-        known = [row for row in rows if row["severity"] in _SEVERITIES]  # these are counts, and have no checksums
+        known = [row for row in rows if row["severity"] in SEVERITIES]  # these are counts, and have no checksums
         return [{**dict(row), "severity": ErrorSeverity(row["severity"]).name} for row in known]
 
     def per_minute(self, since: str, fingerprints: Sequence[str] | None = None) -> list[tuple[str, str, int]]:
@@ -256,88 +238,3 @@ def error_event(row: sqlite3.Row | dict[str, Any]) -> Event:
         "received_at": row["received_at"],
     }
     return Event(row["id"], row["at"], EventType.ERROR.value, row["component"], body)
-
-
-_LATEST: Final = """
-    SELECT fingerprint, level.value AS severity, (
-        SELECT max(id) FROM errors WHERE fingerprint = groups.fingerprint AND severity = level.value AND id < :before) AS latest
-    FROM groups CROSS JOIN json_each(:severities) AS level WHERE {where} ORDER BY latest DESC LIMIT :limit"""
-"""Of each trouble that fits, and of each severity, the latest error."""
-_OF_TROUBLE: Final = """
-    SELECT id FROM errors WHERE fingerprint = ? AND severity = ? AND id < ? AND id >= ? ORDER BY id DESC LIMIT ?"""
-
-
-def _newest(conn: sqlite3.Connection, wanted: ErrorFilter, limit: int) -> list[int]:
-    """The ids of a page: of each trouble that fits, as many as can be among them, so that a rare one is not looked for among all.
-
-    Errors of one fingerprint have one kind and one component: these are part of it.
-    """
-    where, values = _conditions(replace(wanted, severity=None, before=None), "groups", page_by="last_id")
-    severities = _SEVERITIES if wanted.severity is None else {wanted.severity.value}
-    values |= {"severities": msgspec.json.encode(sorted(severities)).decode(), "before": _before(wanted), "limit": limit}
-    found: list[int] = []  # a heap
-    for fingerprint, severity, latest in conn.execute(_LATEST.format(where=" AND ".join(where) or "1"), values).fetchall():
-        least = found[0] if len(found) == limit else 0
-        if latest is None or latest < least:
-            break
-        for (number,) in conn.execute(_OF_TROUBLE, [fingerprint, severity, _before(wanted), least, limit]):
-            if len(found) < limit:
-                heapq.heappush(found, number)
-            else:
-                heapq.heappushpop(found, number)
-    return found
-
-
-_HITS: Final = """
-    SELECT rowid FROM errors_fts WHERE errors_fts MATCH :text AND rowid < :before {fitting} ORDER BY rowid DESC LIMIT :most"""
-_FITTING: Final = """
-    AND +rowid IN (SELECT errors.id FROM groups CROSS JOIN errors ON errors.fingerprint = groups.fingerprint WHERE {where})"""
-"""With the plus, each hit is looked up among those that fit; without it, SQLite would search anew for each of these."""
-_LOOKED_AT: Final = 5000
-
-
-def _found(conn: sqlite3.Connection, wanted: ErrorFilter, limit: int) -> list[int]:
-    """The ids of a page of what a search finds. The index gives them newest first: a common word costs no more than a rare one.
-
-    Where few of them fit, all that fit are looked up first.
-    """
-    text = Database(conn).quote_fts((wanted.text or "").replace("\0", " "))
-    if not text.strip():
-        return []
-    where, values = _conditions(replace(wanted, before=None), "errors", page_by="id")
-    values |= {"text": text, "before": _before(wanted), "limit": limit, "most": _LOOKED_AT if where else limit}
-    hits = [number for (number,) in conn.execute(_HITS.format(fitting=""), values)]
-    if not where:
-        return hits
-    where.append("id IN (SELECT value FROM json_each(:ids))")
-    fit = f"SELECT id FROM errors WHERE {' AND '.join(where)} ORDER BY id DESC LIMIT :limit"
-    found = [number for (number,) in conn.execute(fit, {**values, "ids": msgspec.json.encode(hits).decode()})]
-    if len(found) == limit or len(hits) < _LOOKED_AT:
-        return found
-    of_groups, _ = _conditions(replace(wanted, severity=None, before=None), "groups", page_by="last_id")
-    of_groups += ["errors.severity = :severity"] if wanted.severity is not None else []
-    fitting = _HITS.format(fitting=_FITTING.format(where=" AND ".join(of_groups)))
-    return [number for (number,) in conn.execute(fitting, {**values, "most": limit})]
-
-
-def _before(wanted: ErrorFilter) -> int:
-    return _LARGEST_ID if wanted.before is None else wanted.before
-
-
-def _conditions(wanted: ErrorFilter, table: str, page_by: str) -> tuple[list[str], dict[str, Any]]:
-    where: list[str] = []
-    values: dict[str, Any] = {}
-    if wanted.kind is not None:
-        # The kind itself, and all that begin with it and a dot: '/' is what follows '.' in order.
-        where.append(f"({table}.kind = :kind OR ({table}.kind >= :kind || '.' AND {table}.kind < :kind || '/'))")
-        values["kind"] = wanted.kind
-    severity = wanted.severity.value if wanted.severity is not None else None
-    exactly = {"component": wanted.component, "fingerprint": wanted.fingerprint, "severity": severity}
-    for name, value in exactly.items():
-        if value is not None:
-            where.append(f"{table}.{name} = :{name}")
-            values[name] = value
-    if wanted.before is not None:
-        where.append(f"{table}.{page_by} < :before")
-        values["before"] = wanted.before
-    return where, values

@@ -130,7 +130,7 @@ def many(dice: random.Random, count: int) -> list[ErrorRecord]:
 def test_each_filter_gives_exactly_what_fits_it_newest_first_and_page_by_page(
     journal: Journal, history: History, monkeypatch: pytest.MonkeyPatch, looked_at: int
 ) -> None:
-    monkeypatch.setattr("resilience.journal.history._LOOKED_AT", looked_at)
+    monkeypatch.setattr("resilience.journal.finding._LOOKED_AT", looked_at)
     dice = random.Random(1)
     records = many(dice, 900)
     journal.commit(records)
