@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from flask import Flask, Response, g, jsonify, redirect, render_template, request
-from flask_socketio import SocketIO
 
 from dashboard.access import Access, Guard
 from dashboard.agents import MAX_BODY_BYTES, agents_api
@@ -19,6 +18,7 @@ from dashboard.pages import pages
 from dashboard.problems import Problem, answer_errors
 from dashboard.recovery import RecoveryDesk, recovery_api, recovery_pages
 from dashboard.settings import ConfigControl, ConfigDesk, config_api, config_pages
+from dashboard.sockets import SocketIO
 from dashboard.stream import Stream
 from resilience.core.core import Core
 from resilience.processes.supervisor import Supervisor

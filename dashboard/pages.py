@@ -55,12 +55,14 @@ def pages(core: Core, access: Access, commands: Commands, machine: Callable[[], 
     @site.get("/")
     def overview() -> str:
         now, view = core.clock.now(), core.view()
-        newest = core.history.events(0, 100, newest=True)
-        groups = _groups(ErrorFilter(), since=as_text(now - timedelta(days=1)), limit=10)
+        with core.history.at_one_moment():  # what comes in after the last event that is counted here, the stream brings
+            newest = core.history.events(0, 100, newest=True)
+            groups = _groups(ErrorFilter(), since=as_text(now - timedelta(days=1)), limit=10)
+            minutes = core.history.per_minute(as_text(now - timedelta(hours=1)))
         troubles = {(group["fingerprint"], group["first_at"]) for group in groups}
         views = [event.view() for event in reversed(newest)]
         first_ids = {one["id"] for one in views if (one.get("fingerprint"), one["at"]) in troubles}
-        series = error_words.minute_series(core.history.per_minute(as_text(now - timedelta(hours=1))), now)
+        series = error_words.minute_series(minutes, now)
         return render_template(
             "overview.html",
             agents=now_words.agents(view["agents"]),
@@ -75,16 +77,17 @@ def pages(core: Core, access: Access, commands: Commands, machine: Callable[[], 
 
     @site.get("/errors")
     def errors() -> str:
-        newest = core.history.events(0, 1, newest=True)  # first: what comes in from now on, the stream brings
-        wanted = error_filter()
-        found = core.history.errors(wanted, _PAGE)
-        query = _query()
-        groups = [] if wanted.before or wanted.text else _groups(wanted, since="", limit=10)
+        wanted, query = error_filter(), _query()
+        with core.history.at_one_moment():  # as on the overview
+            newest = core.history.events(0, 1, newest=True)
+            found = core.history.errors(wanted, _PAGE)
+            groups = [] if wanted.before or wanted.text else _groups(wanted, since="", limit=10)
+            kinds = core.history.kinds()
         return render_template(
             "errors.html",
             rows=[event_words.with_line(event.view()) for event in found],
             groups=groups,
-            tree=error_words.kind_tree(core.history.kinds(), wanted.kind),
+            tree=error_words.kind_tree(kinds, wanted.kind),
             wanted=wanted,
             severities=[severity.name for severity in ErrorSeverity],
             query=query,

@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import socket
 import threading
 from collections import deque
 from datetime import datetime
 from typing import Any, Final
 
 import flask
-from engineio.async_drivers._websocket_wsgi import SimpleWebSocketWSGI
-from flask_socketio import ConnectionRefusedError as Refused
-from flask_socketio import SocketIO
 from simple_websocket import ConnectionClosed
+from wsproto.events import TextMessage
 
 from dashboard.access import Access
 from dashboard.present.events import with_line
 from dashboard.present.now import band
+from dashboard.sockets import PageDriver, Refused, SocketIO
 from resilience.core.core import Core
 from resilience.core.state import State
 from resilience.events import Event
@@ -31,13 +31,20 @@ _MAX_EVENTS: Final = 200
 _EVENTS_EVERY_S: Final = 0.1
 _SNAPSHOT_EVERY_S: Final = 0.25
 _MAX_QUEUED_PACKETS: Final = 100
+_MAX_QUEUED_CHARACTERS: Final = 5_000_000
 _LIVE: Final = "live"
 """The room of the pages that have been told what they missed."""
 _log = logging.getLogger("winclaw.stream")
 
 
-class PageSocket(SimpleWebSocketWSGI):  # type: ignore[misc]
+class PageSocket(PageDriver):  # type: ignore[misc]
     """A page's connection. Engine.IO closes it in a thread of its own, where a browser that is gone must be no fault."""
+
+    def send(self, message: str) -> None:
+        """Sends all of it; its own way would leave out what does not fit into the buffers of a page that is slow."""
+        if not self.ws.connected:
+            raise ConnectionResetError
+        self.ws.sock.sendall(self.ws.ws.send(TextMessage(data=message)))
 
     def close(self) -> None:
         with contextlib.suppress(OSError, ConnectionClosed):
@@ -79,8 +86,8 @@ class Stream:
 
     def disconnect_all(self) -> None:
         """Ends every connection, at once."""
-        for socket in self._sockets():
-            _drop(socket)
+        for page in self._sockets():
+            self._drop(page)
 
     def _connected(self, auth: Any = None) -> None:
         if self._access.session_of(flask.request.cookies) is None:
@@ -138,14 +145,21 @@ class Stream:
         return [*self._socketio.server.eio.sockets.values()]
 
     def _drop_slow(self) -> None:
-        for socket in self._sockets():
-            if socket.queue.qsize() > _MAX_QUEUED_PACKETS:
-                _log.warning("a page fell %d packets behind and was dropped; it will catch up", socket.queue.qsize())
-                _drop(socket)
+        for page in self._sockets():
+            with page.queue.mutex:
+                waiting = [packet for packet in page.queue.queue if packet is not None]
+            characters = sum(len(packet.data or "") for packet in waiting)
+            if not page.closed and (len(waiting) > _MAX_QUEUED_PACKETS or characters > _MAX_QUEUED_CHARACTERS):
+                _log.warning("a page fell %d packets behind and was dropped; it will catch up", len(waiting))
+                self._drop(page)
 
-
-def _drop(socket: Any) -> None:
-    socket.close(wait=False, abort=True)
+    def _drop(self, page: Any) -> None:
+        """Ends a page's connection at once, whatever waits there to be read: its queue and its threads end with it."""
+        connection = self._socketio.server.environ.get(page.sid, {}).get("werkzeug.socket")
+        page.close(wait=False, abort=True)
+        if connection is not None:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
 
 def _message(events: list[Event], *, gap: bool) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import { io } from "/static/vendor/vendor.js";
 const STALE_AFTER_MS = 4000;
 const PROBE_AFTER_MS = 2000;
 const MAX_HELD = 200;
+const AGAIN_MS = 1000;
 const byId = (id) => document.getElementById(id);
 const csrf = document.querySelector('meta[name="csrf-token"]').content;
 
@@ -63,10 +64,10 @@ export function said({ line, severity }) {
 
 // Events: each once and in order; the server sends ten batches a second at the most. What the page was made with comes no more.
 
-let newest = Number(document.body.dataset.last);
+let newest = Number(document.body.dataset.last ?? NaN); // of a page that shows none, none is asked for
 let eventListener = () => {};
 
-/** Has `listen(events, gap)` called with new events, oldest first; with `gap` there were more than could be sent. */
+/** Has `listen(events, gap)` called with new events, oldest first; with `gap` there were more before them than could be sent. */
 export function onEvents(listen) { eventListener = listen; }
 
 function take({ events, gap }) {
@@ -77,6 +78,43 @@ function take({ events, gap }) {
 
 /** Whether new rows shine; in a storm, nothing flashes. */
 export const shine = (events) => events.length <= 3;
+
+const rest = (ms) => new Promise((wait) => setTimeout(wait, Math.max(0, ms)));
+
+/**
+ * Gives `show(events)` what comes in. At a gap `fetchAnew()` brings what is missing, too, and says up to which event: what of it
+ * comes in later is not shown again. If it says nothing, the server could not be asked, and is asked again; in a flood, once a second.
+ */
+export function gapless(show, fetchAnew) {
+  let waiting = null;
+  let again = false;
+  let askedAt = -Infinity;
+  let upTo = -Infinity;
+  const tell = (events) => {
+    const later = events.filter((event) => event.id > upTo);
+    if (later.length) show(later);
+  };
+  return async (events, gap) => {
+    if (waiting) {
+      again ||= gap || waiting.length + events.length > MAX_HELD;
+      waiting = [...waiting, ...events].slice(-MAX_HELD);
+    } else if (gap) {
+      waiting = events;
+      let last;
+      do {
+        await rest(askedAt + AGAIN_MS - performance.now());
+        askedAt = performance.now();
+        again = false;
+        last = await fetchAnew();
+      } while (again || last === undefined);
+      const held = waiting;
+      [waiting, upTo] = [null, last];
+      tell(held);
+    } else {
+      tell(events);
+    }
+  };
+}
 
 /** Gives `show(events, gap)` what comes in, or holds the newest of it while `button` says so. */
 export function pausable(button, show) {
@@ -115,41 +153,57 @@ for (const [name, now] of [["pointerdown", true], ["pointerup", false], ["pointe
   document.addEventListener(name, () => { pressed = now; }, true);
 }
 
-let refreshed = Promise.resolve();
-/** Replaces the elements with these ids by what the server shows now, one after the other; folds stay, and focus where it can. */
-export const refresh = (...ids) => (refreshed = refreshed.then(() => replace(ids)));
+let refreshing = Promise.resolve();
+let next = null; // what is to be replaced as soon as that is done: however much is asked for, one page is fetched at a time
+
+/**
+ * Replaces the elements with these ids by what the server shows now; folds stay, and focus where it can.
+ * Returns the id of the last event in it; nothing, if the server cannot be asked.
+ */
+export function refresh(...ids) {
+  if (!next) {
+    const mine = next = { ids: new Set() };
+    mine.done = refreshing = refreshing.catch(() => {}).then(() => {
+      next = null;
+      return replace([...mine.ids]);
+    });
+  }
+  ids.forEach((id) => next.ids.add(id));
+  return next.done;
+}
 
 async function replace(ids) {
   let page;
   try {
     const answer = await fetch(location.href);
-    if (!answer.ok) return;
+    if (!answer.ok) return undefined;
     page = new DOMParser().parseFromString(await answer.text(), "text/html");
-  } catch { return; } // the lamp tells
-  while (pressed) await new Promise((wait) => setTimeout(wait, 50)); // a button that is replaced is not clicked
+  } catch { return undefined; } // the lamp tells
+  while (pressed) await rest(50); // a button that is replaced is not clicked
   for (const id of ids) {
     const [here, there] = [byId(id), page.getElementById(id)];
     if (!here || !there) continue;
     const focused = here.contains(document.activeElement) ? document.activeElement : null;
     const row = focused?.closest("[data-key]");
-    const next = focused && (twin(focused, there)
+    const heir = focused && (twin(focused, there)
       ?? (row && there.querySelector(`[data-key="${CSS.escape(row.dataset.key)}"]`)?.querySelector("button, a, summary")));
-    if (focused && !next && focused.matches("input, textarea, select")) continue; // somebody is typing
+    if (focused && !heir && focused.matches("input, textarea, select")) continue; // somebody is typing
     for (const details of there.querySelectorAll("details[data-key]")) {
       const known = here.querySelector(`details[data-key="${CSS.escape(details.dataset.key)}"]`);
       if (known) details.open = known.open;
     }
     localise(there);
     here.replaceWith(document.adoptNode(there));
-    if (focused && !next) there.tabIndex = -1;
-    if (focused) (next ?? there).focus({ preventScroll: true });
+    if (focused && !heir) there.tabIndex = -1;
+    if (focused) (heir ?? there).focus({ preventScroll: true });
   }
+  return Number(page.body.dataset.last);
 }
 
-/** A function that refreshes `ids`, now and then at most, however often it is called. */
+/** A function that refreshes `ids`, now and then at most, however often it is called; always once more after the last call. */
 export function refresher(every_ms, ...ids) {
   let due = 0;
-  return () => { due ||= setTimeout(async () => { await refresh(...ids); due = 0; }, every_ms); };
+  return () => { due ||= setTimeout(() => { due = 0; refresh(...ids); }, every_ms); };
 }
 
 // How fresh is this? A silent connection is asked; what does not answer is stale.
@@ -280,10 +334,11 @@ document.addEventListener("focusout", () => document.body.classList.remove("dism
 
 localise(document);
 const socket = io({
-  transports: ["websocket", "polling"], reconnectionDelay: 500, reconnectionDelayMax: 2000, auth: (give) => give({ since: newest }),
+  transports: ["websocket", "polling"], reconnectionDelay: 500, reconnectionDelayMax: 2000,
+  auth: (give) => give(Number.isNaN(newest) ? {} : { since: newest }),
 });
 socket.on("connect", () => { connected = true; signedOut = false; heard(); look(); });
-socket.on("disconnect", () => { connected = false; look(); });
+socket.on("disconnect", () => { connected = false; version = null; look(); }); // WinClaw, started anew, counts from the beginning
 socket.on("events", (message) => { heard(); take(message); });
 socket.on("snapshot", (state) => { heard(); takeState(state); });
 document.addEventListener("visibilitychange", () => {

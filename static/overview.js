@@ -1,14 +1,13 @@
 // The overview, live: what happened, errors a minute, and what the server counts.
 import { uPlot } from "/static/vendor/vendor.js";
-import { onEvents, onState, pausable, refresh, refresher, said, shine, text, timeElement } from "/static/live.js";
+import { gapless, onEvents, onState, pausable, refresh, refresher, said, shine, text, timeElement } from "/static/live.js";
 
 // What happened: an error that comes again before anything else does takes its earlier line's place, and its count.
 
 const MAX_SHOWN = 20;
 const MAX_ITEMS = 60;
-const feed = document.getElementById("feed");
 
-function item(event, shines) {
+function item(event, shines, feed) {
   let times = 1;
   if (event.type === "error") {
     for (const older of feed.children) {
@@ -32,7 +31,9 @@ function item(event, shines) {
   return li;
 }
 
-function trim() {
+function tell(events) {
+  const feed = document.getElementById("feed");
+  for (const event of events) feed.prepend(item(event, shine(events), feed));
   const hidden = [...feed.children].filter((li) => li.hidden);
   hidden.slice(MAX_ITEMS - MAX_SHOWN).forEach((li) => li.remove());
   [...feed.children].filter((li) => !li.hidden).slice(MAX_SHOWN).forEach((li) => li.remove());
@@ -42,11 +43,16 @@ function trim() {
 
 const holder = document.getElementById("rate");
 const heading = document.getElementById("rate-said");
-const table = document.querySelector("#rate-table tbody");
 const hhmm = (seconds) => new Date(seconds * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
-const at = [...table.rows].map((row) => Number(row.cells[0].dataset.at));
-const counts = [...table.rows].map((row) => Number(row.cells[1].textContent));
-[...table.rows].forEach((row, place) => { row.cells[0].textContent = hhmm(at[place]); });
+let table, at, counts;
+
+function readTable() {
+  table = document.querySelector("#rate-table tbody");
+  at = [...table.rows].map((row) => Number(row.cells[0].dataset.at));
+  counts = [...table.rows].map((row) => Number(row.cells[1].textContent));
+  [...table.rows].forEach((row, place) => { row.cells[0].textContent = hhmm(at[place]); });
+}
+readTable();
 
 const colour = (name) => () => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const axis = { stroke: colour("--muted"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif" };
@@ -74,6 +80,7 @@ function advance(minute) {
     counts.push(0);
     const row = table.insertRow();
     row.insertCell().textContent = hhmm(at[at.length - 1]);
+    row.cells[0].dataset.at = at[at.length - 1];
     row.insertCell().textContent = "0";
     row.cells[1].className = "n";
     at.shift();
@@ -99,18 +106,24 @@ setInterval(() => { advance(Math.floor(Date.now() / 60000) * 60); draw(); }, 150
 // All together.
 
 const recount = refresher(5000, "troubles");
+const feedTakes = gapless(tell, () => refresh("feed", "troubles"));
 const show = pausable(document.getElementById("pause"), (events, gap) => {
-  for (const event of events) feed.prepend(item(event, shine(events)));
-  trim();
-  if (events.length || gap) recount();
+  feedTakes(events, gap);
+  recount();
+});
+const chartTakes = gapless((events) => {
+  advance(Math.floor(Date.now() / 60000) * 60);
+  events.filter((event) => event.type === "error").forEach(count);
+  draw();
+}, async () => {
+  const last = await refresh("rate-table");
+  readTable();
+  draw();
+  return last;
 });
 onEvents((events, gap) => {
   show(events, gap);
-  const errors = events.filter((event) => event.type === "error");
-  if (!errors.length) return;
-  advance(Math.floor(Date.now() / 60000) * 60);
-  errors.forEach(count);
-  draw();
+  chartTakes(events, gap);
 });
 onState(() => refresh("needs", "agents", "services", "mode"));
 setInterval(() => { if (!document.hidden) refresh("machine"); }, 30000);

@@ -16,38 +16,22 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from msgspec import Struct
-from sqlite_utils import Database
+from msgspec.structs import replace
 
 from resilience.context import ErrorSeverity
 from resilience.damage import told_as_damage
 from resilience.events import Event, EventType
 from resilience.journal import sums
+from resilience.journal.finding import MAX_ID, SEVERITIES, before, conditions, found, newest
+from resilience.journal.finding import ErrorFilter as ErrorFilter
 
 MAX_ROWS: Final = 500
 _MAX_IDLE: Final = 8
-_SEVERITIES: Final = frozenset(one.value for one in ErrorSeverity)
 _log = logging.getLogger("winclaw.core")
-_LARGEST_ID: Final = 2**63 - 1
 _TOLD: Final = ", ".join(f"errors.{name}" for name in ("id", *sums.TOLD, "sum"))
 """The columns of an error's event; what is in ``detail`` may be long."""
 _as_text: Final = partial(str, encoding="utf-8", errors="replace")
 """A text with a bit that has flipped may be none any more; its row is left out for its checksum, and the others are read."""
-
-
-class ErrorFilter(Struct, frozen=True, kw_only=True):
-    """Which errors are wanted; what is None does not narrow.
-
-    ``kind`` takes a whole branch of the taxonomy (``transient.network`` has ``transient.network.rate_limit`` in it);
-    ``text`` is searched in message, type, component and operation; ``before`` is the id that a page ends before.
-    """
-
-    kind: str | None = None
-    component: str | None = None
-    fingerprint: str | None = None
-    severity: ErrorSeverity | None = None
-    text: str | None = None
-    before: int | None = None
 
 
 class History:
@@ -63,9 +47,30 @@ class History:
         self._idle: list[sqlite3.Connection] = []
         self._closed = 0
         self._lock = threading.Lock()  # guards both: none is laid down behind a close, to read a file that was set aside
+        self._moment = threading.local()
+
+    @contextmanager
+    def at_one_moment(self) -> Iterator[None]:
+        """All that this thread reads inside is as it was at one moment, so that its parts agree."""
+        with self._reading() as conn:
+            if conn.in_transaction:  # inside another one
+                yield
+                return
+            conn.execute("BEGIN")
+            self._moment.conn = conn
+            try:
+                yield
+            finally:
+                self._moment.conn = None
+                conn.rollback()
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
+        of_moment: sqlite3.Connection | None = getattr(self._moment, "conn", None)
+        if of_moment is not None:
+            with told_as_damage():
+                yield of_moment
+            return
         with self._lock:
             closed, conn = self._closed, self._idle.pop() if self._idle else None
         if conn is None:
@@ -96,8 +101,8 @@ class History:
         """Events with an id above ``since``, oldest first; with ``newest`` the last ``limit`` of them."""
         limit, order = min(limit, MAX_ROWS), "DESC" if newest else "ASC"
         sql = f"SELECT {{}} WHERE id > ? ORDER BY id {order} LIMIT ?"
-        with self._reading() as conn, conn:
-            conn.execute("BEGIN")  # both tables as they are at one moment: else one might lack what the other goes beyond
+        # Both tables as they are at one moment: else one might lack what the other goes beyond.
+        with self.at_one_moment(), self._reading() as conn:
             errors = self._errors(conn.execute(sql.format(f"{_TOLD} FROM errors"), [since, limit]))
             others = self._others(conn.execute(sql.format("* FROM events"), [since, limit]))
         found = sorted([*errors, *others], key=lambda event: event.id)
@@ -119,34 +124,27 @@ class History:
 
     def errors(self, wanted: ErrorFilter, limit: int = 50) -> list[Event]:
         """One page of errors, newest first."""
-        where, values = _conditions(wanted, "errors", page_by="id")
-        source = "errors"
-        with self._reading() as conn:
-            if wanted.text:
-                values["text"] = Database(conn).quote_fts(wanted.text.replace("\0", " "))
-                if not values["text"].strip():
-                    return []
-                # The index gives its rows newest first, so that a common word costs no more than a rare one.
-                source = "errors_fts CROSS JOIN errors ON errors.id = errors_fts.rowid"
-                where.append("errors_fts MATCH :text")
-                where += ["errors_fts.rowid < :before"] if wanted.before is not None else []
-            rows = conn.execute(
-                f"SELECT {_TOLD} FROM {source} WHERE {' AND '.join(where) or '1'} "
-                f"ORDER BY {'errors_fts.rowid' if wanted.text else 'id'} DESC LIMIT :limit",
-                {**values, "limit": min(limit, MAX_ROWS)},
-            ).fetchall()
+        limit = min(limit, MAX_ROWS)
+        with self.at_one_moment(), self._reading() as conn:
+            if wanted == ErrorFilter(before=wanted.before):
+                latest = f"SELECT {_TOLD} FROM errors WHERE id < ? ORDER BY id DESC LIMIT ?"
+                rows = conn.execute(latest, [before(wanted), limit]).fetchall()
+            else:
+                ids = (found if wanted.text else newest)(conn, wanted, limit)
+                by_id = f"SELECT {_TOLD} FROM errors WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id DESC"
+                rows = conn.execute(by_id, [msgspec.json.encode(ids).decode()]).fetchall()
         return self._errors(rows)
 
     def error(self, error_id: int) -> Event | None:
         """One error with everything known of it (``stack``, ``cause``, ``metadata``); None if there is none."""
-        if error_id > _LARGEST_ID:  # SQLite would raise
+        if error_id > MAX_ID:  # SQLite would raise
             return None
         with self._reading() as conn:
             row = conn.execute("SELECT * FROM errors WHERE id = ?", [error_id]).fetchone()
         if row is None or not self._is_right(row, sums.is_error(row, whole=True)):
             return None
         event = error_event(row)
-        return msgspec.structs.replace(event, body={**event.body, **msgspec.json.decode(row["detail"])})
+        return replace(event, body={**event.body, **msgspec.json.decode(row["detail"])})
 
     def error_after(self, error_id: int) -> int | None:
         """The id of the next error after ``error_id``; None if that is the newest."""
@@ -160,13 +158,13 @@ class History:
         Args:
             since: only groups seen at this moment or after it (ISO 8601 text as stored).
         """
-        where, values = _conditions(wanted or ErrorFilter(), "groups", page_by="last_id")
+        where, values = conditions(wanted or ErrorFilter(), "groups", page_by="last_id")
         with self._reading() as conn:
             rows = conn.execute(
                 f"SELECT * FROM groups WHERE {' AND '.join([*where, 'last_at >= :since'])} ORDER BY last_id DESC LIMIT :limit",
                 {**values, "since": since, "limit": min(limit, MAX_ROWS)},
             ).fetchall()
-        known = [row for row in rows if row["severity"] in _SEVERITIES]  # these are counts, and have no checksums
+        known = [row for row in rows if row["severity"] in SEVERITIES]  # these are counts, and have no checksums
         return [{**dict(row), "severity": ErrorSeverity(row["severity"]).name} for row in known]
 
     def per_minute(self, since: str, fingerprints: Sequence[str] | None = None) -> list[tuple[str, str, int]]:
@@ -240,22 +238,3 @@ def error_event(row: sqlite3.Row | dict[str, Any]) -> Event:
         "received_at": row["received_at"],
     }
     return Event(row["id"], row["at"], EventType.ERROR.value, row["component"], body)
-
-
-def _conditions(wanted: ErrorFilter, table: str, page_by: str) -> tuple[list[str], dict[str, Any]]:
-    where: list[str] = []
-    values: dict[str, Any] = {}
-    if wanted.kind is not None:
-        # The kind itself, and all that begin with it and a dot: '/' is what follows '.' in order.
-        where.append(f"({table}.kind = :kind OR ({table}.kind >= :kind || '.' AND {table}.kind < :kind || '/'))")
-        values["kind"] = wanted.kind
-    severity = wanted.severity.value if wanted.severity is not None else None
-    exactly = {"component": wanted.component, "fingerprint": wanted.fingerprint, "severity": severity}
-    for name, value in exactly.items():
-        if value is not None:
-            where.append(f"{table}.{name} = :{name}")
-            values[name] = value
-    if wanted.before is not None:
-        where.append(f"{table}.{page_by} < :before")
-        values["before"] = wanted.before
-    return where, values

@@ -78,6 +78,14 @@ def _sum_up(db: Database) -> None:
         db.execute(f"ALTER TABLE {column} INTEGER")
 
 
-MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (_create, _sum_up)
+def _find_newest(db: Database) -> None:
+    """The newest errors that fit a filter are found from the groups, what happened around an alert by its time: ``history``."""
+    db.execute("DROP INDEX errors_fingerprint")
+    db.execute("CREATE INDEX errors_fingerprint ON errors (fingerprint, severity, id)")
+    db.execute("DROP INDEX errors_component")
+    db.execute("CREATE INDEX errors_component ON errors (component, at)")
+
+
+MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (_create, _sum_up, _find_newest)
 """Each takes the database from version n to n + 1 (``PRAGMA user_version``); never edited once released. Each changes a table or
 an index: that tells a newer version from a number that has flipped."""

@@ -7,6 +7,7 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -152,9 +153,11 @@ def test_signing_out_everywhere_ends_open_pages_at_once(call: Caller, open_page:
 def test_a_page_that_stops_reading_is_dropped_and_the_others_go_on(
     call: Caller, open_page: Callable[..., Page], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What queues up for it behind the full buffers of its socket is bounded: then it is let go."""
+    """What queues up for it behind the full buffers of its socket is bounded: then it is let go, with its threads and its queue."""
     monkeypatch.setattr("dashboard.stream._EVENTS_EVERY_S", 0.0)
     reading = open_page()
+    reading.wait_for(lambda messages: any(name == "snapshot" for name, _ in messages))
+    others = set(threading.enumerate())
     with socket.create_connection(("127.0.0.1", call.port), timeout=10) as stalled:
         stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         cookie = call.login()["Cookie"]
@@ -165,7 +168,6 @@ def test_a_page_that_stops_reading_is_dropped_and_the_others_go_on(
         )
         assert stalled.recv(12) == b"HTTP/1.1 101"
         stalled.sendall(b"\x81\x82\0\0\0\0" + b"40")  # joins, and never reads again
-        reading.wait_for(lambda messages: any(name == "snapshot" for name, _ in messages))
         report = Report(type="TimeoutError", message="x" * 9000, component="gpt-5.2", operation="ask")
         dropped = False
         for _ in range(400):
@@ -175,7 +177,42 @@ def test_a_page_that_stops_reading_is_dropped_and_the_others_go_on(
             dropped = "was dropped" in caplog.text
             if dropped:
                 break
-    assert dropped
+        assert dropped
+        for thread in set(threading.enumerate()) - others:
+            if any(what in thread.name for what in ("simple_websocket", "writer", "process_request_thread")):
+                thread.join(5)
+                assert not thread.is_alive()
+        last = fail(call)[0]
+        reading.wait_for(lambda _: last in reading.ids)
+
+
+def test_a_page_that_is_slow_gets_each_message_whole() -> None:
+    """The server's sockets have a timeout, and so take a part of what does not fit into their buffers."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.settimeout(10)
+        theirs.settimeout(10)
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        connection, message = PageSocket(None, None), "x" * 3_000_000
+        connection.ws = SimpleNamespace(connected=True, sock=ours, ws=SimpleNamespace(send=lambda one: one.data.encode()))
+        sending = threading.Thread(target=connection.send, args=[message])
+        sending.start()
+        came = b""
+        while len(came) < len(message):
+            came += theirs.recv(65536)
+        sending.join(10)
+        connection.ws.connected = False
+        with pytest.raises(OSError):  # noqa: PT011 -- any of them ends the writer
+            connection.send(message)
+    assert came == message.encode()
+
+
+def test_few_long_messages_are_enough_to_be_dropped(call: Caller, open_page: Callable[..., Page], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dashboard.stream._MAX_QUEUED_CHARACTERS", -1)
+    page = open_page()
+    fail(call)
+    with pytest.raises((ConnectionClosed, AssertionError)):
+        page.wait_for(lambda _: False)
 
 
 def test_closing_the_connection_of_a_browser_that_is_gone_is_no_fault() -> None:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import itertools
+import random
+import re
 import sqlite3
 import sys
 import threading
@@ -15,6 +18,7 @@ from resilience.clock import as_text
 from resilience.context import ErrorSeverity
 from resilience.journal.history import ErrorFilter, History
 from resilience.journal.journal import Journal
+from resilience.journal.schema import ErrorRecord
 from tests.resilience.records import NOW, an_error, an_event
 
 
@@ -37,6 +41,22 @@ def test_events_since_an_id_come_in_order_whatever_they_are(journal: Journal, hi
     assert [(event.id, event.type) for event in history.events(1)] == [(2, "level.changed"), (3, "error"), (4, "level.changed")]
     assert [event.id for event in history.events(0, limit=2)] == [1, 2]
     assert [event.id for event in history.events(0, limit=2, newest=True)] == [3, 4]
+
+
+def test_what_is_read_at_one_moment_agrees(journal: Journal, history: History) -> None:
+    """Else a page would count an error in one place that it does not know in another."""
+    journal.commit([an_error()])
+    with history.at_one_moment():
+        assert len(history.events(0)) == 1
+        journal.commit([an_error(), an_event()])
+        assert [event.id for event in history.events(0)] == [event.id for event in history.errors(ErrorFilter())] == [1]
+        with history.at_one_moment():
+            assert [group["count"] for group in history.groups()] == [1]
+        assert history.per_minute("") == [("2026-01-01T12:00", "", 1)]
+    assert len(history.events(0)) == 3
+    with pytest.raises(ValueError, match="mine"), history.at_one_moment():
+        raise ValueError("mine")
+    assert len(history.events(0)) == 3
 
 
 def test_what_is_kept_is_told_unless_it_is_not_what_was_written(journal: Journal, history: History) -> None:
@@ -66,7 +86,7 @@ def test_pages_of_errors_join_without_gap_or_double(journal: Journal, history: H
 
 
 def test_errors_are_filtered_by_a_whole_branch_of_the_taxonomy(journal: Journal, history: History) -> None:
-    journal.commit([an_error(kind=kind) for kind in ("transient.network", "transient.network.dns", "transient.networks", "security")])
+    journal.commit([an_error(kind=kind, fingerprint=kind) for kind in ("transient.network", "transient.network.dns", "transient.networks", "security")])
     assert [event.body["kind"] for event in history.errors(ErrorFilter(kind="transient.network"))] == [
         "transient.network.dns",
         "transient.network",
@@ -86,10 +106,91 @@ def test_no_search_text_is_an_error(journal: Journal, history: History, text: st
 
 
 def test_filters_narrow_together(journal: Journal, history: History) -> None:
-    journal.commit([an_error(severity=4, component="a"), an_error(severity=4, component="b"), an_error(component="a")])
+    journal.commit([an_error(severity=4, component=one, fingerprint=one) for one in "ab"] + [an_error(component="a", fingerprint="a")])
     found = history.errors(ErrorFilter(component="a", severity=ErrorSeverity.ERROR))
     assert [event.id for event in found] == [1]
     assert [event.id for event in history.errors(ErrorFilter(component="a", text="requests", before=3))] == [1]
+
+
+KINDS, COMPONENTS = ("transient.network", "transient.network.dns", "transient.networks", "security"), ("a", "b", "c")
+
+
+def many(dice: random.Random, count: int) -> list[ErrorRecord]:
+    """Errors whose fingerprint has their kind and their component in it, as those of agents have."""
+    found = []
+    for _ in range(count):
+        kind, component, words = dice.choice(KINDS), dice.choice(COMPONENTS), dice.choice(("late", "refused"))
+        severity = dice.choices((2, 3, 4, 6), weights=(10, 60, 29, 1))[0]
+        fingerprint = f"{kind}/{component}/{words}"
+        found.append(an_error(kind=kind, component=component, severity=severity, fingerprint=fingerprint, message=f"{words} again"))
+    return found
+
+
+@pytest.mark.parametrize("looked_at", [5000, 60])
+def test_each_filter_gives_exactly_what_fits_it_newest_first_and_page_by_page(
+    journal: Journal, history: History, monkeypatch: pytest.MonkeyPatch, looked_at: int
+) -> None:
+    monkeypatch.setattr("resilience.journal.finding._LOOKED_AT", looked_at)
+    dice = random.Random(1)
+    records = many(dice, 900)
+    journal.commit(records)
+
+    def fits(wanted: ErrorFilter, number: int, one: ErrorRecord) -> bool:
+        return (
+            (wanted.kind is None or f"{one.kind}.".startswith(f"{wanted.kind}."))
+            and wanted.component in (None, one.component)
+            and wanted.fingerprint in (None, one.fingerprint)
+            and (wanted.severity is None or wanted.severity.value == one.severity)
+            and (wanted.text is None or wanted.text in one.message)
+            and (wanted.before is None or number < wanted.before)
+        )
+
+    for kind, component, severity, fingerprint, text, before in itertools.product(
+        (None, "transient", "transient.network", "nothing"), (None, "a"), (None, ErrorSeverity.WARNING, ErrorSeverity.FATAL, ErrorSeverity.DEBUG),
+        (None, "security/b/late", "transient.network/a/late"), (None, "refused"), (None, 400, 1),
+    ):  # fmt: skip
+        wanted = ErrorFilter(kind=kind, component=component, severity=severity, fingerprint=fingerprint, text=text, before=before)
+        expected = [number for number, one in reversed([*enumerate(records, start=1)]) if fits(wanted, number, one)]
+        assert [event.id for event in history.errors(wanted, 20)] == expected[:20], wanted
+
+
+def test_nothing_that_pages_ask_for_looks_at_all_rows_or_sorts_them(journal: Journal, history: History) -> None:
+    """The plans of what is asked are those of a journal with a million rows: SQLite keeps no statistics here."""
+    journal.commit([*many(random.Random(2), 50), an_event()])
+    asked: list[str] = []
+    with history._reading() as conn:
+        conn.set_trace_callback(asked.append)  # the next reader takes this connection
+    ask_all(history)
+    with history._reading() as conn:
+        conn.set_trace_callback(None)
+        plans = {sql: [row["detail"] for row in conn.execute(f"EXPLAIN QUERY PLAN {sql}")] for sql in asked if sql.lstrip().startswith("SELECT")}
+    assert len(plans) > 20
+    for sql, plan in plans.items():
+        for step in plan:
+            assert re.fullmatch(r"SCAN (errors|events|minutes)", step) is None, (sql, plan)
+        of_rows = "FROM errors" in sql or "FROM events" in sql
+        bounded = "json_each" in sql or "FROM groups" in sql  # ids that are known, or what fell into a span of time
+        assert not of_rows or bounded or not any("TEMP B-TREE" in step for step in plan), (sql, plan)
+
+
+def ask_all(history: History) -> None:
+    """Each question that a page or the API has, with each filter."""
+    each: dict[str, Any] = {"kind": "transient", "component": "a", "fingerprint": "x", "severity": ErrorSeverity.FATAL, "text": "late"}
+    for name, value in each.items():
+        for before in (None, 40):
+            history.errors(ErrorFilter(before=before, **{name: value}))
+            history.groups(ErrorFilter(before=before, **{name: value}))
+    for before in (None, 40):
+        history.errors(ErrorFilter(before=before))
+        history.errors(ErrorFilter(before=before, text="late", kind="transient", component="a", severity=ErrorSeverity.FATAL))
+    history.events(3)
+    history.events(0, newest=True)
+    history.between("2026", "2027", ["a", "b"])
+    history.error(3)
+    history.error_after(3)
+    history.per_minute("2026")
+    history.per_minute("2026", ["x"])
+    history.kinds()
 
 
 def test_one_error_has_its_stack_and_cause(journal: Journal, history: History) -> None:
