@@ -14,6 +14,7 @@ from dashboard.agents import MAX_BODY_BYTES, agents_api
 from dashboard.alerts import alert_pages
 from dashboard.api import json_api
 from dashboard.commands import Commands
+from dashboard.metrics import metrics_page
 from dashboard.pages import pages
 from dashboard.problems import Problem, answer_errors
 from dashboard.recovery import RecoveryDesk, recovery_api, recovery_pages
@@ -33,7 +34,7 @@ _AGENTS_MAY: Final = frozenset(
         "api.state", "api.loops", "api.processes", "api.healing", "api.events", "api.errors", "api.error", "api.groups",
         "api.alerts", "api.one_alert", "api.all_incidents", "api.one_incident",
         "recovery_api.overview", "recovery_api.one_recovery", "recovery_api.checkpoints", "recovery_api.one_checkpoint",
-        "recovery_api.save", "agents.errors", "agents.heartbeats", "agents.orders",
+        "recovery_api.save", "agents.errors", "agents.heartbeats", "agents.orders", "metrics.metrics",
     }
 )  # fmt: skip
 
@@ -68,7 +69,7 @@ def create_app(
         if request.endpoint in _OPEN:
             return None
         g.identity = access.identify()
-        wants_json = request.path.startswith("/api/")
+        wants_json = request.path.startswith("/api/") or request.endpoint == "metrics.metrics"
         if g.identity is None:
             if wants_json:
                 detail = "Send Authorization: Bearer and a token; agents find theirs in endpoint.json."
@@ -118,6 +119,7 @@ def create_app(
     app.register_blueprint(agents_api(core, policy))
     app.register_blueprint(pages(core, access, commands, machine))
     app.register_blueprint(alert_pages(core, commands))
+    app.register_blueprint(metrics_page(core, machine))
     desk = RecoveryDesk(core, recovery, folder)
     app.register_blueprint(recovery_api(core, desk))
     app.register_blueprint(recovery_pages(core, desk))

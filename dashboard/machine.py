@@ -1,4 +1,4 @@
-"""This machine's numbers, for the overview."""
+"""This machine's numbers and this program's own."""
 
 from __future__ import annotations
 
@@ -16,3 +16,11 @@ def machine_numbers(journal: Path) -> dict[str, float]:
         "disk_free_gb": psutil.disk_usage(str(journal.parent)).free / 1e9,
         "journal_mb": sum(file.stat().st_size for file in files if file.exists()) / 1e6,
     }
+
+
+def own_numbers() -> dict[str, float]:
+    """This program's processor time (s), memory in use (bytes), and when it started (seconds since 1970)."""
+    me = psutil.Process()
+    with me.oneshot():
+        times = me.cpu_times()
+        return {"cpu_s": times.user + times.system, "memory_bytes": me.memory_info().rss, "started_s": me.create_time()}

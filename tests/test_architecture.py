@@ -27,7 +27,7 @@ ROOMS: Final = {
         "circuit.announcements circuit.blame circuit.breaker circuit.guarding circuit.ledger circuit.registry circuit.states circuit.window "
         "classification.classifier classification.evidence classification.known_errors classification.policy "
         "config.difference config.options config.settings config.version "
-        "core.deaths core.lanes core.lives core.notices core.orders core.presence core.services core.state "
+        "core.deaths core.lanes core.lives core.notices core.orders core.presence core.services core.state core.totals "
         "degradation.condition_parts degradation.conditions degradation.enforcement degradation.gate degradation.health degradation.levels degradation.loops degradation.manager degradation.policy degradation.rules "
         "detection.anomalies detection.flood detection.lines detection.policy detection.reading detection.status "
         "healing.diagnosis healing.heals healing.policy healing.verification healing.waiting "
@@ -79,7 +79,7 @@ NOT_MUTATED: Final = {
 }
 ROOM_OF: Final = {name: number for number, names in enumerate(ROOMS.values()) for name in names.split()}
 HEAVY: Final = {
-    "PIL", "apprise", "click", "dashboard", "flask", "flask_socketio", "lark", "playwright", "psutil", "pystray",
+    "PIL", "apprise", "click", "dashboard", "flask", "flask_socketio", "lark", "playwright", "prometheus_client", "psutil", "pystray",
     "sqlite_utils", "tray", "werkzeug", "yaml",
 }  # fmt: skip
 CLOCKS: Final = {

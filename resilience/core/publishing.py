@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from resilience.clock import Clock
 from resilience.core.state import State
+from resilience.core.totals import Totals
 from resilience.events import Event
 
 _SLOW_LISTENER_S: Final = 0.1
@@ -25,6 +26,8 @@ class Publishing:
     def __init__(self, state: State, clock: Clock) -> None:
         self.state = state
         """The state as committed last."""
+        self.totals = Totals(since=clock.now())
+        """What has been counted since this WinClaw started."""
         self.clock = clock
         self._changed = threading.Condition()
         self._ended = False
@@ -53,6 +56,7 @@ class Publishing:
 
     def _publish(self, state: State, events: tuple[Event, ...]) -> None:
         """Shows ``state``, under another version if it is worth telling, and tells whoever has subscribed."""
+        self.totals = self.totals.after(self.state, state, events)
         is_news = _shown(state) != _shown(self.state)
         with self._changed:
             self.state = replace(state, version=self.state.version + is_news)

@@ -7,7 +7,7 @@ order in which they arrive; the latest wins, but for an isolation, which only a 
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterator, Mapping
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
@@ -229,18 +229,23 @@ def _tried(services: Services, circuit: ServiceCircuit, because: str, now: datet
     return _changed(circuit, "CLOSED", because, now)
 
 
-def counted(before: Services, after: Services) -> list[tuple[str, Count]]:
-    """What an agent that was there before has counted between two of its heartbeats: calls and failures by service."""
-    found = []
+def grown(before: Services, after: Services) -> Iterator[tuple[tuple[str, int | None, str], dict[str, int]]]:
+    """By how much what agents count has grown, by (agent, pid, service); of one that was not there before it is all."""
     for key, seen in after.seen.items():
         known = before.seen.get(key)
-        if known is seen:
+        if known is seen or not seen.numbers:
             continue
-        old = known.numbers if known is not None and known.numbers["calls"] <= seen.numbers["calls"] else {}
-        calls, failures = (int(seen.numbers[name] - old.get(name, 0)) for name in ("calls", "failures"))
-        if calls:
-            found.append((key[2], Count(calls=calls, failures=min(max(failures, 0), calls))))
-    return found
+        old = known.numbers if known is not None and known.numbers and known.numbers["calls"] <= seen.numbers["calls"] else {}
+        yield key, {name: max(int(seen.numbers[name] - old.get(name, 0)), 0) for name in ("calls", "failures", "rejected")}
+
+
+def counted(before: Services, after: Services) -> list[tuple[str, Count]]:
+    """What an agent that was there before has counted between two of its heartbeats: calls and failures by service."""
+    return [
+        (service, Count(calls=new["calls"], failures=min(new["failures"], new["calls"])))
+        for (_, _, service), new in grown(before, after)
+        if new["calls"]
+    ]
 
 
 def circumstances(services: Services, tally: Tally, now: datetime, now_s: float) -> Circumstances:
