@@ -16,6 +16,7 @@ from dashboard.api import json_api
 from dashboard.commands import Commands
 from dashboard.metrics import metrics_page
 from dashboard.pages import pages
+from dashboard.present.words import ticks
 from dashboard.problems import Problem, answer_errors
 from dashboard.recovery import RecoveryDesk, recovery_api, recovery_pages
 from dashboard.settings import ConfigControl, ConfigDesk, config_api, config_pages
@@ -61,6 +62,7 @@ def create_app(
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.config["MAX_FORM_MEMORY_SIZE"] = 100_000
     app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.jinja_env.filters["ticks"] = ticks
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     answer_errors(app)
 

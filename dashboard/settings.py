@@ -13,6 +13,7 @@ from dashboard.commands import actor, origin
 from dashboard.pages import see
 from dashboard.present import config as config_words
 from dashboard.problems import Problem, decoded_json
+from resilience.config.explained import NEW
 from resilience.config.problems import ConfigError
 from resilience.config.shown import as_yaml
 from resilience.config.version import InForce
@@ -29,6 +30,7 @@ class ConfigControl(Protocol):
     """What the app knows of its configuration, and can do with it."""
 
     def in_force(self) -> dict[str, Any]: ...
+    def explained(self) -> dict[str, Any]: ...
     def listed(self) -> list[dict[str, Any]]: ...
     def described(self, number: int) -> dict[str, Any]: ...
     def roll_back(self, number: int, *, author: str, origin: str) -> str: ...
@@ -49,6 +51,16 @@ class ConfigDesk:
     def notices(self) -> list[Notice]:
         """What is wrong with the configuration: with the file, or that its versions cannot be kept."""
         return [one for one in self._core.state.notices if one.name.startswith("config")]
+
+    def newest(self) -> int:
+        """The id of the newest event; 0: there is none."""
+        return max((event.id for event in self._core.history.events(0, 1, newest=True)), default=0)
+
+    def explained(self) -> dict[str, Any]:
+        """Each setting in force, as the app explains it; the port is the one that it has."""
+        found, port = self.config.explained(), self._access.url.rpartition(":")[2]
+        each = [config_words.with_port(one, port) if one["path"] == "dashboard.port" else one for one in found["each"]]
+        return {**found, "each": each}
 
     def version(self, number: int) -> dict[str, Any]:
         """The version of that number, whole.
@@ -107,6 +119,11 @@ def config_api(desk: ConfigDesk) -> Blueprint:
     def in_force() -> Response:
         return jsonify(desk.config.in_force())
 
+    @api.get("/explained")
+    def explained() -> Response:
+        found = desk.explained()
+        return jsonify({**found, "each": [one for one in found["each"] if one["entry"] != NEW]})
+
     @api.get("/versions")
     def versions() -> Response:
         return jsonify(versions=desk.config.listed())
@@ -129,14 +146,19 @@ def config_pages(desk: ConfigDesk) -> Blueprint:
 
     @site.get("/settings")
     def overview() -> str:
-        now = desk.config.in_force()
+        last = desk.newest()  # first: what happens from now on, the stream brings
+        now, explained = desk.config.in_force(), desk.explained()
         return render_template(
             "settings.html",
+            file=explained["file"],
+            problems=explained["problems"],
+            sections=config_words.sections(explained["each"], explained["version"]),
             number=now["version"],
             differs=now["differs"],
             yaml=as_yaml(now["settings"]),
             versions=[config_words.version(one) for one in desk.config.listed()],
             notices=desk.notices,
+            last=last,
         )
 
     @site.get("/settings/versions/<int:number>")

@@ -43,7 +43,7 @@ ROOMS: Final = {
         "damage forking locked log shared_file "
         "alerting.addresses alerting.by_apprise alerting.senders alerting.sending "
         "agent.circuits agent.fitting agent.link agent.ollama agent.ollama_wire agent.reporting agent.spool agent.texts agent.wire "
-        "config.checking config.cleaning config.file config.nodes config.problems config.rewriting config.shown config.values config.versions "
+        "config.checking config.cleaning config.explained config.file config.nodes config.problems config.rewriting config.shown config.values config.versions "
         "core.alerting core.caring core.causes core.configuring core.decisions core.facts core.gap core.goodbye core.inputs core.intake core.keeping core.last_word core.publishing core.records core.writing "
         "detection.metrics detection.prober detection.probes "
         "healing.memory "

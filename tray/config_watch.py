@@ -24,6 +24,7 @@ from resilience.core.core import Core
 from resilience.core.inputs import ConfigTroubled, Configuration
 from resilience.events import EventType
 from resilience.repeating import Repeating
+from tray.config_explaining import ConfigExplaining
 from tray.config_taking import CHECKS, COMMIT_S, Check, ConfigTaking
 from tray.startup import FIRST_RUN, SAVED, Startup, of_roll_back, text_of
 
@@ -49,6 +50,7 @@ class ConfigWatch:
         self._content = self._seen = startup.content
         self._expected: dict[str, dict[str, Any]] = {}
         self._policy: tuple[Settings, dict[str, Any]] = (startup.settings, _policy_of(startup.settings))
+        self._explaining = ConfigExplaining(self._path, self.versions, core, startup.settings, self._taking.ask_all)
         self._looking = threading.RLock()
         repeating = Repeating("config", _LOOK_S, self.look)
         self.start, self.stop = repeating.start, repeating.stop
@@ -209,6 +211,10 @@ class ConfigWatch:
     def in_force(self) -> dict[str, Any]:
         """The settings in force, without secrets, which version they are (None: none), and what is not as by default."""
         return as_shown(self._core.state.settings, self._taking.known[0])
+
+    def explained(self) -> dict[str, Any]:
+        """Each setting in force: where it comes from, and what it means; see ``ConfigExplaining``."""
+        return self._explaining(self._content)
 
     def listed(self) -> list[dict[str, Any]]:
         """Every version, the newest first."""

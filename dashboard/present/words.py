@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Final
 
+from markupsafe import Markup, escape
+
 from resilience.degradation.levels import DegradationLevel
 
 # (tone, shape, what it means): a tone is a colour, and the shape tells the same without it.
@@ -43,6 +45,13 @@ def first_line(message: str, limit: int = 160) -> str:
     """The first line of a text, cut with an ellipsis."""
     first = message.strip().partition("\n")[0]
     return first if len(first) <= limit else f"{first[: limit - 1]}…"
+
+
+def ticks(text: str) -> Markup:
+    """``text`` for a page, with what stands between backticks as code."""
+    parts = text.split("`")
+    whole = parts if len(parts) % 2 else [*parts[:-2], f"{parts[-2]}`{parts[-1]}"]
+    return Markup("").join(Markup("<code>{}</code>").format(one) if at % 2 else escape(one) for at, one in enumerate(whole))
 
 
 def messages(count: int) -> str:

@@ -70,7 +70,7 @@ def _changed(before: Mapping[str, Any], after: Mapping[str, Any], path: str, red
         elif tables[0] is not None and tables[1] is not None:
             yield from _changed(tables[0], tables[1], where, redactor) if tables[0] != tables[1] else (f"{where}: another order",)
         else:
-            told, then = _shown(old, redactor), _shown(new, redactor)
+            told, then = in_words(old, redactor), in_words(new, redactor)
             yield f"{where}: {told} → {then if then != told else 'another one'}"  # by a secret, or by what was cut off
 
 
@@ -83,7 +83,8 @@ def _named(value: Any, other: Any) -> Mapping[str, Any] | None:
     return None
 
 
-def _shown(value: Any, redactor: Redactor) -> str:
+def in_words(value: Any, redactor: Redactor, most: int = _LONG_VALUE) -> str:
+    """A plain value as the configuration has it, without secrets, cut at ``most`` characters; a table is only called one."""
     match value:
         case None:
             return "none"
@@ -92,12 +93,12 @@ def _shown(value: Any, redactor: Redactor) -> str:
         case float():
             return f"{value:g}" if value == float(f"{value:g}") else repr(value)
         case str():
-            return _cut(" ".join(redactor.text(value).split()), _LONG_VALUE) or '""'
+            return _cut(" ".join(redactor.text(value).split()), most) or '""'
         case Mapping():
             return "a table"
         case list() | tuple():
-            shown = (_shown(one, redactor) for one in without_option_values(value, redactor))
-            return _cut(f"[{', '.join(shown)}]", _LONG_VALUE)
+            shown = (in_words(one, redactor, most) for one in without_option_values(value, redactor))
+            return _cut(f"[{', '.join(shown)}]", most)
         case _:
             return str(value)
 

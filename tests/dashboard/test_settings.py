@@ -44,8 +44,17 @@ def test_versions_are_listed_and_shown_whole_to_people_and_not_to_agents(call: C
     now = call("GET", "/api/v1/config", headers=call.operator).json
     assert (now["version"], now["settings"]["error_handling"]["tray"]) == (2, {"toasts": False})
     assert now["differs"] == ["tray.toasts: true → false"]
+    told = call("GET", "/api/v1/config/explained", headers=call.operator).json
+    each = {one["path"]: one for one in told["each"]}
+    toasts = each["tray.toasts"]
+    assert (toasts["value"], toasts["default"], toasts["source"], toasts["line"], toasts["waits"]) == (
+        "false", "true", "configuration", 2, True,
+    )  # fmt: skip
+    assert (each["dashboard.port"]["value"], each["dashboard.port"]["source"]) == (str(call.port), "command")
+    assert (told["version"], told["problems"]) == (None, [])
+    assert not any("<name>" in path for path in each)
     assert call("GET", "/api/v1/config/versions/9", headers=call.operator).status == 404
-    for path in ("", "/versions", "/versions/1"):
+    for path in ("", "/explained", "/versions", "/versions/1"):
         assert call("GET", f"/api/v1/config{path}", headers=call.agent).status == 403
     assert call("POST", "/api/v1/config/rollback", {"version": 1}, call.agent).status == 403
     assert saved.read_text(encoding="utf-8") == HOSTILE
@@ -66,6 +75,19 @@ def test_rolling_back_takes_a_confirmation(call: Caller, saved: Path) -> None:
     assert late.status == 409, "the confirmation was for what was in force then"
     for wrong, status in (({"version": 9}, 404), ({"version": "x"}, 422), ({}, 422)):
         assert call("POST", "/api/v1/config/rollback", wrong, call.operator).status == status
+
+
+def test_what_is_wrong_with_the_file_is_located_and_the_lines_are_those_of_the_version_in_force(
+    call: Caller, saved: Path, winclaw: Running
+) -> None:
+    saved.write_text("error_handling:\n  tray: {toasts: 3}\n", encoding="utf-8")
+    while not winclaw.core.state.notices:
+        winclaw.core.wait_for_change(winclaw.core.state.version, 1)
+    told = call("GET", "/api/v1/config/explained", headers=call.operator).json
+    (one,) = told["problems"]
+    assert (one["line"], one["column"], one["path"]) == (2, 18, "error_handling.tray.toasts")
+    assert told["version"] == 2
+    assert next(one for one in told["each"] if one["path"] == "tray.toasts")["line"] == 2
 
 
 class Busy:

@@ -45,3 +45,10 @@ def test_a_time_has_its_date_unless_it_is_today() -> None:
 def test_every_level_has_a_shape_and_words_of_its_own() -> None:
     assert len({now.band(a_state(level).view(NOW))["shape"] for level in DegradationLevel}) == 5
     assert len({words.LEVELS[level][2] for level in DegradationLevel}) == 5
+
+
+def test_what_stands_between_backticks_is_code_and_nothing_is_markup() -> None:
+    assert words.ticks("`a` and <b> `c`") == "<code>a</code> and &lt;b&gt; <code>c</code>"
+    assert words.ticks("`<i>`") == "<code>&lt;i&gt;</code>"
+    assert words.ticks("one ` alone") == "one ` alone"
+    assert words.ticks("`a` one ` alone") == "<code>a</code> one ` alone"
