@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from resilience.damage import DamagedError
-from resilience.exporting.bundle import TABLES, Kind, Table
+from resilience.exporting.bundle import LATER, TABLES, Kind, Table
 from resilience.exporting.leaving_out import Clean
 from resilience.journal import sums
 
@@ -53,7 +53,9 @@ def tables_in(path: Path, kind: Kind) -> dict[str, Table]:
         conn.execute("PRAGMA trusted_schema = 0")
         if odd := conn.execute("SELECT name FROM sqlite_master WHERE type IN ('view', 'trigger')").fetchone():
             raise DamagedError(f"it has {odd[0]!r}, a view or a trigger, which no database of WinClaw has")
-        rows = ((table, f"SELECT * FROM {table} ORDER BY {order}") for table, order in TABLES[kind].items())  # noqa: S608 -- ours
+        there = {row[0] for row in conn.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        wanted = {table: order for table, order in TABLES[kind].items() if table in there or table not in LATER}
+        rows = ((table, f"SELECT * FROM {table} ORDER BY {order}") for table, order in wanted.items())  # noqa: S608 -- ours
         return {table: _table(conn, query) for table, query in rows}
 
 

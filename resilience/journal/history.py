@@ -21,7 +21,7 @@ from msgspec.structs import replace
 from resilience.context import ErrorSeverity
 from resilience.damage import told_as_damage
 from resilience.events import Event, EventType
-from resilience.journal import sums
+from resilience.journal import samples, sums
 from resilience.journal.finding import MAX_ID, SEVERITIES, before, conditions, found, newest
 from resilience.journal.finding import ErrorFilter as ErrorFilter
 
@@ -178,6 +178,11 @@ class History:
                     WHERE minute >= ? AND fingerprint IN (SELECT value FROM json_each(?)) ORDER BY minute"""
                 values = [since[:16], msgspec.json.encode(list(fingerprints)).decode()]
             return [tuple(row) for row in conn.execute(sql, values)]
+
+    def samples(self, first: int, last: int, step: int = 1) -> list[tuple[int, samples.Sample]]:
+        """What was measured from the minute ``first`` to ``last`` (from 1970), in steps of so many minutes; see ``samples``."""
+        with self._reading() as conn:
+            return samples.between(conn, first, last, step)
 
     def counts_since(self, since: str, names: Collection[str]) -> dict[str, int]:
         """How many errors came in after ``since`` of each of ``names``, which are components or main branches of kinds."""

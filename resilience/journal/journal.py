@@ -19,7 +19,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from resilience.damage import DamagedError, is_damage, name_aside, told_as_damage
-from resilience.journal import ahead, sums
+from resilience.journal import ahead, samples, sums
 from resilience.journal.forgetting import forget
 from resilience.journal.opening import kept, opened, remove
 from resilience.journal.replacing import SET_ASIDE, fresh_beside, put, salvage, tidy
@@ -251,6 +251,24 @@ class Journal:
         wanted = msgspec.json.encode(keys).decode()
         rows = self._db.conn.execute("SELECT key, id FROM errors WHERE key IN (SELECT value FROM json_each(?))", [wanted])
         return dict(rows.fetchall())
+
+    def sample(self, minute: int, measured: Sequence[samples.Sample], oldest: int) -> None:
+        """Writes what was measured in ``minute`` (from 1970), and forgets what is of before the minute ``oldest``.
+
+        Raises:
+            JournalError: as ``commit``. Where it is damage, the next ``commit`` says so, too.
+        """
+        try:
+            self._transaction(lambda: self._sample(minute, measured, oldest))
+        except JournalError as error:
+            if isinstance(cause := error.__cause__, sqlite3.DatabaseError) and is_damage(cause):
+                self._damage = cause
+            raise
+
+    def _sample(self, minute: int, measured: Sequence[samples.Sample], oldest: int) -> None:
+        self._db.conn.execute("BEGIN IMMEDIATE")
+        samples.keep(self._db.conn, minute, measured, oldest)
+        self._db.conn.commit()
 
     def forget(self, before: datetime, max_mb: float, chunk: int = 500) -> bool:
         """Deletes one chunk of what is older than ``before``, or of the oldest while the file is over ``max_mb`` (of 10^6 bytes).

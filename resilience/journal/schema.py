@@ -86,6 +86,17 @@ def _find_newest(db: Database) -> None:
     db.execute("CREATE INDEX errors_component ON errors (component, at)")
 
 
-MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (_create, _sum_up, _find_newest)
+def _sample(db: Database) -> None:
+    """What is measured each minute, of the machine and of services: see ``samples``. ``minute`` counts from 1970."""
+    db.execute(
+        """
+        CREATE TABLE samples (
+            minute INTEGER NOT NULL, component TEXT NOT NULL, cpu_percent REAL, memory_percent REAL, calls INTEGER,
+            failures INTEGER, p95_ms REAL, PRIMARY KEY (minute, component)) WITHOUT ROWID
+        """
+    )
+
+
+MIGRATIONS: Final[tuple[Callable[[Database], None], ...]] = (_create, _sum_up, _find_newest, _sample)
 """Each takes the database from version n to n + 1 (``PRAGMA user_version``); never edited once released. Each changes a table or
 an index: that tells a newer version from a number that has flipped."""

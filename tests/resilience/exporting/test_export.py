@@ -64,7 +64,7 @@ def test_every_line_of_the_comparison_says_what_there_is(machine: Machine, tmp_p
     done = restored(tmp_path / "x.zip", tmp_path / "new")
     assert {one.what: (one.held, one.differs) for one in done.compared} == {
         "checkpoints": ("4 files", ()), "config_versions": ("1 file", ()), "error_handling_config.yaml": ("1 file", ()),
-        "held.json": ("1 file", ()), "journal.db": ("20 errors, 1 events, 3 groups, 3 minutes, 3 state", ()),
+        "held.json": ("1 file", ()), "journal.db": ("20 errors, 1 events, 3 groups, 3 minutes, 3 state, 0 samples", ()),
         "outbox/mailer.db": ("1 messages", ()), "processes": ("1 file", ()), "spool": ("1 file", ()),
         "transactions/mailer.db": ("1 transactions, 1 steps", ()),
     }  # fmt: skip
@@ -121,6 +121,7 @@ def test_an_older_journal_without_checksums_is_exported_too(machine: Machine, tm
     with reading(machine.folder / "journal.db") as conn:
         for table, column in (("errors", "sum"), ("errors", "detail_sum"), ("events", "sum"), ("state", "sum")):
             conn.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+        conn.execute("DROP TABLE samples")
         conn.execute("""UPDATE state SET value = '{"crashes":[],"running":true}' WHERE name = 'lives'""")
         conn.execute("UPDATE errors SET message = 'passphrase=geheim1' WHERE id = 1")
         conn.execute("PRAGMA user_version = 1")
