@@ -105,7 +105,7 @@ def test_what_is_no_file_is_said_to_be_none_that_can_be_opened(path: Path, endin
 def test_a_newer_version_with_tables_of_its_own_is_refused(path: Path) -> None:
     Journal(path, NOW).close()
     edit(path, "CREATE TABLE newer (x)")
-    edit(path, "PRAGMA user_version = 3")
+    edit(path, f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
     with pytest.raises(JournalError, match="newer WinClaw"):
         Journal(path, NOW)
 
