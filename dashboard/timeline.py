@@ -62,9 +62,15 @@ class Timeline:
         seen = self.seen(window)
         return timeline_words.as_view(seen.lanes, seen.minutes, seen.left_out, window, self._core.clock.now())
 
-    def beats(self, family: str, names: Iterable[str]) -> dict[str, dict[str, Any]]:
-        """How the agents, or processes, of these names were there in the last hour; those that are not told of are left out."""
+    def beats(self, family: str, names: Iterable[str], seen: Seen | None = None) -> dict[str, dict[str, Any]]:
+        """How the agents, or processes, of these names were there in the last hour; those that are not told of are left out.
+
+        Args:
+            seen: what was read already; of agents it may have that hour, which is then not read again.
+        """
         window, now = windows.WINDOWS["1h"], self._core.clock.now()
+        if seen is not None and seen.window is window and family == "agent":
+            return {one.title: presence.bars(one, window, now) for one in seen.lanes if one.sort == "beats"}
         until, known = window.until(now), {family: [*names][:MOST_COMPONENTS], "app": ["winclaw"]}
         since, later = as_text(until - window.length), as_text(until + timedelta(days=1))
         found = presence.presences(self._core.history.course(since, later, known, window.digits), family, now)
