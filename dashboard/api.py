@@ -11,9 +11,11 @@ from msgspec import Meta, Struct
 from dashboard.access import Access
 from dashboard.commands import Commands
 from dashboard.problems import decoded_json
-from dashboard.query import error_filter, whole_number
+from dashboard.query import error_filter, whole_number, window
+from dashboard.timeline import Timeline
 from resilience.alerting.digest import digest
-from resilience.alerting.incidents import incidents, timeline
+from resilience.alerting.incidents import incidents
+from resilience.alerting.incidents import timeline as timeline_of
 from resilience.core.core import Core
 from resilience.core.inputs import HowIsolated
 from resilience.events import Text
@@ -97,6 +99,10 @@ def json_api(core: Core, access: Access, commands: Commands) -> Blueprint:
         found = core.history.groups(error_filter(), limit=limit)
         return jsonify(groups=found, next=found[-1]["last_id"] if len(found) == limit else None)
 
+    @api.get("/timeline")
+    def timeline() -> Response:
+        return jsonify(Timeline(core).view(window()))
+
     @api.post("/level")
     def level() -> Response:
         wanted = decoded_json(msgspec.json.Decoder(_LevelWanted).decode, request.get_data(cache=False))
@@ -140,7 +146,7 @@ def json_api(core: Core, access: Access, commands: Commands) -> Blueprint:
     @api.get("/incidents/<int:number>")
     def one_incident(number: int) -> Response:
         found, events = commands.incident(number)
-        told = [event.view() for event in timeline(found, events)]
+        told = [event.view() for event in timeline_of(found, events)]
         return jsonify({**found.view(), "digest": digest(found, events, core.clock.now()), "events": told})
 
     @api.post("/alerts/<int:number>/<decision>")

@@ -33,7 +33,7 @@ _OPEN: Final = frozenset({"static", "login", "healthz"})
 _AGENTS_MAY: Final = frozenset(
     {
         "api.state", "api.loops", "api.processes", "api.healing", "api.events", "api.errors", "api.error", "api.groups",
-        "api.alerts", "api.one_alert", "api.all_incidents", "api.one_incident",
+        "api.timeline", "api.alerts", "api.one_alert", "api.all_incidents", "api.one_incident",
         "recovery_api.overview", "recovery_api.one_recovery", "recovery_api.checkpoints", "recovery_api.one_checkpoint",
         "recovery_api.save", "agents.errors", "agents.heartbeats", "agents.orders", "metrics.metrics",
     }

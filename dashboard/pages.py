@@ -21,8 +21,10 @@ from dashboard.present import healing as heal_words
 from dashboard.present import now as now_words
 from dashboard.present import words
 from dashboard.present.leaving import leaving_preview
+from dashboard.present.windows import holding
 from dashboard.problems import Problem
-from dashboard.query import error_filter
+from dashboard.query import error_filter, moment, window
+from dashboard.timeline import Timeline
 from resilience import __version__
 from resilience.clock import as_text
 from resilience.context import ErrorSeverity
@@ -41,7 +43,7 @@ _COLUMNS: Final = (
 
 def pages(core: Core, access: Access, commands: Commands, machine: Callable[[], Mapping[str, float]]) -> Blueprint:
     """Every page and every form on them; who may come in is checked before they are reached."""
-    site = Blueprint("pages", __name__)
+    site, course = Blueprint("pages", __name__), Timeline(core)
 
     @site.app_context_processor
     def everywhere() -> dict[str, Any]:
@@ -63,11 +65,20 @@ def pages(core: Core, access: Access, commands: Commands, machine: Callable[[], 
         views = [event.view() for event in reversed(newest)]
         first_ids = {one["id"] for one in views if (one.get("fingerprint"), one["at"]) in troubles}
         series = error_words.minute_series(minutes, now)
+        chosen = moment()
+        seen = course.seen(holding(window(), chosen, now))
+        shown = course.around(chosen, seen) if chosen is not None else None
+        if shown is not None:
+            groups = _with_sparks(shown["troubles"])
+        agents = now_words.agents(view["agents"])
         return render_template(
             "overview.html",
-            agents=now_words.agents(view["agents"]),
+            timeline=course.section(seen, chosen),
+            shown=shown,
+            beats=course.beats("agent", [one["name"] for one in agents], seen) if agents else {},
+            agents=agents,
             services=[now_words.circuit(one) for one in view["services"]],
-            feed=event_words.feed(views, first_ids),
+            feed=event_words.feed(views, first_ids) if shown is None else shown["feed"],
             last=newest[-1].id if newest else 0,
             groups=groups,
             rules_want_title=words.level_title(view["rules_want"]["level"]),
@@ -97,8 +108,10 @@ def pages(core: Core, access: Access, commands: Commands, machine: Callable[[], 
         )
 
     def _groups(wanted: ErrorFilter, since: str, limit: int) -> list[dict[str, Any]]:
+        return _with_sparks(core.history.groups(wanted, since=since, limit=limit))
+
+    def _with_sparks(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         now = core.clock.now()
-        rows = core.history.groups(wanted, since=since, limit=limit)
         minutes = core.history.per_minute(as_text(now - timedelta(days=1)), [row["fingerprint"] for row in rows])
         counts = error_words.per_bucket(minutes, now, 24, 60)
         return [error_words.group(row, counts.get(row["fingerprint"], [0] * 24)) for row in rows]
@@ -177,7 +190,9 @@ def pages(core: Core, access: Access, commands: Commands, machine: Callable[[], 
 
     @site.get("/processes")
     def processes() -> str:
-        return render_template("processes.html", processes=[now_words.process(one) for one in core.view()["processes"]])
+        found = [now_words.process(one) for one in core.view()["processes"]]
+        beats = course.beats("process", [one["name"] for one in found]) if found else {}
+        return render_template("processes.html", processes=found, beats=beats)
 
     @site.get("/processes/<name>")
     def process(name: str) -> str:

@@ -24,8 +24,15 @@ function clockOf(at, now = new Date()) {
 
 function localise(root) {
   for (const time of root.querySelectorAll("time[datetime]")) {
-    time.textContent = clockOf(time.dateTime);
+    const clock = clockOf(time.dateTime);
+    time.textContent = time.dataset.short === undefined ? clock : clock.replace(/(\d\d:\d\d):\d\d$/, "$1");
     time.title = utcOf(time.dateTime);
+  }
+  for (const title of root.querySelectorAll("title[data-times]")) {
+    const { since, until, times } = title.dataset;
+    const local = until === undefined ? clockOf(since) : `${clockOf(since)} to ${until ? clockOf(until) : "now"}`;
+    title.textContent = title.textContent.replace(times, () => `${local} (from ${utcOf(since)})`);
+    delete title.dataset.times;
   }
 }
 

@@ -103,11 +103,72 @@ function draw() {
 
 setInterval(() => { advance(Math.floor(Date.now() / 60000) * 60); draw(); }, 15000);
 
-// All together.
+// The timeline: of each lane one span is reached by Tab and the others by the arrow keys; what has the focus, or the pointer, is
+// said below; and a click shows the moment that it hits, not only the one at which the span began.
+
+const timeline = () => document.getElementById("timeline");
+const saidOfTimeline = () => document.getElementById("timeline-said");
+const spansOf = (track) => [...track.querySelectorAll("a")];
+
+function rove() {
+  for (const track of timeline().querySelectorAll(".track")) {
+    const spans = spansOf(track);
+    const stop = spans.find((one) => one === document.activeElement) ?? spans.find((one) => one.ariaCurrent) ?? spans.at(-1);
+    for (const one of spans) one.setAttribute("tabindex", one === stop ? "0" : "-1");
+  }
+}
+
+const renew = (...ids) => refresh(...ids).then(rove);
+const middleOf = (element) => { const box = element.getBoundingClientRect(); return box.left + box.width / 2; };
+
+document.addEventListener("keydown", (key) => {
+  const [span, track] = [key.target.closest?.("#timeline a.box"), key.target.closest?.("#timeline .track")];
+  if (!span || key.ctrlKey || key.altKey || key.metaKey) return;
+  const spans = spansOf(track);
+  const place = spans.indexOf(span);
+  let next;
+  if (key.key === "ArrowLeft") next = spans[place - 1];
+  else if (key.key === "ArrowRight") next = spans[place + 1];
+  else if (key.key === "Home") next = spans[0];
+  else if (key.key === "End") next = spans.at(-1);
+  else if (key.key === "ArrowUp" || key.key === "ArrowDown") {
+    const tracks = [...timeline().querySelectorAll(".track:has(a)")];
+    const other = tracks[tracks.indexOf(track) + (key.key === "ArrowUp" ? -1 : 1)];
+    const near = (one) => Math.abs(middleOf(one) - middleOf(span));
+    next = other && spansOf(other).sort((one, another) => near(one) - near(another))[0];
+  } else return;
+  key.preventDefault();
+  next?.focus();
+  rove();
+});
+
+for (const coming of ["focusin", "pointerover"]) {
+  document.addEventListener(coming, (event) => {
+    const span = event.target.closest?.("#timeline a.box");
+    if (span) saidOfTimeline().textContent = span.querySelector("title").textContent;
+  });
+}
+
+document.addEventListener("click", (click) => {
+  const track = click.target.closest?.("#timeline .track");
+  if (!track || click.detail === 0 || click.button !== 0 || click.ctrlKey || click.metaKey || click.shiftKey) return;
+  const [span, whole] = [click.target.closest("a.box"), track.getBoundingClientRect()];
+  if (span && span.querySelector(".reach").getBoundingClientRect().width < 40) return; // the link knows it better
+  const { since, until, window: shown } = timeline().dataset;
+  const [from, to] = [Date.parse(since), Date.parse(until)];
+  const moment = new Date(Math.min(from + (to - from) * (click.clientX - whole.left) / whole.width, Date.now()));
+  click.preventDefault();
+  location.assign(`/?${new URLSearchParams({ window: shown, at: moment.toISOString(), of: track.dataset.of })}`);
+});
+rove();
+
+// All together. Where a moment is shown, what happened then stands still.
+
+const isStill = document.getElementById("shown") !== null;
 
 const recount = refresher(5000, "troubles");
 const feedTakes = gapless(tell, () => refresh("feed", "troubles"));
-const show = pausable(document.getElementById("pause"), (events, gap) => {
+const show = isStill ? () => {} : pausable(document.getElementById("pause"), (events, gap) => {
   feedTakes(events, gap);
   recount();
 });
@@ -125,5 +186,5 @@ onEvents((events, gap) => {
   show(events, gap);
   chartTakes(events, gap);
 });
-onState(() => refresh("needs", "agents", "services", "mode"));
-setInterval(() => { if (!document.hidden) refresh("machine"); }, 30000);
+onState(() => renew("needs", "timeline", "agents", "services", "mode"));
+setInterval(() => { if (!document.hidden) renew("machine", "timeline", "agents"); }, 30000);

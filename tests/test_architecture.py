@@ -47,7 +47,7 @@ ROOMS: Final = {
         "core.alerting core.caring core.causes core.configuring core.decisions core.facts core.gap core.goodbye core.inputs core.intake core.keeping core.last_word core.publishing core.records core.writing "
         "detection.metrics detection.prober detection.probes "
         "healing.memory "
-        "journal.ahead journal.backup journal.finding journal.forgetting journal.history journal.journal journal.opening journal.pages journal.replacing journal.salvage journal.samples journal.schema journal.sums "
+        "journal.ahead journal.backup journal.course journal.finding journal.forgetting journal.history journal.journal journal.opening journal.pages journal.replacing journal.salvage journal.samples journal.schema journal.sums "
         "outbox.file outbox.store "
         "processes.identity processes.output processes.ports processes.posix processes.records processes.spawning processes.takeover processes.windows "
         "exporting.archive recovery.checkpoints exporting.clean_parts transactions.driving exporting.export transactions.owners exporting.placing exporting.restore recovery.restoring recovery.saving exporting.snapshot exporting.taking transactions.file transactions.scopes transactions.undoing "

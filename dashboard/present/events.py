@@ -159,11 +159,14 @@ def with_line(event: Mapping[str, Any]) -> dict[str, Any]:
     return {**event, "line": line(event)}
 
 
-def feed(newest_first: Iterable[Mapping[str, Any]], first_ids: Collection[int] = ()) -> list[dict[str, Any]]:
+def feed(
+    newest_first: Iterable[Mapping[str, Any]], first_ids: Collection[int] = (), most: int = _MAX_LINES
+) -> list[dict[str, Any]]:
     """What happened, newest first: between two other events an error that comes again is one line, with ``times``.
 
     Args:
         first_ids: the errors that were the first of their trouble; their line says so, in ``first``.
+        most: lines at the most.
     """
     lines: list[dict[str, Any]] = []
     lately: dict[str, dict[str, Any]] = {}
@@ -174,7 +177,7 @@ def feed(newest_first: Iterable[Mapping[str, Any]], first_ids: Collection[int] =
             again["times"] += 1
             again["first"] |= event["id"] in first_ids
             continue
-        if len(lines) == _MAX_LINES:
+        if len(lines) == most:
             break
         lines.append({**with_line(event), "times": 1, "first": event["id"] in first_ids})
         if event["type"] == "error":

@@ -9,7 +9,7 @@ import logging
 import sqlite3
 import threading
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,8 @@ from msgspec.structs import replace
 from resilience.context import ErrorSeverity
 from resilience.damage import told_as_damage
 from resilience.events import Event, EventType
-from resilience.journal import samples, sums
+from resilience.journal import course, samples, sums
+from resilience.journal.course import Course
 from resilience.journal.finding import MAX_ID, SEVERITIES, before, conditions, found, newest
 from resilience.journal.finding import ErrorFilter as ErrorFilter
 
@@ -108,19 +109,36 @@ class History:
         found = sorted([*errors, *others], key=lambda event: event.id)
         return found[-limit:] if newest else found[:limit]
 
-    def between(self, since: str, until: str, components: Collection[str], limit: int = MAX_ROWS) -> list[Event]:
+    def between(self, since: str, until: str, components: Collection[str] | None, limit: int = MAX_ROWS) -> list[Event]:
         """What happened from ``since`` to ``until`` (ISO 8601 text as stored), by its time: errors of ``components``, all else.
 
-        Of each sort the first ``limit``, so that many errors do not hide how it ended.
+        With None, errors of all components. Of each sort the first ``limit``, so that many errors do not hide how it ended.
         """
         limit, span = min(limit, MAX_ROWS), "WHERE at BETWEEN ? AND ? {} ORDER BY at, id LIMIT ?"
-        named = msgspec.json.encode(list(components)).decode()
-        of_components = span.format("AND component IN (SELECT value FROM json_each(?))")
+        named = [] if components is None else [msgspec.json.encode(list(components)).decode()]
+        of_components = span.format("AND component IN (SELECT value FROM json_each(?))" if named else "")
         with self._reading() as conn:
-            found = conn.execute(f"SELECT {_TOLD} FROM errors {of_components}", [since, until, named, limit])
+            found = conn.execute(f"SELECT {_TOLD} FROM errors {of_components}", [since, until, *named, limit])
             errors = self._errors(found)
             others = self._others(conn.execute(f"SELECT * FROM events {span.format('')}", [since, until, limit]))
         return sorted([*errors, *others], key=lambda event: (event.at, event.id))
+
+    def course(self, since: str, until: str, known: Mapping[str, Collection[str]], digits: int) -> Course:
+        """What has changed from ``since`` to ``until`` (ISO 8601 text as stored), and how what changed had stood before.
+
+        Args:
+            known: components by their family, which are told of whether they changed or not; they come first.
+            digits: where there is very much, of events of one sort whose times begin with the same so many characters only the
+                last one is told.
+        """
+        with self.at_one_moment(), self._reading() as conn:
+            found = course.chosen(conn, since, until, known, digits)
+            begun = conn.execute("SELECT min(at) FROM events").fetchone()[0]
+            sql = "SELECT * FROM events WHERE id IN (SELECT value FROM json_each(?))"
+            before, events = (
+                self._others(conn.execute(sql, [msgspec.json.encode(ids).decode()])) for ids in (found.before, found.events)
+            )
+        return Course(course.latest(before), tuple(sorted(events, key=course.in_order)), found.left_out, begun)
 
     def errors(self, wanted: ErrorFilter, limit: int = 50) -> list[Event]:
         """One page of errors, newest first."""
@@ -164,8 +182,15 @@ class History:
                 f"SELECT * FROM groups WHERE {' AND '.join([*where, 'last_at >= :since'])} ORDER BY last_id DESC LIMIT :limit",
                 {**values, "since": since, "limit": min(limit, MAX_ROWS)},
             ).fetchall()
-        known = [row for row in rows if row["severity"] in SEVERITIES]  # these are counts, and have no checksums
-        return [{**dict(row), "severity": ErrorSeverity(row["severity"]).name} for row in known]
+        return _as_groups(rows)
+
+    def troubles(self, since: str, until: str, limit: int = 50) -> list[dict[str, Any]]:
+        """The same of whole minutes, from that of ``since`` to the one before that of ``until``: the most frequent first.
+
+        ``count`` is how often each came then; all else of a group is what is known of it now.
+        """
+        with self._reading() as conn:
+            return _as_groups(conn.execute(course.TROUBLES, [since[:16], until[:16], min(limit, MAX_ROWS)]))
 
     def per_minute(self, since: str, fingerprints: Sequence[str] | None = None) -> list[tuple[str, str, int]]:
         """(minute, fingerprint, errors) since the minute of ``since``, all of them; with None, all together under ``""``."""
@@ -220,6 +245,11 @@ class History:
         """How many errors of each kind there are, from the groups."""
         with self._reading() as conn:
             return dict(tuple(row) for row in conn.execute("SELECT kind, sum(count) FROM groups GROUP BY kind ORDER BY kind"))
+
+
+def _as_groups(rows: Iterable[sqlite3.Row]) -> list[dict[str, Any]]:
+    known = [row for row in rows if row["severity"] in SEVERITIES]  # these are counts, and have no checksums
+    return [{**dict(row), "severity": ErrorSeverity(row["severity"]).name} for row in known]
 
 
 def _event(row: sqlite3.Row) -> Event:
