@@ -69,6 +69,9 @@ def json_api(core: Core, access: Access, commands: Commands) -> Blueprint:
 
     @api.get("/processes/<name>/output")
     def output(name: str) -> Response:
+        mark = request.args.get("after")
+        if mark is not None:
+            return jsonify(commands.output_after(name, mark)._asdict())
         return Response(commands.output(name), content_type="text/plain; charset=utf-8")
 
     @api.post("/processes/<name>/<command>")

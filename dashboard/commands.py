@@ -21,6 +21,7 @@ from resilience.core.inputs import ConfirmationNeededError, HowIsolated, TooLate
 from resilience.degradation.levels import DegradationLevel
 from resilience.events import Event
 from resilience.healing.heals import Heal, HealState
+from resilience.processes.output import Piece
 from resilience.processes.supervisor import Supervisor
 
 _COMMIT_S: Final = 10.0
@@ -95,6 +96,17 @@ class Commands:
         """
         try:
             return self._supervisor.output(name)
+        except KeyError:
+            raise _no_process(name) from None
+
+    def output_after(self, name: str, mark: str = "") -> Piece:
+        """What a process has written since ``mark`` was given; without one, the last of it.
+
+        Raises:
+            Problem: 404, there is no such process.
+        """
+        try:
+            return self._supervisor.output_after(name, mark[:100])
         except KeyError:
             raise _no_process(name) from None
 

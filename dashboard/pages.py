@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Callable, Iterator, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -17,9 +18,10 @@ from dashboard.access import Access
 from dashboard.commands import Commands
 from dashboard.present import errors as error_words
 from dashboard.present import events as event_words
+from dashboard.present import followed, words
 from dashboard.present import healing as heal_words
+from dashboard.present import needs as need_words
 from dashboard.present import now as now_words
-from dashboard.present import words
 from dashboard.present.leaving import leaving_preview
 from dashboard.present.windows import holding
 from dashboard.problems import Problem
@@ -30,9 +32,13 @@ from resilience.clock import as_text
 from resilience.context import ErrorSeverity
 from resilience.core.core import Core
 from resilience.degradation.levels import DegradationLevel
+from resilience.healing.heals import HealState
 from resilience.journal.history import ErrorFilter
 
 _PAGE: Final = 50
+_OURS: Final = re.compile(r"/|/(?:alerts|healing|processes)(?:/[\w.-]{1,100})?", re.ASCII)
+"""Pages that a form may lead back to."""
+_MOST_HEALS: Final = 200
 _MAX_EXPORT: Final = 10_000
 _FILTERS: Final = ("kind", "component", "severity", "fingerprint", "text")
 _COLUMNS: Final = (
@@ -73,6 +79,7 @@ def pages(core: Core, access: Access, commands: Commands, machine: Callable[[], 
         agents = now_words.agents(view["agents"])
         return render_template(
             "overview.html",
+            needs=need_words.needs(core.state),
             timeline=course.section(seen, chosen),
             shown=shown,
             beats=course.beats("agent", [one["name"] for one in agents], seen) if agents else {},
@@ -114,13 +121,19 @@ def pages(core: Core, access: Access, commands: Commands, machine: Callable[[], 
         now = core.clock.now()
         minutes = core.history.per_minute(as_text(now - timedelta(days=1)), [row["fingerprint"] for row in rows])
         counts = error_words.per_bucket(minutes, now, 24, 60)
-        return [error_words.group(row, counts.get(row["fingerprint"], [0] * 24)) for row in rows]
+        state = core.state
+        return [
+            {**error_words.group(row, counts.get(row["fingerprint"], [0] * 24)), "done": followed.done_about(row, state)}
+            for row in rows
+        ]
 
     @site.get("/errors/<int:error_id>")
     def error(error_id: int) -> str:
         view = commands.error(error_id).view()
         before = core.history.errors(ErrorFilter(before=error_id), 1)
         same = ErrorFilter(fingerprint=view["fingerprint"])
+        until = as_text(datetime.fromisoformat(view["at"]) + followed.WITHIN)
+        happened = [event.view() for event in core.history.between(view["at"], until, ())]
         return render_template(
             "error.html",
             error=view,
@@ -133,6 +146,7 @@ def pages(core: Core, access: Access, commands: Commands, machine: Callable[[], 
             previous=before[0].id if before else None,
             next=core.history.error_after(error_id),
             group=next(iter(_groups(same, since="", limit=1)), None),
+            followed=followed.followed(view, happened, core.state),
             siblings=[event.view() for event in core.history.errors(same, 12)],
         )
 
@@ -196,20 +210,32 @@ def pages(core: Core, access: Access, commands: Commands, machine: Callable[[], 
 
     @site.get("/processes/<name>")
     def process(name: str) -> str:
-        said = commands.output(name)
         known = core.state.processes.get(name)
-        return render_template("process.html", process=now_words.process(known.view()) if known else {"name": name}, output=said)
+        return render_template(
+            "process.html",
+            process=now_words.process(known.view()) if known else {"name": name},
+            output=None if "head" in request.args else commands.output_after(name),
+        )
 
     @site.post("/processes/<name>/<command>")
     def command_process(name: str, command: str) -> Response:
         commands.process(name, command)
-        return see("/processes")
+        return see(back_or("/processes"))
 
     @site.get("/healing")
     def healing() -> str:
         heals = [heal_words.heal(one.view()) for one in reversed([*core.state.heals.values()])]
-        rules, rate = len(core.state.settings.self_healing.rules), heal_words.success_rate(heals)
-        return render_template("healing.html", heals=heals, rules=rules, success_rate=rate)
+        tokens = {one.id: access.confirmation(one.at) for one in core.state.heals.values() if one.state is HealState.WAITING}
+        return render_template(
+            "healing.html",
+            heals=heals[:_MOST_HEALS],
+            kept=len(heals),
+            waiting=heal_words.waiting(heals),
+            numbers=heal_words.numbers(heals),
+            tokens=tokens,
+            rules=len(core.state.settings.self_healing.rules),
+            success_rate=heal_words.success_rate(heals),
+        )
 
     @site.get("/healing/<int:number>")
     def one_heal(number: int) -> str:
@@ -220,7 +246,8 @@ def pages(core: Core, access: Access, commands: Commands, machine: Callable[[], 
     @site.post("/healing/<int:number>/<decision>")
     def decide(number: int, decision: str) -> Response:
         confirm = request.form.get("confirm")
-        return _done(lambda: commands.decide(number, decision, confirm), "/healing", ask=f"/healing/{number}?again")
+        then = back_or("/healing")
+        return _done(lambda: commands.decide(number, decision, confirm), then, ask=f"/healing/{number}?again")
 
     @site.get("/circuits")
     def circuits() -> str:
@@ -229,7 +256,7 @@ def pages(core: Core, access: Access, commands: Commands, machine: Callable[[], 
     @site.post("/circuits")
     def switch_circuit() -> Response:
         commands.circuit(request.form.get("service", ""), request.form.get("command", ""))
-        return see("/circuits")
+        return see(back_or("/circuits"))
 
     @site.post("/logout-everywhere")
     def logout_everywhere() -> Response:
@@ -248,6 +275,12 @@ def _done(command: Callable[[], None], then: str, *, ask: str) -> Response:
             raise
         return see(ask)
     return see(then)
+
+
+def back_or(otherwise: str) -> str:
+    """The page that the current request's form was on, if it says so; else ``otherwise``."""
+    then = request.form.get("then", "")
+    return then if _OURS.fullmatch(then) else otherwise
 
 
 def see(path: str) -> Response:

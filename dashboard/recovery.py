@@ -238,6 +238,7 @@ def recovery_pages(core: Core, desk: RecoveryDesk) -> Blueprint:
         return render_template(
             "recovery.html",
             wanted=wanted,
+            levels_words=recovery_words.LEVELS,
             plan=plan,
             digest=digest_of(plan),
             why_not=said,

@@ -13,6 +13,7 @@ from dashboard.commands import actor, origin
 from dashboard.pages import see
 from dashboard.present import config as config_words
 from dashboard.problems import Problem, decoded_json
+from dashboard.query import whole_number
 from resilience.config.explained import NEW
 from resilience.config.problems import ConfigError
 from resilience.config.shown import as_yaml
@@ -32,7 +33,7 @@ class ConfigControl(Protocol):
     def in_force(self) -> dict[str, Any]: ...
     def explained(self) -> dict[str, Any]: ...
     def listed(self) -> list[dict[str, Any]]: ...
-    def described(self, number: int) -> dict[str, Any]: ...
+    def described(self, number: int, against: int | None = None) -> dict[str, Any]: ...
     def roll_back(self, number: int, *, author: str, origin: str) -> str: ...
 
 
@@ -62,16 +63,16 @@ class ConfigDesk:
         each = [config_words.with_port(one, port) if one["path"] == "dashboard.port" else one for one in found["each"]]
         return {**found, "each": each}
 
-    def version(self, number: int) -> dict[str, Any]:
-        """The version of that number, whole.
+    def version(self, number: int, against: int | None = None) -> dict[str, Any]:
+        """The version of that number, whole; with its difference to the one before, or to the version ``against``.
 
         Raises:
             Problem: 404, there is none, or it has made room, or it is damaged; 503, it cannot be read now.
         """
         try:
-            return self.config.described(number)
-        except LookupError:
-            raise _no_version(number) from None
+            return self.config.described(number, against)
+        except LookupError as missing:
+            raise _no_version(next((one for one in missing.args if isinstance(one, int)), number)) from None
         except OSError as error:
             raise Problem(503, "Not readable", f"{error}.", headers={"Retry-After": "5"}) from error
 
@@ -130,7 +131,7 @@ def config_api(desk: ConfigDesk) -> Blueprint:
 
     @api.get("/versions/<int:number>")
     def one_version(number: int) -> Response:
-        return jsonify(desk.version(number))
+        return jsonify(desk.version(number, whole_number("against", 0) or None))
 
     @api.post("/rollback")
     def roll_back() -> Response:
@@ -163,9 +164,10 @@ def config_pages(desk: ConfigDesk) -> Blueprint:
 
     @site.get("/settings/versions/<int:number>")
     def one_version(number: int) -> str:
-        found = desk.version(number)
+        found = desk.version(number, whole_number("against", 0) or None)
         return render_template(
             "settings_version.html",
+            others=[one for one in desk.config.listed() if one["version"] != number],
             one=config_words.version(found),
             difference=config_words.lines(found["diff"]) if found["diff"] is not None else None,
             confirm=desk.confirmation(number),

@@ -182,7 +182,7 @@ export function refresh(...ids) {
 async function replace(ids) {
   let page;
   try {
-    const answer = await fetch(location.href);
+    const answer = await fetch(document.querySelector("[data-from]")?.dataset.from ?? location.href);
     if (!answer.ok) return undefined;
     page = new DOMParser().parseFromString(await answer.text(), "text/html");
   } catch { return undefined; } // the lamp tells
@@ -329,8 +329,32 @@ async function command(level) {
   commanding = false;
 }
 
+/** Sends a form of a live part, which then shows what has come of it. */
+async function decide(form) {
+  if (form.dataset.here === "busy") return;
+  form.dataset.here = "busy";
+  const trouble = byId("trouble");
+  trouble.textContent = "";
+  try {
+    const answer = await fetch(form.action, { method: "POST", body: new URLSearchParams(new FormData(form)), redirect: "manual", signal: AbortSignal.timeout(12000) });
+    if (answer.type === "opaqueredirect") await refresh(form.closest("section").id);
+    else {
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      trouble.textContent = `That did not work: ${page.querySelector("main p")?.textContent ?? answer.status}`;
+    }
+  } catch {
+    trouble.textContent = "WinClaw does not answer, so it may not have been done. Look again when the page is live.";
+  }
+  form.dataset.here = "";
+}
+
 document.addEventListener("submit", (submitted) => {
   const form = submitted.target;
+  if (form.dataset.here !== undefined) {
+    submitted.preventDefault();
+    decide(form);
+    return;
+  }
   if (form.dataset.level === undefined) return;
   submitted.preventDefault();
   if (!commanding) command(submitted.submitter.value);

@@ -1,17 +1,57 @@
-// One process: its state and the end of its output, which is kept in sight unless somebody has scrolled up to read.
-import { onState, refresh } from "/static/live.js";
+// One process: its state, and what it writes, line by line as it is written. The end is kept in sight unless somebody has
+// scrolled up to read; of very much, the last is shown.
+import { onState, refresher, text } from "/static/live.js";
 
-const output = () => document.querySelector(".output");
-const toEnd = () => { const box = output(); if (box) box.scrollTop = box.scrollHeight; };
+const EVERY_MS = 1000;
+const PATIENCE_MS = 5000;
+const MOST_CHARACTERS = 400_000;
+const [box, lines, rest, nothing, pause] = ["output", "lines", "rest", "nothing", "pause"].map((id) => document.getElementById(id));
+let after = box.dataset.after;
+let paused = false;
+let asking = false;
 
-async function show() {
-  const box = output();
-  const [atEnd, top] = box ? [box.scrollTop + box.clientHeight > box.scrollHeight - 40, box.scrollTop] : [true, 0];
-  await refresh("process");
+const toEnd = () => { box.scrollTop = box.scrollHeight; };
+
+function add(piece) {
+  const atEnd = box.scrollTop + box.clientHeight > box.scrollHeight - 40;
+  if (piece.skipped) lines.append(text("i", `… ${Math.ceil(piece.skipped / 1000)} kB are left out here …\n`));
+  if (piece.anew) lines.append(text("i", "… it goes on in a new file …\n"));
+  if (piece.text) lines.append(piece.text);
+  if (rest.textContent !== piece.rest) rest.textContent = piece.rest;
+  let shown = lines.textContent.length;
+  while (shown > MOST_CHARACTERS && lines.childNodes.length > 1) {
+    shown -= lines.firstChild.textContent.length;
+    lines.firstChild.remove();
+  }
+  nothing.hidden = Boolean(shown || piece.rest);
   if (atEnd) toEnd();
-  else if (output()) output().scrollTop = top;
 }
 
+async function look() {
+  if (paused || asking || document.hidden) return;
+  asking = true;
+  try {
+    const path = `/api/v1/processes/${encodeURIComponent(box.dataset.name)}/output?after=${encodeURIComponent(after)}`;
+    const answer = await fetch(path, { signal: AbortSignal.timeout(PATIENCE_MS) });
+    if (answer.ok) {
+      const piece = await answer.json();
+      after = piece.mark;
+      add(piece);
+    }
+  } catch { /* the lamp tells */ }
+  asking = false;
+}
+
+pause.hidden = false;
+pause.addEventListener("click", () => {
+  paused = !paused;
+  pause.classList.toggle("on", paused);
+  pause.textContent = paused ? "Go on" : "Pause";
+  look();
+});
+
 toEnd();
-onState(show);
-setInterval(() => { if (!document.hidden) show(); }, 2000);
+const state = refresher(1000, "process");
+onState(state);
+setInterval(() => { if (!document.hidden) state(); }, 5000);
+setInterval(look, EVERY_MS);

@@ -220,13 +220,13 @@ class ConfigWatch:
         """Every version, the newest first."""
         return listed(self.versions, self._core.state.settings, self._core.state.config)
 
-    def described(self, number: int) -> dict[str, Any]:
-        """One version, with its text and differences, without secrets.
+    def described(self, number: int, against: int | None = None) -> dict[str, Any]:
+        """One version, with its text and differences, without secrets; to the one before, or to the version ``against``.
 
         Raises:
             LookupError: there is none of that number, or it is damaged. OSError: it cannot be read just now.
         """
-        return described(self.versions, number, self._core.state.settings, self._core.state.config)
+        return described(self.versions, number, self._core.state.settings, self._core.state.config, against)
 
     def roll_back(self, number: int, *, author: str, origin: str, because: str = "") -> str:
         """Puts a version in force for a person, as a new one, and into the file; what the file said is kept beside it.

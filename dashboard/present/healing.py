@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
+from statistics import median
 from typing import Any, Final
 
 _STATES: Final = {
@@ -33,8 +35,13 @@ def heal(view: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **view, "tone": tone, "shape": shape, "word": word, "what": words(view["action"], view["target"]),
         "took": seconds if state in ("healed", "failed") else "", "decisions": _DECISIONS.get(state, ()),
-        "impact": impact(view["diagnosis"]["impact"]),
+        "impact": impact(view["diagnosis"]["impact"]), "verified": _verified(view),
     }  # fmt: skip
+
+
+def _verified(view: Mapping[str, Any]) -> str:
+    """Whether it was verified, in a word; empty: that is not known yet, or it was not done."""
+    return {"healed": "verified", "failed": "not verified", "verifying": "being verified"}.get(view["state"], "")
 
 
 def words(action: str, target: str) -> str:
@@ -47,6 +54,28 @@ def impact(view: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Whom the trouble touches, by sort; what it does not touch is left out."""
     rows = [(name.capitalize(), ", ".join(view[name])) for name in ("services", "features", "agents", "loops") if view[name]]
     return [*rows, ("Messages", f"{view['waiting']} wait")] if view["waiting"] else rows
+
+
+def waiting(views: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The heals that wait for a person's approval, those first that expire first."""
+    return sorted((one for one in views if one["state"] == "waiting"), key=lambda one: (one["until"] or "9", one["id"]))
+
+
+def numbers(views: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
+    """Healing at a glance: what, how much of it, and what that means."""
+    states = Counter(one["state"] for one in views)
+    done = states["healed"] + states["failed"]
+    rate = f"{100 * states['healed'] / done:.0f} %" if done else "none yet"
+    took = [one["seconds"] for one in views if one["state"] == "healed" and one["seconds"] is not None]
+    under_way = states["approved"] + states["running"] + states["verifying"]
+    return [
+        ("Waits for you", str(states["waiting"]), "Actions that are not done before you approve them"),
+        ("Under way", str(under_way), "Being done, or being verified"),
+        ("Have helped", f"{states['healed']} of {done}" if done else "none yet", "Of the actions that were done, verified ones"),
+        ("Success rate", rate, "What its probe does not confirm has failed"),
+        ("Half took at most", f"{median(took):.1f} s" if took else "none yet", "From trigger to verification, if it helped"),
+        ("Need you", str(states["escalated"]), "Nothing that may be tried has helped"),
+    ]  # fmt: skip
 
 
 def success_rate(views: list[dict[str, Any]]) -> str:

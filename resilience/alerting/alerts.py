@@ -18,6 +18,8 @@ MOST_ALERTS: Final = 200
 """Alerts that are remembered; open ones always are, up to twice as many."""
 _MOST_TELLINGS: Final = 20
 """Of each alert, tellings that are remembered after their end."""
+_MOST_FAILURES: Final = 5
+"""Of each telling, tries that failed and are remembered: the latest."""
 _MOST_REPEATED: Final = 100
 """Of each alert and channel, repetitions that wait; of more the oldest are left out."""
 
@@ -72,13 +74,20 @@ class TellingState(StrEnum):
     FAILED = "failed"
 
 
+class Failure(Struct, frozen=True):
+    """A try to send something that failed: when that was known, and why."""
+
+    at: datetime
+    why: str
+
+
 class Telling(Struct, frozen=True, kw_only=True):
     """One message of an alert by one channel.
 
     ``key`` makes it the same wherever it is seen: whoever gets it twice can tell. ``what`` is what it says: ``raised``,
     ``again``, ``summary``, ``escalated``, ``resolved`` or ``test``. ``why`` says who has accepted it, or why it does not arrive.
     One that was being sent when WinClaw died may have arrived; it is sent once more. ``digest`` is the key of the one message
-    in which it goes out together with others.
+    in which it goes out together with others. ``failures`` are its last tries that failed.
     """
 
     key: str
@@ -91,6 +100,24 @@ class Telling(Struct, frozen=True, kw_only=True):
     why: str = ""
     ended: datetime | None = None
     digest: str = ""
+    failures: tuple[Failure, ...] = ()
+
+    def sending(self, at: datetime, digest: str = "") -> Telling:
+        """One that its channel sends now, once more perhaps: as part of the message ``digest``, if it has one."""
+        failures = self.failures
+        if self.state is TellingState.SENDING:
+            failures = (*failures, Failure(at, "WinClaw ended before it was known whether it had arrived"))[-_MOST_FAILURES:]
+        return replace(self, state=TellingState.SENDING, attempts=self.attempts + 1, digest=digest, failures=failures)
+
+    def heard(self, at: datetime, *, delivered: bool | None, why: str) -> Telling:
+        """What has become of it: it was delivered, or cannot be (False), or is tried again (None); and who says so, or why."""
+        if delivered:
+            return replace(self, state=TellingState.DELIVERED, why=why, ended=at)
+        was_tried = self.state is TellingState.SENDING
+        failures = (*self.failures, Failure(at, why))[-_MOST_FAILURES:] if was_tried else self.failures
+        if delivered is None:
+            return replace(self, state=TellingState.WAITING, why=why, failures=failures)
+        return replace(self, state=TellingState.FAILED, why=why, ended=at, failures=failures)
 
     @property
     def is_open(self) -> bool:

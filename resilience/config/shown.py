@@ -77,28 +77,33 @@ def listed(versions: Versions, settings: Settings, known: InForce | None) -> lis
     ]  # fmt: skip
 
 
-def described(versions: Versions, number: int, settings: Settings, known: InForce | None) -> dict[str, Any]:
-    """One version, with its text, its difference to the one before, and what rolling back to it would change.
+def described(
+    versions: Versions, number: int, settings: Settings, known: InForce | None, against: int | None = None
+) -> dict[str, Any]:
+    """One version, with its text, its difference to another one, and what rolling back to it would change.
 
     Args:
-        settings: those in force. known: which version they are.
+        settings: those in force. known: which version they are. against: the other one; None: the one before.
 
     Raises:
-        KeyError: there is none of that number, or it is damaged. CheckpointError: it cannot be read just now.
+        KeyError: there is none of that number, or of the other, or it is damaged. CheckpointError: it cannot be read just now.
     """
     found = next((one for one in listed(versions, settings, known) if one["version"] == number), None)
     text = versions.text(number)
     if found is None or text is None:
         raise KeyError(number)
     replaces = next((one.version.replaces for one in versions.kept() if one.version.number == number), None)
-    before = versions.text(replaces) if replaces is not None else None
+    other = replaces if against is None else against
+    before = versions.text(other) if other is not None else None
+    if against is not None and before is None:
+        raise KeyError(against)
     then, problems = _understood(text)
     former, _ = _understood(before or "")
     clean = redactor_of(*(one for one in (settings, then, former) if one is not None))
     would = list(changed_settings(settings, then, clean)) if then is not None else None
     cleaned = partial(without_secrets, redactor=clean)
     return {
-        **found, "text": cleaned(text), "replaces": replaces,
+        **found, "text": cleaned(text), "replaces": replaces, "against": other,
         "diff": line_difference(before, text, cleaned) if before is not None else None, "would_change": would,
         "problems": problems,
     }  # fmt: skip

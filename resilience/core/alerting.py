@@ -118,13 +118,10 @@ class AlertDecisions:
         return replace(state, alerts=with_alerts(state.alerts, changed)), said
 
     def _now_stands(self, telling: Telling, told: Sending | TellingTold) -> Telling:
+        now = self._clock.now()
         if isinstance(told, Sending):
-            return replace(telling, state=TellingState.SENDING, attempts=telling.attempts + 1, digest=told.digest)
-        why = self._redactor.text(told.why)
-        if told.delivered is None:
-            return replace(telling, state=TellingState.WAITING, why=why)
-        becomes = TellingState.DELIVERED if told.delivered else TellingState.FAILED
-        return replace(telling, state=becomes, why=why, ended=self._clock.now())
+            return telling.sending(now, told.digest)
+        return telling.heard(now, delivered=told.delivered, why=self._redactor.text(told.why))
 
     def _snoozed(self, state: State, asked: Snooze) -> tuple[State, list[Record]]:
         until = self._end_of(asked)

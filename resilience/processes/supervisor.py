@@ -25,7 +25,7 @@ from resilience.detection.prober import Prober
 from resilience.events import EventType
 from resilience.isolation.isolated import stopped
 from resilience.processes import records
-from resilience.processes.output import OUTPUT, tail_of
+from resilience.processes.output import OUTPUT, Piece, piece_after, tail_of
 from resilience.processes.policy import Process, start_order
 from resilience.processes.ports import Ways
 from resilience.processes.records import ProcessRecord
@@ -113,9 +113,20 @@ class Supervisor:
         Raises:
             KeyError: there is no such process.
         """
+        return self._redactor.text(tail_of(self._output_of(name)))
+
+    def output_after(self, name: str, mark: str = "") -> Piece:
+        """What a process has written since ``mark`` was given, as text, without secrets; without one, the last of it.
+
+        Raises:
+            KeyError: there is no such process.
+        """
+        return piece_after(self._output_of(name), mark, self._redactor.text)
+
+    def _output_of(self, name: str) -> Path:
         if name not in self._core.state.settings.processes:
             raise KeyError(name)
-        return self._redactor.text(tail_of(self._folder / name / OUTPUT))
+        return self._folder / name / OUTPUT
 
     def running(self) -> dict[str, tuple[int, int]]:
         """The processes that run now, by name: number of the run, and number in the system."""

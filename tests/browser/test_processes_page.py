@@ -62,18 +62,39 @@ def test_a_process_that_is_configured_killed_and_stopped_is_seen_live(page: Page
 def test_the_output_of_a_process_grows_on_its_page_and_is_text(page: Page, tmp_path: Path, winclaw: Running) -> None:
     configure(tmp_path / "home", gateway=command(TALKS))
     page.goto(f"{winclaw.url}/processes")
-    page.clock.install()
     page.get_by_role("link", name="gateway").click()
     output = page.get_by_role("region", name="The last of its output")
     expect(output).to_contain_text("line 0 <b>not bold</b>")
-    log = tmp_path / "home" / "processes" / "gateway" / "output.log"
-    while "line 100 " not in log.read_text():
-        pass
-    page.clock.fast_forward("02")
-    expect(output).to_contain_text("line 100 ")
+    page.evaluate("window.first = document.getElementById('lines').firstChild")
+    fetched: list[str] = []
+    page.on("response", lambda answer: fetched.append(answer.url) if "after=" in answer.url else None)
+    expect(output).to_contain_text("line 400 ")
+    shown = output.inner_text().split("\n")
+    assert shown[:3] == [f"line {number} <b>not bold</b>" for number in range(3)]
+    assert shown[398] == "line 398 <b>not bold</b>", "each line is there once"
     assert output.locator("b").count() == 0
-    assert output.evaluate("box => box.scrollTop + box.clientHeight > box.scrollHeight - 40")
-    page.screenshot(path=ARTIFACTS / "process.png")
+    assert page.evaluate("window.first === document.getElementById('lines').firstChild"), "what was there is not made anew"
+    assert output.evaluate("box => box.scrollTop + box.clientHeight > box.scrollHeight - 40"), "the end is in sight"
+    output.evaluate("box => { box.scrollTop = 0; }")
+    page.get_by_role("button", name="Pause").click()
+    count = len(fetched)
+    until = page.locator("#lines").inner_text().count("\n")
+    log = tmp_path / "home" / "processes" / "gateway" / "output.log"
+    while f"line {until + 300} " not in log.read_text():
+        pass
+    assert output.evaluate("box => box.scrollTop") == 0, "who reads is left where they are"
+    assert len(fetched) <= count + 1, "nothing is asked for while it is paused"
+    page.get_by_role("button", name="Go on").click()
+    expect(output).to_contain_text(f"line {until + 300} ")
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        for width in (320, 1280):
+            page.set_viewport_size({"width": width, "height": 800})
+            assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+            page.screenshot(path=ARTIFACTS / f"process-{scheme}-{width}.png")
+    page.get_by_role("button", name="Stop gateway").click()
+    expect(page.get_by_role("button", name="Start gateway")).to_be_visible()
+    expect(page.locator("#process")).to_contain_text("stopped by dashboard")
 
 
 @pytest.mark.parametrize("path", ["/processes/none", "/processes/..%2f..%2fetc"])

@@ -7,6 +7,7 @@ import pytest
 from resilience.alerting.alerts import AlertState
 from resilience.events import Report
 from tests.dashboard.conftest import Caller
+from tests.dashboard.test_pages import Visitor
 
 
 @pytest.fixture
@@ -104,3 +105,23 @@ def test_all_alerts_are_acknowledged_at_once(call: Caller, alert: int) -> None:
     assert {one.state for one in call.winclaw.core.state.alerts.values()} == {AlertState.ACKNOWLEDGED}
     assert call("POST", "/api/v1/alerts/ack", None, call.operator).json == {"acknowledged": 0}
     assert alert == 1
+
+
+@pytest.mark.parametrize(
+    ("then", "to"), [("/", "/"), ("/alerts", "/alerts"), ("//evil.example", "/alerts"), ("/logout", "/alerts"), ("", "/alerts")]
+)
+def test_a_form_leads_back_to_the_page_that_it_was_on(call: Caller, alert: int, then: str, to: str) -> None:
+    answer = Visitor(call).send(f"/alerts/{alert}/ack", then=then)
+    assert (answer.status, answer.headers["Location"]) == (303, to)
+
+
+def test_the_page_has_the_delivery_log_and_can_leave_out_what_has_arrived(call: Caller, alert: int) -> None:
+    core, visitor = call.winclaw.core, Visitor(call)
+    while any(any(one.open_tellings) for one in core.state.alerts.values()):
+        core.wait_for_change(core.state.version, 1)
+    page = visitor.see("/alerts")
+    assert page.count('<tr data-key="1-1-') == 2
+    assert "that it began" in page
+    assert "Everything has arrived." in visitor.see("/alerts?only=not")
+    assert "There are no older ones." in visitor.see("/alerts?before=1-1-dashboard") + visitor.see("/alerts?before=1-1-log")
+    assert "Who was told, message by message" in visitor.see(f"/incidents/{alert}")

@@ -7,6 +7,7 @@ import io
 import json
 import re
 from concurrent.futures import Future
+from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
@@ -289,3 +290,41 @@ def test_what_cannot_be_sent_to_a_page_is_explained_on_one(visitor: Visitor) -> 
 def test_signing_out_everywhere_leads_to_the_way_in(call: Caller, visitor: Visitor) -> None:
     assert visitor.send("/logout-everywhere").status == 303
     assert "winclaw open" in visitor.see("/", status=401)
+
+
+def test_an_error_says_what_was_done_about_it(call: Caller, visitor: Visitor) -> None:
+    number = fail(call, severity="ERROR", metadata={"retry_count": 4})[0]
+    call.winclaw.core.switch_circuit("gpt-5.2", "isolate", actor="tray", origin="here").result(10)
+    page = visitor.see(f"/errors/{number}")
+    done = page[page.index("What was done about it") : page.index("Why it was classified so")]
+    assert "The call was tried again 4 times" in done
+    assert "gpt-5.2 is isolated" in done
+    assert "An alert: " in done
+    other = visitor.see(f"/errors/{fail(call, component='other <b>', severity='DEBUG')[0]}")
+    assert "Nothing is known: no retry, circuit, level, healing or alert was about <code><bdi>other &lt;b&gt;</bdi></code>" in other
+    assert "circuit isolated" in visitor.see("/errors"), "the same in a word, beside the trouble"
+
+
+def test_the_output_of_a_process_is_told_piece_by_piece(call: Caller, visitor: Visitor, tmp_path: Path) -> None:
+    home, core = tmp_path / "home", call.winclaw.core
+    process = {"command": ["not <b>there</b>"], "autostart": False}
+    (home / "error_handling_config.yaml").write_text(json.dumps({"error_handling": {"processes": {"bot": process}}}))
+    while "bot" not in core.state.settings.processes:
+        core.wait_for_change(core.state.version, 1)
+    log = home / "processes" / "bot" / "output.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text("one <b>\ntoken=hidden12\ntw")
+    page = visitor.see("/processes/bot")
+    assert "one &lt;b&gt;\ntoken=[redacted]\n" in page
+    assert "one &lt;b&gt;" not in visitor.see("/processes/bot?head"), "what is fetched now and then is small"
+    first = call("GET", "/api/v1/processes/bot/output?after=", headers=call.operator).json
+    assert (first["text"], first["rest"]) == ("one <b>\ntoken=[redacted]\n", "tw")
+    assert first["mark"] in page
+    with log.open("a") as file:
+        file.write("o\n")
+    more = call("GET", f"/api/v1/processes/bot/output?after={first['mark']}", headers=call.operator).json
+    assert (more["text"], more["rest"], more["skipped"], more["anew"]) == ("two\n", "", 0, False)
+    assert call("GET", "/api/v1/processes/bot/output", headers=call.operator).body.decode().startswith("one <b>")
+    for path in ("bot/output?after=", "gone/output?after="):
+        assert call("GET", f"/api/v1/processes/{path}", headers=call.agent).status == 403
+    assert call("GET", "/api/v1/processes/gone/output?after=1-1", headers=call.operator).status == 404

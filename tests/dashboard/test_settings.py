@@ -41,6 +41,10 @@ def test_versions_are_listed_and_shown_whole_to_people_and_not_to_agents(call: C
     assert "token=[redacted]" in whole["text"]
     assert any(line.startswith("+error_handling: {tray") for line in whole["diff"])
     assert call("GET", "/api/v1/config/versions/1", headers=call.operator).json["would_change"] == ["tray.toasts: false → true"]
+    back = call("GET", "/api/v1/config/versions/1?against=2", headers=call.operator).json
+    assert (whole["against"], back["against"]) == (1, 2)
+    assert any(line.startswith("-error_handling: {tray") for line in back["diff"])
+    assert "no version 9" in call("GET", "/api/v1/config/versions/1?against=9", headers=call.operator).json["detail"]
     now = call("GET", "/api/v1/config", headers=call.operator).json
     assert (now["version"], now["settings"]["error_handling"]["tray"]) == (2, {"toasts": False})
     assert now["differs"] == ["tray.toasts: true → false"]
@@ -96,7 +100,7 @@ class Busy:
     def __init__(self, error: Exception) -> None:
         self._error = error
 
-    def described(self, number: int) -> dict[str, Any]:
+    def described(self, number: int, against: int | None = None) -> dict[str, Any]:
         return {"version": number, "problems": [], "would_change": []}
 
     def roll_back(self, number: int, **_: str) -> str:

@@ -103,3 +103,30 @@ def test_each_step_of_a_heal_says_what_is_done_to_whom_and_why(
     found, text, why = told(kind, outcome, **more)
     assert (found, why) == (tone, detail)
     assert [part for part in parts if part not in text] == []
+
+
+def test_what_waits_for_approval_stands_in_the_order_in_which_it_expires() -> None:
+    views = [
+        shown(HealState.WAITING, until=AT + timedelta(seconds=9)), shown(HealState.HEALED), shown(HealState.WAITING),
+        shown(HealState.WAITING, until=AT + timedelta(seconds=2)),
+    ]  # fmt: skip
+    waits = [(AT + timedelta(seconds=seconds)).isoformat().replace("+00:00", "Z") for seconds in (2, 9)]
+    assert [one["until"] for one in healing.waiting(views)] == [*waits, None]
+
+
+def test_healing_at_a_glance() -> None:
+    took = [shown(HealState.HEALED, ended=AT + timedelta(seconds=seconds)) for seconds in (1, 2, 30)]
+    views = [*took, shown(HealState.FAILED, ended=AT), shown(HealState.WAITING), shown(HealState.RUNNING), shown(HealState.ESCALATED)]
+    assert [number for _, number, _ in healing.numbers(views)] == ["1", "1", "3 of 4", "75 %", "2.0 s", "1"]
+    assert [number for _, number, _ in healing.numbers([])] == ["0", "0", "none yet", "none yet", "none yet", "0"]
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        (HealState.HEALED, "verified"), (HealState.FAILED, "not verified"), (HealState.VERIFYING, "being verified"),
+        (HealState.REJECTED, ""),
+    ],
+)  # fmt: skip
+def test_whether_it_was_verified_is_said(state: HealState, said: str) -> None:
+    assert shown(state)["verified"] == said

@@ -29,7 +29,7 @@ def test_an_alert_as_the_api_gives_it() -> None:
     ).telling("raised", "it burns", ["log"], NOON)  # fmt: skip
     telling = {
         "key": "7-1-log", "channel": "log", "what": "raised", "text": "it burns", "at": "2026-01-01T12:00:00Z", "state": "waiting",
-        "attempts": 0, "why": "", "ended": None, "digest": "",
+        "attempts": 0, "why": "", "ended": None, "digest": "", "failures": (),
     }  # fmt: skip
     assert alert.view() == {
         "id": 7, "about": "error:1", "title": "It burns", "message": "in the kitchen", "severity": "CRITICAL",
