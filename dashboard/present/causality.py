@@ -26,6 +26,8 @@ BEFORE: Final = timedelta(minutes=1)
 """What happened so shortly before it may have led to it."""
 AFTER: Final = timedelta(minutes=15)
 """For how long after its end it is asked what came of it, as the level that rises again step by step."""
+_AFTERWARDS: Final = ("level.changed", "heal.ended", "heal.escalated")
+"""Of what comes after its end, this may be what came of it; another error or circuit is something new."""
 MOST: Final = 14
 """Steps of a chain."""
 
@@ -96,12 +98,13 @@ def chain(found: Episode, happened: Iterable[Event], alerts: Iterable[Alert], no
         happened: what the journal has of that time.
     """
     span, of = found
-    since, until = span.since - BEFORE, (span.until or now) + AFTER
-    events = _belonging([one for one in happened if since <= moment(one.at) <= until], of)
+    since, end = span.since - BEFORE, span.until or now
+    events = _belonging([one for one in happened if since <= moment(one.at) <= end + AFTER], of)
+    events = [one for one in events if moment(one.at) <= end or one.type in _AFTERWARDS]
     falls = [moment(one.at) for one in events if one.type == "level.changed"]
     about = [
         one for one in alerts
-        if (one.cause.component in of and since <= one.at <= until)
+        if (one.cause.component in of and since <= one.at <= end)
         or (one.cause.about == "level" and any(abs(one.at - at) < BEFORE for at in falls))
     ]  # fmt: skip
     steps = sorted([*_lines(events), *map(_told, about)], key=lambda step: str(step["at"]))

@@ -159,7 +159,7 @@ def _several(words: Sequence[str]) -> str:
 
 def _fits(text: str, width: float) -> bool:
     """Whether a text can be read in a box; a lane is 600 pixels wide at the least, where there is room for text at all."""
-    return width * 0.6 >= 9 + 6.6 * len(text)
+    return width * 0.6 >= (9 if len(text) > 2 else 3) + 6.6 * len(text)
 
 
 def _errors(

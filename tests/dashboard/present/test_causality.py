@@ -42,7 +42,7 @@ STORY = (
 )  # fmt: skip
 OTHERS = (
     error(10.2, "gmail_api", "g"), event(10.3, "circuit.opened", "gmail_api"), level(12, "FULL", "MINIMAL", "gmail_api not answering."),
-    event(10.4, "audit"), event(10.4, "command", asked="reset"), error(8.9), error(40), event(10.3, "heal.started", "x", heal=9, action="y", outcome="running", trigger=""),
+    event(10.4, "audit"), event(10.4, "command", asked="reset"), error(8.9), error(12), event(12.5, "circuit.opened"), event(10.3, "heal.started", "x", heal=9, action="y", outcome="running", trigger=""),
 )  # fmt: skip
 
 
@@ -80,7 +80,7 @@ def test_an_alert_belongs_to_it_with_what_each_channel_did() -> None:
         return Telling(key=channel, channel=channel, what="raised", text="", at=NOW, state=state)
 
     tellings = (told("email", TellingState.DELIVERED), told("toast", TellingState.DELIVERED), told("sms", TellingState.FAILED), told("log", TellingState.WAITING))
-    found = chain(*STORY, alerts=(alert(10.05, tellings=tellings), alert(10, "gmail_api"), alert(40)))
+    found = chain(*STORY, alerts=(alert(10.05, tellings=tellings), alert(10, "gmail_api"), alert(12)))
     (step,) = [one for one in found["steps"] if one["type"] == "alert"]
     assert step["line"]["text"] == "Alert: It burns"
     assert step["line"]["detail"] == "told by email, toast; did not arrive by sms; waits for log"
