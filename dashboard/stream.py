@@ -32,6 +32,7 @@ _EVENTS_EVERY_S: Final = 0.1
 _SNAPSHOT_EVERY_S: Final = 0.25
 _MAX_QUEUED_PACKETS: Final = 100
 _MAX_QUEUED_CHARACTERS: Final = 5_000_000
+_MAX_UNREAD_BYTES: Final = 200_000
 _LIVE: Final = "live"
 """The room of the pages that have been told what they missed."""
 _log = logging.getLogger("winclaw.stream")
@@ -39,6 +40,11 @@ _log = logging.getLogger("winclaw.stream")
 
 class PageSocket(PageDriver):  # type: ignore[misc]
     """A page's connection. Engine.IO closes it in a thread of its own, where a browser that is gone must be no fault."""
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
+        """Serves it; what the system keeps for a page that does not read is bounded, so that it soon shows in our queue."""
+        environ["werkzeug.socket"].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _MAX_UNREAD_BYTES)
+        return super().__call__(environ, start_response)
 
     def send(self, message: str) -> None:
         """Sends all of it; its own way would leave out what does not fit into the buffers of a page that is slow."""
