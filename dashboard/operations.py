@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any, Final, NamedTuple, TypeVar
@@ -14,6 +15,7 @@ from dashboard.problems import Problem, decoded_json
 T = TypeVar("T")
 View = Callable[..., Response]
 _ATTRIBUTE: Final = "__operation__"
+_WHOLE: Final = re.compile(r"-?[0-9]+")
 
 
 class Operation(NamedTuple):
@@ -86,21 +88,31 @@ def query_of(kind: type[T]) -> T:
     Raises:
         Problem: 422, with the parameter's name, and what it may be.
     """
+    given, types = {name: text for name, text in request.args.items() if text}, _parameters(kind)
+    for name, text in given.items():
+        if isinstance(types.get(name), msgspec.inspect.IntType) and not _WHOLE.fullmatch(text):  # 1e9 would be taken for one
+            raise _misfit(name, types[name], "")
     try:
-        return msgspec.convert({name: text for name, text in request.args.items() if text}, kind, strict=False)
+        return msgspec.convert(given, kind, strict=False)
     except msgspec.ValidationError as error:
         what, _, where = str(error).partition(" - at `$.")
         name = where.rstrip("`")
-        raise _misfit(name, kind, what) from error
+        raise _misfit(name, types[name], what) from error
 
 
-def _misfit(name: str, kind: type, what: str) -> Problem:
-    """What is wrong with the parameter ``name``, in the words of what it may be."""
+def _parameters(kind: type) -> dict[str, msgspec.inspect.Type]:
     known = msgspec.inspect.type_info(kind)
     assert isinstance(known, msgspec.inspect.StructType)
-    match next((_plain(one.type) for one in known.fields if one.encode_name == name), None):
+    return {one.encode_name: _plain(one.type) for one in known.fields}
+
+
+def _misfit(name: str, may_be: msgspec.inspect.Type, what: str) -> Problem:
+    """What is wrong with the parameter ``name``, in the words of what it may be."""
+    match may_be:
         case msgspec.inspect.LiteralType(values=values):
             return Problem(422, f"No such {name}", f"It is one of {', '.join(map(str, values))}.", field=name)
+        case msgspec.inspect.IntType(ge=None):
+            return Problem(422, "Wrong number", f"{name} is a whole number.", field=name)
         case msgspec.inspect.IntType(ge=least, le=most):
             return Problem(422, "Wrong number", f"{name} is a whole number from {least} to {most}.", field=name)
         case _:
