@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 from flask import Blueprint, Response, jsonify, request
+from msgspec import Meta, Struct
 
+from dashboard import shapes
+from dashboard.operations import Operation, described, operation
 from dashboard.problems import Problem, decoded_json
 from resilience.core.core import Core
 from resilience.core.intake import UnfitReportError, check
@@ -19,6 +22,15 @@ _MAX_BATCH: Final = 1_000
 _COMMIT_S: Final = 10.0
 _MAX_WAIT_S: Final = 25.0
 _MAX_WAITING_AGENTS: Final = 100
+
+
+class Waiting(Struct, frozen=True, kw_only=True):
+    """How long an agent waits for what it does not know yet: seconds, of which at most 25 count; ``version`` and ``settings`` are
+    of the state and of the policies that it has."""
+
+    wait: Annotated[float, Meta(ge=0)] = 0.0
+    version: int = -1
+    settings: str = ""
 
 
 def agents_api(core: Core, policy: Callable[[], Mapping[str, Any]]) -> Blueprint:
@@ -34,6 +46,7 @@ def agents_api(core: Core, policy: Callable[[], Mapping[str, Any]]) -> Blueprint
     places = threading.BoundedSemaphore(_MAX_WAITING_AGENTS)
 
     @api.post("/errors")
+    @described(Operation("Reports one error, or several.", shapes.Stored, body=Report | list[Report], problems=(415,)))
     def errors() -> Response:
         body = _body()
         reports: Sequence[Report]
@@ -52,22 +65,23 @@ def agents_api(core: Core, policy: Callable[[], Mapping[str, Any]]) -> Blueprint
         return jsonify(ids=core.report(reports).result(_COMMIT_S))
 
     @api.post("/heartbeats")
+    @described(Operation("A sign of life, with what the agent has to tell.", shapes.Beaten, body=Heartbeat, problems=(415,)))
     def heartbeats() -> Response:
         core.beat(decoded_json(heartbeat.decode, _body())).result(_COMMIT_S)
         return jsonify(state=core.view(), policy=_without_settings(policy()))
 
     @api.get("/agents/<name>/orders")
-    def orders(name: str) -> Response:
-        wait_s = min(request.args.get("wait", 0.0, float), _MAX_WAIT_S)
-        known = request.args.get("version", -1, int)
+    @operation("What is allowed, and what an agent is asked to do.", shapes.Orders, query=Waiting)
+    def orders(name: str, query: Waiting) -> Response:
+        wait_s = min(query.wait, _MAX_WAIT_S)
         if not places.acquire(blocking=False):
             raise Problem(503, "Too many agents wait", "Ask again without wait.", headers={"Retry-After": "5"})
         try:
-            state = core.wait_for_change(known, wait_s) if wait_s > 0 else core.state
+            state = core.wait_for_change(query.version, wait_s) if wait_s > 0 else core.state
         finally:
             places.release()
         told = policy()
-        if request.args.get("settings") == told["settings_id"]:
+        if query.settings == told["settings_id"]:
             told = _without_settings(told)
         given = [order.view() for order in state.orders.values() if name in order.agents]
         return jsonify(agent=name, state=state.view(core.clock.now()), policy=told, orders=given)

@@ -16,6 +16,7 @@ from dashboard.api import json_api
 from dashboard.commands import Commands
 from dashboard.downloads import downloads
 from dashboard.metrics import metrics_page
+from dashboard.openapi import openapi_route
 from dashboard.pages import pages
 from dashboard.present.words import ticks
 from dashboard.problems import Problem, answer_errors
@@ -36,7 +37,7 @@ _AGENTS_MAY: Final = frozenset(
         "api.state", "api.loops", "api.processes", "api.healing", "api.events", "api.errors", "api.error", "api.groups",
         "api.timeline", "api.alerts", "api.one_alert", "api.all_incidents", "api.one_incident",
         "recovery_api.overview", "recovery_api.one_recovery", "recovery_api.checkpoints", "recovery_api.one_checkpoint",
-        "recovery_api.save", "agents.errors", "agents.heartbeats", "agents.orders", "metrics.metrics",
+        "recovery_api.save", "agents.errors", "agents.heartbeats", "agents.orders", "metrics.metrics", "openapi.openapi",
     }
 )  # fmt: skip
 
@@ -130,6 +131,7 @@ def create_app(
     settings = ConfigDesk(core, access, config)
     app.register_blueprint(config_api(settings))
     app.register_blueprint(config_pages(settings))
+    app.register_blueprint(openapi_route(access.cookie, _AGENTS_MAY))
     socketio = SocketIO(app, async_mode="threading", cors_allowed_origins=sorted(access.origins), max_http_buffer_size=100_000)
     stream = Stream(socketio, core, access)
     app.wsgi_app = Guard(app.wsgi_app, access)  # type: ignore[method-assign]

@@ -3,13 +3,90 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Annotated
 
 from flask import request
+from msgspec import Meta, Struct
 
-from dashboard.present.windows import WINDOWS, Moment, Window
+from dashboard.operations import query_of
+from dashboard.present.windows import WINDOWS, Moment, Window, WindowName
 from dashboard.problems import Problem
 from resilience.context import ErrorSeverity
-from resilience.journal.history import ErrorFilter
+from resilience.events import SeverityName
+from resilience.journal.history import MAX_ROWS, ErrorFilter
+from resilience.recovery.policy import CheckpointLevel
+
+_MOST = 2**62
+AnId = Annotated[int, Meta(ge=0, le=_MOST)]
+
+
+class EventPage(Struct, frozen=True, kw_only=True):
+    """Events after the id ``since``, the oldest first."""
+
+    since: AnId = 0
+    limit: Annotated[int, Meta(ge=1, le=MAX_ROWS)] = 200
+
+
+class ErrorQuery(Struct, frozen=True, kw_only=True):
+    """Which errors: see ``ErrorFilter``."""
+
+    kind: Annotated[str, Meta(description="a kind of the taxonomy, with all below it")] = ""
+    component: str = ""
+    fingerprint: str = ""
+    severity: SeverityName | None = None
+    text: Annotated[str, Meta(description="in message, type, component and operation")] = ""
+    before: Annotated[AnId, Meta(description="the id that a page ends before; 0: the newest page")] = 0
+
+    @property
+    def filter(self) -> ErrorFilter:
+        """The same for the journal's readers."""
+        return ErrorFilter(
+            kind=self.kind or None, component=self.component or None, fingerprint=self.fingerprint or None,
+            severity=ErrorSeverity[self.severity] if self.severity is not None else None, text=self.text or None,
+            before=self.before or None,
+        )  # fmt: skip
+
+
+class ErrorPage(ErrorQuery, frozen=True, kw_only=True):
+    """Errors, the newest first."""
+
+    limit: Annotated[int, Meta(ge=1, le=MAX_ROWS)] = 50
+
+
+class WindowQuery(Struct, frozen=True, kw_only=True):
+    """How much time is asked for: a window that ends now."""
+
+    window: WindowName = "1h"
+
+    @property
+    def chosen(self) -> Window:
+        """The window of that name."""
+        return WINDOWS[self.window]
+
+
+class OutputQuery(Struct, frozen=True, kw_only=True):
+    """With ``after``, what came after it is told as JSON."""
+
+    after: Annotated[str, Meta(description="the mark of the piece before; empty: the first piece")] | None = None
+
+
+class ComparedQuery(Struct, frozen=True, kw_only=True):
+    """The other version that one is compared with."""
+
+    against: Annotated[AnId, Meta(description="the number of the other version; 0: the one before")] = 0
+
+
+class Progress(Struct, frozen=True, kw_only=True):
+    """How long to wait for a further step: seconds, of which at most 25 count."""
+
+    wait: Annotated[float, Meta(ge=0)] = 0.0
+
+
+class CheckpointQuery(Struct, frozen=True, kw_only=True):
+    """Checkpoints of which component, and of which level; all."""
+
+    component: str = ""
+    level: CheckpointLevel | None = None
 
 
 def error_filter() -> ErrorFilter:
@@ -18,32 +95,7 @@ def error_filter() -> ErrorFilter:
     Raises:
         Problem: 422, with the parameter's name.
     """
-    severity = request.args.get("severity") or None
-    if severity is not None and severity not in ErrorSeverity.__members__:
-        raise Problem(422, "No such severity", f"It is one of {', '.join(ErrorSeverity.__members__)}.", field="severity")
-    return ErrorFilter(
-        kind=request.args.get("kind") or None,
-        component=request.args.get("component") or None,
-        fingerprint=request.args.get("fingerprint") or None,
-        severity=ErrorSeverity[severity] if severity else None,
-        text=request.args.get("text") or None,
-        before=whole_number("before", 0) or None,
-    )
-
-
-def whole_number(name: str, default: int, *, least: int = 0, most: int = 2**62) -> int:
-    """The whole number in the query under ``name``.
-
-    Raises:
-        Problem: 422, with the parameter's name and its range.
-    """
-    text = request.args.get(name)
-    if text is None or text == "":
-        return default
-    number = int(text) if text.isascii() and text.isdigit() and len(text) < 20 else -1
-    if not least <= number <= most:
-        raise Problem(422, "Wrong number", f"{name} is a whole number from {least} to {most}.", field=name)
-    return number
+    return query_of(ErrorQuery).filter
 
 
 def window() -> Window:
@@ -52,10 +104,7 @@ def window() -> Window:
     Raises:
         Problem: 422, there is no such window.
     """
-    name = request.args.get("window") or "1h"
-    if name not in WINDOWS:
-        raise Problem(422, "No such window", f"It is one of {', '.join(WINDOWS)}.", field="window")
-    return WINDOWS[name]
+    return query_of(WindowQuery).chosen
 
 
 def moment() -> Moment | None:

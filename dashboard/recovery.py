@@ -11,10 +11,13 @@ import msgspec
 from flask import Blueprint, Response, jsonify, render_template, request
 from msgspec import Meta, Struct
 
+from dashboard import shapes
 from dashboard.commands import actor, origin
+from dashboard.operations import Operation, described, operation
 from dashboard.pages import see
 from dashboard.present import recovery as recovery_words
 from dashboard.problems import Problem, decoded_json
+from dashboard.query import CheckpointQuery, Progress
 from resilience import home
 from resilience.clock import as_text
 from resilience.config.shown import redactor_of
@@ -25,7 +28,7 @@ from resilience.exact import InexactError
 from resilience.recovery.checkpoint import Checkpoint, CheckpointDamagedError, CheckpointError, CheckpointTooLargeError
 from resilience.recovery.engine import BusyError, PlanChangedError, RecoveryEngine
 from resilience.recovery.plans import NothingToRecoverError, Recovery, RecoveryLevel, Step, digest_of
-from resilience.recovery.policy import LEVELS, CheckpointLevel
+from resilience.recovery.policy import CheckpointLevel
 from resilience.transactions.file import unfinished_in
 
 _ROWS: Final = 200
@@ -33,7 +36,7 @@ _MAX_WAIT_S: Final = 25.0
 _BESIDE_STATE_BYTES: Final = 200_000
 
 
-class _Wanted(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class RecoveryWanted(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is to be recovered: how much (§9.1), what, from which checkpoint, and whether only the plan is asked for.
 
     ``plan`` is the digest of the plan that was shown, if one was.
@@ -46,7 +49,7 @@ class _Wanted(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     plan: Annotated[str, Meta(max_length=100)] = ""
 
 
-class _Saved(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class StateSaved(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A state that an agent saves."""
 
     component: Name
@@ -63,7 +66,7 @@ class RecoveryDesk:
         self._core, self._engine, self._folder = core, engine, folder
         self.saved = engine.checkpoints
 
-    def plan(self, wanted: _Wanted) -> tuple[Step, ...]:
+    def plan(self, wanted: RecoveryWanted) -> tuple[Step, ...]:
         """What would be done.
 
         Raises:
@@ -74,7 +77,7 @@ class RecoveryDesk:
         except NothingToRecoverError as error:
             raise _nothing(error) from error
 
-    def begin(self, wanted: _Wanted) -> Recovery:
+    def begin(self, wanted: RecoveryWanted) -> Recovery:
         """Begins it.
 
         Raises:
@@ -137,7 +140,7 @@ class RecoveryDesk:
             raise Problem(404, "No such checkpoint", detail, field="id")
         return found
 
-    def save(self, wanted: _Saved) -> Checkpoint:
+    def save(self, wanted: StateSaved) -> Checkpoint:
         """Saves a state; it is on disk when this returns.
 
         Raises:
@@ -158,16 +161,9 @@ class RecoveryDesk:
         except CheckpointError as error:
             raise Problem(503, "Not stored", f"{error}. Send it again later.", headers={"Retry-After": "5"}) from error
 
-    def heads(self, component: str = "", level: str = "") -> list[dict[str, Any]]:
-        """The checkpoints of a component, of a level, or all, the newest first.
-
-        Raises:
-            Problem: 422, there is no such level.
-        """
-        if level and level not in LEVELS:
-            raise Problem(422, "No such level", f"It is one of {', '.join(LEVELS)}.", field="level")
-        chosen = next((one for one in LEVELS if one == level), None)
-        return [one.view() for one in self.saved.checkpoints(component or None, chosen)[:_ROWS]]
+    def heads(self, component: str = "", level: CheckpointLevel | None = None) -> list[dict[str, Any]]:
+        """The checkpoints of a component, of a level, or all, the newest first."""
+        return [one.view() for one in self.saved.checkpoints(component or None, level)[:_ROWS]]
 
     def unfinished(self) -> list[dict[str, Any]]:
         """The transactions of all agents that are under way, or left undone; what their steps kept is their agents' alone."""
@@ -182,34 +178,39 @@ class RecoveryDesk:
 def recovery_api(core: Core, desk: RecoveryDesk) -> Blueprint:
     """Routes under ``/api/v1`` of recovery."""
     api = Blueprint("recovery_api", __name__, url_prefix="/api/v1")
-    decode_wanted, decode_saved = msgspec.json.Decoder(_Wanted).decode, msgspec.json.Decoder(_Saved).decode
+    decode_saved = msgspec.json.Decoder(StateSaved).decode
 
     @api.get("/recovery")
+    @operation("Recoveries, transactions that are not over, and the journal's health.", shapes.RecoveryOverview)
     def overview() -> Response:
         recoveries = [one.view() for one in reversed([*core.state.recoveries.values()])]
         return jsonify(recoveries=recoveries, transactions=desk.unfinished(), journal=core.state.health.view())
 
     @api.get("/recovery/<int:number>")
-    def one_recovery(number: int) -> Response:
-        return jsonify(desk.progress(number, min(request.args.get("wait", 0.0, float), _MAX_WAIT_S)).view())
+    @operation("One recovery, as soon as a further step is over.", shapes.RecoveryView, query=Progress)
+    def one_recovery(number: int, query: Progress) -> Response:
+        return jsonify(desk.progress(number, min(query.wait, _MAX_WAIT_S)).view())
 
     @api.post("/recover")
-    def recover() -> Response:
-        wanted = decoded_json(decode_wanted, request.get_data(cache=False))
-        if wanted.dry_run:
-            return jsonify(_as_plan(desk.plan(wanted)))
-        return jsonify(recovery=desk.begin(wanted).view())
+    @operation("Begins a recovery, or only plans it.", (shapes.Plan, shapes.Begun), body=RecoveryWanted, problems=(409,))
+    def recover(body: RecoveryWanted) -> Response:
+        if body.dry_run:
+            return jsonify(_as_plan(desk.plan(body)))
+        return jsonify(recovery=desk.begin(body).view())
 
     @api.get("/checkpoints")
-    def checkpoints() -> Response:
-        return jsonify(checkpoints=desk.heads(request.args.get("component", ""), request.args.get("level", "")))
+    @operation("Checkpoints, without their states.", shapes.Checkpoints, query=CheckpointQuery)
+    def checkpoints(query: CheckpointQuery) -> Response:
+        return jsonify(checkpoints=desk.heads(query.component, query.level))
 
     @api.get("/checkpoints/<checkpoint_id>")
+    @operation("One checkpoint with its state, proven.", shapes.CheckpointView, problems=(410,))
     def one_checkpoint(checkpoint_id: str) -> Response:
         found = desk.checkpoint(checkpoint_id)
         return Response(json.dumps(found.view()), content_type="application/json")
 
     @api.post("/checkpoints")
+    @described(Operation("Saves a state.", shapes.HeadView, body=StateSaved, problems=(409,)))
     def save() -> Response:
         request.max_content_length = core.state.settings.checkpoint.max_state_mb * 1_000_000 + _BESIDE_STATE_BYTES
         saved = desk.save(decoded_json(decode_saved, request.get_data(cache=False)))
@@ -226,7 +227,7 @@ def recovery_pages(core: Core, desk: RecoveryDesk) -> Blueprint:
     def overview() -> str:
         return shown(_of_form(request.args) if request.args.get("level") else None)
 
-    def shown(wanted: _Wanted | None, said: str = "") -> str:
+    def shown(wanted: RecoveryWanted | None, said: str = "") -> str:
         plan: tuple[Step, ...] = ()
         if wanted is not None:
             try:
@@ -266,7 +267,7 @@ def recovery_pages(core: Core, desk: RecoveryDesk) -> Blueprint:
     return site
 
 
-def _of_form(form: Any) -> _Wanted:
+def _of_form(form: Any) -> RecoveryWanted:
     """What a form, or a link, asks to recover.
 
     Raises:
@@ -276,7 +277,8 @@ def _of_form(form: Any) -> _Wanted:
     if level is None:
         raise Problem(422, "No such level", f"It is one of {', '.join(RecoveryLevel)}.", field="level")
     target = "" if level is RecoveryLevel.SYSTEM else form.get("target", "")[:200]
-    return _Wanted(level=level, target=target, checkpoint=form.get("checkpoint", "")[:100], plan=form.get("plan", "")[:100])
+    checkpoint, plan = form.get("checkpoint", "")[:100], form.get("plan", "")[:100]
+    return RecoveryWanted(level=level, target=target, checkpoint=checkpoint, plan=plan)
 
 
 def _as_plan(steps: Sequence[Step]) -> dict[str, Any]:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Any, Final, Protocol
 
-import msgspec
 from flask import Blueprint, Response, jsonify, render_template, request
 from msgspec import Struct
 
+from dashboard import shapes
 from dashboard.access import Access
 from dashboard.commands import actor, origin
+from dashboard.operations import operation, query_of
 from dashboard.pages import see
 from dashboard.present import config as config_words
-from dashboard.problems import Problem, decoded_json
-from dashboard.query import whole_number
+from dashboard.problems import Problem
+from dashboard.query import ComparedQuery
 from resilience.config.explained import NEW
 from resilience.config.problems import ConfigError
 from resilience.config.shown import as_yaml
@@ -37,7 +38,9 @@ class ConfigControl(Protocol):
     def roll_back(self, number: int, *, author: str, origin: str) -> str: ...
 
 
-class _Wanted(Struct, frozen=True, forbid_unknown_fields=True):
+class RollBackWanted(Struct, frozen=True, forbid_unknown_fields=True):
+    """The version to go back to, with the token that an answer 409 had."""
+
     version: int
     confirm: str | None = None
 
@@ -114,29 +117,32 @@ class ConfigDesk:
 def config_api(desk: ConfigDesk) -> Blueprint:
     """Routes under ``/api/v1`` of the configuration; not for agents."""
     api = Blueprint("config_api", __name__, url_prefix="/api/v1/config")
-    decode = msgspec.json.Decoder(_Wanted).decode
 
     @api.get("")
+    @operation("The settings in force.", shapes.ConfigInForce)
     def in_force() -> Response:
         return jsonify(desk.config.in_force())
 
     @api.get("/explained")
+    @operation("Each setting with its value, its default, its source and its meaning.", shapes.ConfigExplained)
     def explained() -> Response:
         found = desk.explained()
         return jsonify({**found, "each": [one for one in found["each"] if one["entry"] != NEW]})
 
     @api.get("/versions")
+    @operation("The versions of the configuration.", shapes.Versions)
     def versions() -> Response:
         return jsonify(versions=desk.config.listed())
 
     @api.get("/versions/<int:number>")
-    def one_version(number: int) -> Response:
-        return jsonify(desk.version(number, whole_number("against", 0) or None))
+    @operation("One version of the configuration, with what it changed.", shapes.WholeVersionView, query=ComparedQuery)
+    def one_version(number: int, query: ComparedQuery) -> Response:
+        return jsonify(desk.version(number, query.against or None))
 
     @api.post("/rollback")
-    def roll_back() -> Response:
-        wanted = decoded_json(decode, request.get_data(cache=False))
-        return jsonify(done=desk.roll_back(wanted.version, wanted.confirm))
+    @operation("Goes back to a version.", shapes.RolledBack, body=RollBackWanted, problems=(404, 409))
+    def roll_back(body: RollBackWanted) -> Response:
+        return jsonify(done=desk.roll_back(body.version, body.confirm))
 
     return api
 
@@ -164,7 +170,7 @@ def config_pages(desk: ConfigDesk) -> Blueprint:
 
     @site.get("/settings/versions/<int:number>")
     def one_version(number: int) -> str:
-        found = desk.version(number, whole_number("against", 0) or None)
+        found = desk.version(number, query_of(ComparedQuery).against or None)
         return render_template(
             "settings_version.html",
             others=[one for one in desk.config.listed() if one["version"] != number],

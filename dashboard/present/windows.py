@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 from urllib.parse import urlencode
 
 from resilience.clock import as_text
+
+WindowName = Literal["1h", "24h", "7d"]
 
 
 class Window(NamedTuple):
@@ -15,7 +17,7 @@ class Window(NamedTuple):
     ``digits`` of a time are told apart where there is very much.
     """
 
-    name: str
+    name: WindowName
     title: str
     length: timedelta
     buckets: int

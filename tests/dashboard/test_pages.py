@@ -305,15 +305,21 @@ def test_an_error_says_what_was_done_about_it(call: Caller, visitor: Visitor) ->
     assert "circuit isolated" in visitor.see("/errors"), "the same in a word, beside the trouble"
 
 
-def test_the_output_of_a_process_is_told_piece_by_piece(call: Caller, visitor: Visitor, tmp_path: Path) -> None:
-    home, core = tmp_path / "home", call.winclaw.core
+def process_that_wrote(call: Caller, home: Path, text: str) -> Path:
+    """A process "bot" that is not started, and the file with what it once wrote."""
+    core = call.winclaw.core
     process = {"command": ["not <b>there</b>"], "autostart": False}
     (home / "error_handling_config.yaml").write_text(json.dumps({"error_handling": {"processes": {"bot": process}}}))
     while "bot" not in core.state.settings.processes:
         core.wait_for_change(core.state.version, 1)
     log = home / "processes" / "bot" / "output.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    log.write_text("one <b>\ntoken=hidden12\ntw")
+    log.write_text(text)
+    return log
+
+
+def test_the_output_of_a_process_is_told_piece_by_piece(call: Caller, visitor: Visitor, tmp_path: Path) -> None:
+    log = process_that_wrote(call, tmp_path / "home", "one <b>\ntoken=hidden12\ntw")
     page = visitor.see("/processes/bot")
     assert "one &lt;b&gt;\ntoken=[redacted]\n" in page
     assert "one &lt;b&gt;" not in visitor.see("/processes/bot?head"), "what is fetched now and then is small"
