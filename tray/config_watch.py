@@ -183,8 +183,12 @@ class ConfigWatch:
             settings = parse(content, str(self._path))
             self._taking.ask_all(settings)
         except ConfigError as refused:
-            self._refuse(refused)
-            self._content = content
+            before, self._content = self._content, content  # first, so that who sees the notice is told what is wrong
+            try:
+                self._refuse(refused)
+            except Exception:
+                self._content = before  # so that the next look tries again
+                raise
             raise
         text, known = text_of(content), self._core.state.config
         is_said = known is not None and known.version.file_sha256 is None  # else the file said something else until now

@@ -6,6 +6,8 @@ import re
 import threading
 from pathlib import Path
 
+import pytest
+
 from resilience import connect
 from resilience.config.settings import Settings
 from resilience.events import EventType
@@ -64,6 +66,18 @@ def test_a_file_that_is_spoilt_while_it_runs_changes_nothing_and_is_told(world: 
     assert kinds[-2:] == ["config.refused", "config.changed"]
     assert "line 3" in world.events[-2][1]["problems"][0]
     assert world.events[-1][1]["from_next_start"] == ["tray"]
+
+
+def test_who_sees_that_a_file_was_refused_is_told_what_is_wrong_with_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others see the notice before the look that gave it is over."""
+    told = []
+
+    def look_too(*_: object, **__: object) -> None:
+        told.append((world.notices, [one["line"] for one in world.watch.explained()["problems"]]))
+
+    monkeypatch.setattr(world.core, "announce", look_too)
+    world.save(BAD)
+    assert told == [(["config"], [3])]
 
 
 def test_what_is_saved_while_the_journal_cannot_be_written_is_in_force_from_memory(world: World) -> None:
