@@ -224,7 +224,8 @@ class Processes(TypedDict):
 
 
 class PieceView(TypedDict):
-    """What a process has written: whole lines, and the ``rest`` of one that has not ended. Ask on with ``after=mark``."""
+    """What a process has written: whole lines, and the ``rest`` of one that has not ended. Ask on with ``after=mark``.
+    ``skipped``: so many bytes before it were left out. ``anew``: what stood at the mark is gone, so it begins elsewhere."""
 
     text: str
     rest: str
