@@ -14,7 +14,6 @@ from dashboard.problems import Problem
 from resilience.context import ErrorSeverity
 from resilience.events import SeverityName
 from resilience.journal.history import MAX_ROWS, ErrorFilter
-from resilience.recovery.policy import CheckpointLevel
 
 _MOST = 2**62
 AnId = Annotated[int, Meta(ge=0, le=_MOST)]
@@ -74,19 +73,6 @@ class ComparedQuery(Struct, frozen=True, kw_only=True):
     """The other version that one is compared with."""
 
     against: Annotated[AnId, Meta(description="the number of the other version; 0: the one before")] = 0
-
-
-class Progress(Struct, frozen=True, kw_only=True):
-    """How long to wait for a further step: seconds, of which at most 25 count."""
-
-    wait: Annotated[float, Meta(ge=0)] = 0.0
-
-
-class CheckpointQuery(Struct, frozen=True, kw_only=True):
-    """Checkpoints of which component, and of which level; all."""
-
-    component: str = ""
-    level: CheckpointLevel | None = None
 
 
 def error_filter() -> ErrorFilter:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 import msgspec
 from flask import Blueprint, Response, jsonify, render_template, request
-from msgspec import Meta, Struct
 
 from dashboard import shapes
 from dashboard.commands import actor, origin
@@ -17,13 +16,12 @@ from dashboard.operations import Operation, described, operation
 from dashboard.pages import see
 from dashboard.present import recovery as recovery_words
 from dashboard.problems import Problem, decoded_json
-from dashboard.query import CheckpointQuery, Progress
+from dashboard.recovery_asked import CheckpointQuery, Progress, RecoveryWanted, StateSaved
 from resilience import home
 from resilience.clock import as_text
 from resilience.config.shown import redactor_of
 from resilience.core.core import Core
 from resilience.core.state import State
-from resilience.events import Name
 from resilience.exact import InexactError
 from resilience.recovery.checkpoint import Checkpoint, CheckpointDamagedError, CheckpointError, CheckpointTooLargeError
 from resilience.recovery.engine import BusyError, PlanChangedError, RecoveryEngine
@@ -34,29 +32,6 @@ from resilience.transactions.file import unfinished_in
 _ROWS: Final = 200
 _MAX_WAIT_S: Final = 25.0
 _BESIDE_STATE_BYTES: Final = 200_000
-
-
-class RecoveryWanted(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is to be recovered: how much (§9.1), what, from which checkpoint, and whether only the plan is asked for.
-
-    ``plan`` is the digest of the plan that was shown, if one was.
-    """
-
-    level: RecoveryLevel
-    target: Annotated[str, Meta(max_length=200)] = ""
-    checkpoint: Annotated[str, Meta(max_length=100)] = ""
-    dry_run: bool = False
-    plan: Annotated[str, Meta(max_length=100)] = ""
-
-
-class StateSaved(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A state that an agent saves."""
-
-    component: Name
-    state: msgspec.Raw
-    level: CheckpointLevel = "component"
-    metadata: dict[str, Any] = {}
-    parent: Annotated[str, Meta(max_length=100)] | None = None
 
 
 class RecoveryDesk:
