@@ -10,6 +10,7 @@ from msgspec import Meta, Struct
 
 from dashboard.access import Access
 from dashboard.commands import Commands
+from dashboard.measured import Measured, span_asked_for
 from dashboard.problems import decoded_json
 from dashboard.query import error_filter, whole_number
 from resilience.alerting.digest import digest
@@ -48,7 +49,7 @@ def _for_s(otherwise: float) -> float:
     return decoded_json(msgspec.json.Decoder(_Snooze).decode, content).for_s if content not in (b"", b"{}") else otherwise
 
 
-def json_api(core: Core, access: Access, commands: Commands) -> Blueprint:
+def json_api(core: Core, access: Access, commands: Commands, measured: Measured) -> Blueprint:
     """Routes under ``/api/v1`` that read and command; who may is checked before they are reached."""
     api = Blueprint("api", __name__, url_prefix="/api/v1")
 
@@ -96,6 +97,10 @@ def json_api(core: Core, access: Access, commands: Commands) -> Blueprint:
         limit = whole_number("limit", 50, most=MAX_ROWS, least=1)
         found = core.history.groups(error_filter(), limit=limit)
         return jsonify(groups=found, next=found[-1]["last_id"] if len(found) == limit else None)
+
+    @api.get("/samples")
+    def samples() -> Response:
+        return jsonify(measured.samples(span_asked_for(), request.args.get("component") or None))
 
     @api.post("/level")
     def level() -> Response:

@@ -15,11 +15,12 @@ from msgspec.structs import replace
 
 from dashboard.access import Access
 from dashboard.commands import Commands
+from dashboard.measured import Measured, span_asked_for
+from dashboard.present import charts, words
 from dashboard.present import errors as error_words
 from dashboard.present import events as event_words
 from dashboard.present import healing as heal_words
 from dashboard.present import now as now_words
-from dashboard.present import words
 from dashboard.present.leaving import leaving_preview
 from dashboard.problems import Problem
 from dashboard.query import error_filter
@@ -39,7 +40,9 @@ _COLUMNS: Final = (
 )  # fmt: skip
 
 
-def pages(core: Core, access: Access, commands: Commands, machine: Callable[[], Mapping[str, float]]) -> Blueprint:
+def pages(
+    core: Core, access: Access, commands: Commands, measured: Measured, machine: Callable[[], Mapping[str, float]]
+) -> Blueprint:
     """Every page and every form on them; who may come in is checked before they are reached."""
     site = Blueprint("pages", __name__)
 
@@ -61,16 +64,20 @@ def pages(core: Core, access: Access, commands: Commands, machine: Callable[[], 
         views = [event.view() for event in reversed(newest)]
         first_ids = {one["id"] for one in views if (one.get("fingerprint"), one["at"]) in troubles}
         series = error_words.minute_series(core.history.per_minute(as_text(now - timedelta(hours=1))), now)
+        counts, span = [count for _, _, count in series], span_asked_for()
         return render_template(
             "overview.html",
             agents=now_words.agents(view["agents"]),
-            services=[now_words.circuit(one) for one in view["services"]],
+            services=measured.services(),
+            span=span,
+            spans=charts.SPANS,
+            use=measured.of_machine(span),
             feed=event_words.feed(views, first_ids),
             last=newest[-1].id if newest else 0,
             groups=groups,
             rules_want_title=words.level_title(view["rules_want"]["level"]),
-            series=series,
-            bars=error_words.spark([count for _, _, count in series], 600, 120),
+            rate=charts.chart("rate", [one[:2] for one in series], [charts.Line("Errors", counts)], least=4.0),
+            total=sum(counts),
         )
 
     @site.get("/errors")
@@ -206,7 +213,10 @@ def pages(core: Core, access: Access, commands: Commands, machine: Callable[[], 
 
     @site.get("/circuits")
     def circuits() -> str:
-        return render_template("circuits.html", services=[now_words.circuit(one) for one in core.view()["services"]])
+        span = span_asked_for()
+        return render_template(
+            "circuits.html", services=measured.services(), span=span, spans=charts.SPANS, **measured.of_services(span)
+        )
 
     @site.post("/circuits")
     def switch_circuit() -> Response:
