@@ -10,6 +10,7 @@ from msgspec import Meta, Struct
 
 from dashboard.access import Access
 from dashboard.commands import Commands
+from dashboard.measured import Measured
 from dashboard.problems import decoded_json
 from dashboard.query import error_filter, whole_number, window
 from dashboard.timeline import Timeline
@@ -50,7 +51,7 @@ def _for_s(otherwise: float) -> float:
     return decoded_json(msgspec.json.Decoder(_Snooze).decode, content).for_s if content not in (b"", b"{}") else otherwise
 
 
-def json_api(core: Core, access: Access, commands: Commands) -> Blueprint:
+def json_api(core: Core, access: Access, commands: Commands, measured: Measured) -> Blueprint:
     """Routes under ``/api/v1`` that read and command; who may is checked before they are reached."""
     api = Blueprint("api", __name__, url_prefix="/api/v1")
 
@@ -105,6 +106,10 @@ def json_api(core: Core, access: Access, commands: Commands) -> Blueprint:
     @api.get("/timeline")
     def timeline() -> Response:
         return jsonify(Timeline(core).view(window()))
+
+    @api.get("/samples")
+    def samples() -> Response:
+        return jsonify(measured.samples(window(), request.args.get("component") or None))
 
     @api.post("/level")
     def level() -> Response:

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import urlencode
 
-import msgspec
 from flask import Blueprint, Response, redirect, render_template, request
-from msgspec.structs import replace
 
 from dashboard.access import Access
 from dashboard.commands import Commands
+from dashboard.measured import Measured
+from dashboard.present import charts, followed, words
 from dashboard.present import errors as error_words
 from dashboard.present import events as event_words
-from dashboard.present import followed, words
 from dashboard.present import healing as heal_words
 from dashboard.present import needs as need_words
 from dashboard.present import now as now_words
 from dashboard.present.leaving import leaving_preview
-from dashboard.present.windows import holding
+from dashboard.present.windows import WINDOWS, holding
 from dashboard.problems import Problem
 from dashboard.query import error_filter, moment, window
 from dashboard.timeline import Timeline
@@ -39,15 +36,12 @@ _PAGE: Final = 50
 _OURS: Final = re.compile(r"/|/(?:alerts|healing|processes)(?:/[\w.-]{1,100})?", re.ASCII)
 """Pages that a form may lead back to."""
 _MOST_HEALS: Final = 200
-_MAX_EXPORT: Final = 10_000
 _FILTERS: Final = ("kind", "component", "severity", "fingerprint", "text")
-_COLUMNS: Final = (
-    "id", "at", "severity", "kind", "error_type", "component", "operation", "agent", "message", "is_transient",
-    "recovery_strategy", "reason", "fingerprint",
-)  # fmt: skip
 
 
-def pages(core: Core, access: Access, commands: Commands, machine: Callable[[], Mapping[str, float]]) -> Blueprint:
+def pages(
+    core: Core, access: Access, commands: Commands, measured: Measured, machine: Callable[[], Mapping[str, float]]
+) -> Blueprint:
     """Every page and every form on them; who may come in is checked before they are reached."""
     site, course = Blueprint("pages", __name__), Timeline(core)
 
@@ -71,6 +65,7 @@ def pages(core: Core, access: Access, commands: Commands, machine: Callable[[], 
         views = [event.view() for event in reversed(newest)]
         first_ids = {one["id"] for one in views if (one.get("fingerprint"), one["at"]) in troubles}
         series = error_words.minute_series(minutes, now)
+        counts = [count for _, _, count in series]
         chosen = moment()
         seen = course.seen(holding(window(), chosen, now))
         shown = course.around(chosen, seen) if chosen is not None else None
@@ -84,13 +79,14 @@ def pages(core: Core, access: Access, commands: Commands, machine: Callable[[], 
             shown=shown,
             beats=course.beats("agent", [one["name"] for one in agents], seen) if agents else {},
             agents=agents,
-            services=[now_words.circuit(one) for one in view["services"]],
+            services=measured.services(),
+            use=measured.of_machine(seen.window),
             feed=event_words.feed(views, first_ids) if shown is None else shown["feed"],
             last=newest[-1].id if newest else 0,
             groups=groups,
             rules_want_title=words.level_title(view["rules_want"]["level"]),
-            series=series,
-            bars=error_words.spark([count for _, _, count in series], 600, 120),
+            rate=charts.chart("rate", [one[:2] for one in series], [charts.Line("Errors", counts)], least=4.0),
+            total=sum(counts),
         )
 
     @site.get("/errors")
@@ -149,37 +145,6 @@ def pages(core: Core, access: Access, commands: Commands, machine: Callable[[], 
             followed=followed.followed(view, happened, core.state),
             siblings=[event.view() for event in core.history.errors(same, 12)],
         )
-
-    @site.get("/errors.csv")
-    def errors_csv() -> Response:
-        def rows(wanted: ErrorFilter) -> Iterator[str]:
-            yield ",".join(_COLUMNS) + "\r\n"
-            for event in _all(wanted):
-                text = io.StringIO()
-                csv.writer(text).writerow([error_words.safe_cell(event[name]) for name in _COLUMNS])
-                yield text.getvalue()
-
-        return _download(rows(error_filter()), "text/csv; charset=utf-8", "winclaw-errors.csv")
-
-    @site.get("/errors.json")
-    def errors_json() -> Response:
-        def rows(wanted: ErrorFilter) -> Iterator[str]:
-            separator = "[\n"
-            for event in _all(wanted):
-                yield separator + msgspec.json.encode(event).decode()
-                separator = ",\n"
-            yield "[]\n" if separator == "[\n" else "\n]\n"
-
-        return _download(rows(error_filter()), "application/json", "winclaw-errors.json")
-
-    def _all(wanted: ErrorFilter) -> Iterator[dict[str, Any]]:
-        """Page by page, so that an export needs no more memory than a page does."""
-        given = 0
-        while given < _MAX_EXPORT and (page := core.history.errors(wanted, 500)):
-            for event in page[: _MAX_EXPORT - given]:
-                yield event.view()
-            given += len(page)
-            wanted = replace(wanted, before=page[-1].id)
 
     @site.get("/safe-mode")
     def safe_mode() -> str:
@@ -251,7 +216,14 @@ def pages(core: Core, access: Access, commands: Commands, machine: Callable[[], 
 
     @site.get("/circuits")
     def circuits() -> str:
-        return render_template("circuits.html", services=[now_words.circuit(one) for one in core.view()["services"]])
+        shown = window()
+        return render_template(
+            "circuits.html",
+            services=measured.services(),
+            window=shown,
+            windows=[(one, one is shown) for one in WINDOWS.values()],
+            **measured.of_services(shown),
+        )
 
     @site.post("/circuits")
     def switch_circuit() -> Response:
@@ -299,7 +271,3 @@ def _link(path: str, query: Mapping[str, str], without: str = "") -> str:
     """``path`` with ``query``, one of whose parts may be left out."""
     kept = {name: value for name, value in query.items() if name != without}
     return f"{path}?{urlencode(kept)}" if kept else path
-
-
-def _download(rows: Iterator[str], kind: str, name: str) -> Response:
-    return Response(rows, content_type=kind, headers={"Content-Disposition": f'attachment; filename="{name}"'})
