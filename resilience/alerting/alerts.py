@@ -18,8 +18,7 @@ MOST_ALERTS: Final = 200
 """Alerts that are remembered; open ones always are, up to twice as many."""
 _MOST_TELLINGS: Final = 20
 """Of each alert, tellings that are remembered after their end."""
-_MOST_FAILURES: Final = 5
-"""Of each telling, tries that failed and are remembered: the latest."""
+_MOST_FAILURES: Final = 5  # of each telling, tries that failed and are remembered: the latest
 _MOST_REPEATED: Final = 100
 """Of each alert and channel, repetitions that wait; of more the oldest are left out."""
 
@@ -149,7 +148,8 @@ class Alert(Struct, frozen=True, kw_only=True):
 
     ``count`` is how often its cause was seen, ``last_at`` (``seen_s``) when last; ``lasts`` says that it goes on until it is
     seen to be gone. Of its messages in the present window, which began at ``window_s``, ``sent`` were sent and ``held`` held
-    back; ``messages`` counts all that were ever sent, by the channels ``told_by``; ``pressed`` the most that any of them pressed.
+    back; ``messages`` counts all that were ever sent, by the channels ``told_by``; ``pressed`` is the most
+    that any of them pressed.
 
     ``silent`` says why nobody is told of what is new in it, until that is over: it is snoozed (``snoozed_until``), what it
     needs is down (it is ``behind`` that), or may turn out to be (``due_s``). ``escalated`` is how many were asked because

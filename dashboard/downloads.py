@@ -1,4 +1,4 @@
-"""Errors to take away: all that fit a filter, as CSV or JSON."""
+"""The errors that a filter shows, as a file: CSV for spreadsheets, JSON for programs."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ import msgspec
 from flask import Blueprint, Response
 from msgspec.structs import replace
 
-from dashboard.present import errors as error_words
+from dashboard.present.errors import safe_cell
 from dashboard.query import error_filter
 from resilience.core.core import Core
 from resilience.journal.history import ErrorFilter
 
-_MAX_EXPORT: Final = 10_000
+_MAX_ROWS: Final = 10_000
 _COLUMNS: Final = (
     "id", "at", "severity", "kind", "error_type", "component", "operation", "agent", "message", "is_transient",
     "recovery_strategy", "reason", "fingerprint",
 )  # fmt: skip
 
 
-def exports(core: Core) -> Blueprint:
-    """What can be downloaded; who may is checked before it is reached."""
-    site = Blueprint("exports", __name__)
+def downloads(core: Core) -> Blueprint:
+    """Both files, the newest rows first, at most 10,000 of them; who may come in is checked before they are reached."""
+    site = Blueprint("downloads", __name__)
 
     @site.get("/errors.csv")
     def errors_csv() -> Response:
@@ -33,7 +33,7 @@ def exports(core: Core) -> Blueprint:
             yield ",".join(_COLUMNS) + "\r\n"
             for event in _all(wanted):
                 text = io.StringIO()
-                csv.writer(text).writerow([error_words.safe_cell(event[name]) for name in _COLUMNS])
+                csv.writer(text).writerow([safe_cell(event[name]) for name in _COLUMNS])
                 yield text.getvalue()
 
         return _download(rows(error_filter()), "text/csv; charset=utf-8", "winclaw-errors.csv")
@@ -52,8 +52,8 @@ def exports(core: Core) -> Blueprint:
     def _all(wanted: ErrorFilter) -> Iterator[dict[str, Any]]:
         """Page by page, so that an export needs no more memory than a page does."""
         given = 0
-        while given < _MAX_EXPORT and (page := core.history.errors(wanted, 500)):
-            for event in page[: _MAX_EXPORT - given]:
+        while given < _MAX_ROWS and (page := core.history.errors(wanted, 500)):
+            for event in page[: _MAX_ROWS - given]:
                 yield event.view()
             given += len(page)
             wanted = replace(wanted, before=page[-1].id)
