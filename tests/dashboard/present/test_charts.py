@@ -70,6 +70,7 @@ def test_a_chart_has_its_lines_and_its_table() -> None:
     ]  # fmt: skip
     assert shown["lines"][0]["path"] == "M0.0 2.0h0"
     assert not shown["is_empty"]
+    assert [chart("x", steps(SPANS[name], MINUTE), [Line("a", [None] * SPANS[name].steps)])["step"] for name in SPANS] == [1, 10, 60]
     assert chart("x", [(60, "00:01")], [Line("a", [None])])["is_empty"]
 
 
