@@ -128,7 +128,7 @@ export function countDown(passed) {
   const over = new Set();
   setInterval(() => {
     let isOver = false;
-    for (const one of document.querySelectorAll("[data-until]")) {
+    for (const one of document.querySelectorAll(".next[data-until]")) {
       const left_s = Math.ceil((Date.parse(one.dataset.until) - Date.now()) / 1000);
       one.textContent = left_s > 0 ? `next try in ${left_s} s` : "the next call tries it";
       if (left_s > 0 || over.has(one.dataset.until)) continue;

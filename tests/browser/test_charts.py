@@ -81,6 +81,8 @@ def test_the_overview_has_the_machine_over_time_and_each_service_as_a_tile(page:
     expect(tiles.nth(1)).to_contain_text("Closed")
     page.clock.fast_forward("00:30")
     expect(tiles.first).to_contain_text(re.compile(r"next try in (5\d|60) s"))
+    expect(page.get_by_text("next try in")).to_have_count(1)  # where else a time ends, nothing is counted down
+    expect(page.locator("#timeline .lane")).not_to_have_count(0)
     page.evaluate("window.same = true")
     winclaw.core.switch_circuit("gpt", "isolate", actor="you", origin="elsewhere").result(10)
     expect(tiles.first).to_contain_text("Cut off")
