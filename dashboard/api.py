@@ -10,8 +10,9 @@ from msgspec import Meta, Struct
 from dashboard import shapes
 from dashboard.access import Access
 from dashboard.commands import Commands
+from dashboard.measured import Measured
 from dashboard.operations import operation
-from dashboard.query import ErrorPage, EventPage, OutputQuery, WindowQuery
+from dashboard.query import ErrorPage, EventPage, OutputQuery, SampleQuery, WindowQuery
 from dashboard.timeline import Timeline
 from resilience.alerting.digest import digest
 from resilience.alerting.incidents import incidents
@@ -59,7 +60,7 @@ HEAL_DECISIONS: Final = Literal["approve", "reject", "dismiss"]
 ALERT_DECISIONS: Final = Literal["ack", "snooze"]
 
 
-def json_api(core: Core, access: Access, commands: Commands) -> Blueprint:
+def json_api(core: Core, access: Access, commands: Commands, measured: Measured) -> Blueprint:
     """Routes under ``/api/v1`` that read and command; who may is checked before they are reached."""
     api = Blueprint("api", __name__, url_prefix="/api/v1")
 
@@ -120,6 +121,11 @@ def json_api(core: Core, access: Access, commands: Commands) -> Blueprint:
     @operation("What held in a window that ends now, for how long, and its errors.", shapes.TimelineView, query=WindowQuery)
     def timeline(query: WindowQuery) -> Response:
         return jsonify(Timeline(core).view(query.chosen))
+
+    @api.get("/samples")
+    @operation("What was measured in a window that ends now, step by step.", shapes.Samples, query=SampleQuery)
+    def samples(query: SampleQuery) -> Response:
+        return jsonify(measured.samples(query.chosen, query.component or None))
 
     @api.post("/level")
     @operation("Pins the level, or has the rules choose it.", shapes.Stated, body=LevelWanted, problems=(409,))

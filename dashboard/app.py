@@ -15,6 +15,7 @@ from dashboard.alerts import alert_pages
 from dashboard.api import json_api
 from dashboard.commands import Commands
 from dashboard.downloads import downloads
+from dashboard.measured import Measured
 from dashboard.metrics import metrics_page
 from dashboard.openapi import openapi_route
 from dashboard.pages import pages
@@ -25,6 +26,7 @@ from dashboard.settings import ConfigControl, ConfigDesk, config_api, config_pag
 from dashboard.sockets import SocketIO
 from dashboard.stream import Stream
 from resilience.core.core import Core
+from resilience.detection.call_counts import Calls
 from resilience.processes.supervisor import Supervisor
 from resilience.recovery.engine import RecoveryEngine
 
@@ -35,7 +37,7 @@ _OPEN: Final = frozenset({"static", "login", "healthz"})
 _AGENTS_MAY: Final = frozenset(
     {
         "api.state", "api.loops", "api.processes", "api.healing", "api.events", "api.errors", "api.error", "api.groups",
-        "api.timeline", "api.alerts", "api.one_alert", "api.all_incidents", "api.one_incident",
+        "api.timeline", "api.samples", "api.alerts", "api.one_alert", "api.all_incidents", "api.one_incident",
         "recovery_api.overview", "recovery_api.one_recovery", "recovery_api.checkpoints", "recovery_api.one_checkpoint",
         "recovery_api.save", "agents.errors", "agents.heartbeats", "agents.orders", "metrics.metrics", "openapi.openapi",
     }
@@ -52,12 +54,14 @@ def create_app(
     folder: Path,
     policy: Callable[[], Mapping[str, Any]],
     machine: Callable[[], Mapping[str, float]],
+    lately: Callable[[], Mapping[str, Calls]],
 ) -> tuple[Flask, Stream]:
     """The dashboard's WSGI application, guarded, and its live stream (not yet started).
 
     Args:
         recovery: what brings back what was lost. config: the versions of the configuration. folder: WINCLAW_HOME.
         policy: gives what agents are told with the state. machine: this machine's numbers for the overview.
+        lately: the calls of each service in the last minute.
     """
     files = _files()
     app = Flask("dashboard", static_folder=files / "static", template_folder=files / "templates")
@@ -118,10 +122,10 @@ def create_app(
     def healthz() -> Response:
         return jsonify(status="ok")
 
-    commands = Commands(core, access, supervisor)
-    app.register_blueprint(json_api(core, access, commands))
+    commands, measured = Commands(core, access, supervisor), Measured(core, lately)
+    app.register_blueprint(json_api(core, access, commands, measured))
     app.register_blueprint(agents_api(core, policy))
-    app.register_blueprint(pages(core, access, commands, machine))
+    app.register_blueprint(pages(core, access, commands, measured, machine))
     app.register_blueprint(downloads(core))
     app.register_blueprint(alert_pages(core, commands))
     app.register_blueprint(metrics_page(core, machine))

@@ -12,14 +12,15 @@ from flask import Blueprint, Response, redirect, render_template, request
 
 from dashboard.access import Access
 from dashboard.commands import Commands
+from dashboard.measured import Measured
+from dashboard.present import charts, followed, words
 from dashboard.present import errors as error_words
 from dashboard.present import events as event_words
-from dashboard.present import followed, words
 from dashboard.present import healing as heal_words
 from dashboard.present import needs as need_words
 from dashboard.present import now as now_words
 from dashboard.present.leaving import leaving_preview
-from dashboard.present.windows import holding
+from dashboard.present.windows import WINDOWS, holding
 from dashboard.problems import Problem
 from dashboard.query import error_filter, moment, window
 from dashboard.timeline import Timeline
@@ -38,7 +39,9 @@ _MOST_HEALS: Final = 200
 _FILTERS: Final = ("kind", "component", "severity", "fingerprint", "text")
 
 
-def pages(core: Core, access: Access, commands: Commands, machine: Callable[[], Mapping[str, float]]) -> Blueprint:
+def pages(
+    core: Core, access: Access, commands: Commands, measured: Measured, machine: Callable[[], Mapping[str, float]]
+) -> Blueprint:
     """Every page and every form on them; who may come in is checked before they are reached."""
     site, course = Blueprint("pages", __name__), Timeline(core)
 
@@ -62,6 +65,7 @@ def pages(core: Core, access: Access, commands: Commands, machine: Callable[[], 
         views = [event.view() for event in reversed(newest)]
         first_ids = {one["id"] for one in views if (one.get("fingerprint"), one["at"]) in troubles}
         series = error_words.minute_series(minutes, now)
+        counts = [count for _, _, count in series]
         chosen = moment()
         seen = course.seen(holding(window(), chosen, now))
         shown = course.around(chosen, seen) if chosen is not None else None
@@ -75,13 +79,14 @@ def pages(core: Core, access: Access, commands: Commands, machine: Callable[[], 
             shown=shown,
             beats=course.beats("agent", [one["name"] for one in agents], seen) if agents else {},
             agents=agents,
-            services=[now_words.circuit(one) for one in view["services"]],
+            services=measured.services(),
+            use=measured.of_machine(seen.window),
             feed=event_words.feed(views, first_ids) if shown is None else shown["feed"],
             last=newest[-1].id if newest else 0,
             groups=groups,
             rules_want_title=words.level_title(view["rules_want"]["level"]),
-            series=series,
-            bars=error_words.spark([count for _, _, count in series], 600, 120),
+            rate=charts.chart("rate", [one[:2] for one in series], [charts.Line("Errors", counts)], least=4.0),
+            total=sum(counts),
         )
 
     @site.get("/errors")
@@ -211,7 +216,14 @@ def pages(core: Core, access: Access, commands: Commands, machine: Callable[[], 
 
     @site.get("/circuits")
     def circuits() -> str:
-        return render_template("circuits.html", services=[now_words.circuit(one) for one in core.view()["services"]])
+        shown = window()
+        return render_template(
+            "circuits.html",
+            services=measured.services(),
+            window=shown,
+            windows=[(one, one is shown) for one in WINDOWS.values()],
+            **measured.of_services(shown),
+        )
 
     @site.post("/circuits")
     def switch_circuit() -> Response:

@@ -63,6 +63,12 @@ class WindowQuery(Struct, frozen=True, kw_only=True):
         return WINDOWS[self.window]
 
 
+class SampleQuery(WindowQuery, frozen=True, kw_only=True):
+    """What was measured, of which component; of all."""
+
+    component: str = ""
+
+
 class OutputQuery(Struct, frozen=True, kw_only=True):
     """With ``after``, what came after it is told as JSON."""
 

@@ -86,6 +86,7 @@ class ServiceView(TypedDict):
     agent: str
     pid: int | None
     retry_after_s: float | None
+    until: Moment | None
     counts: dict[str, int]
     version: int
     calls: int
@@ -345,6 +346,27 @@ class TimelineView(TypedDict):
     lanes: list[LaneView]
     errors: list[ErrorsOfTimeView]
     left_out: dict[str, int]
+
+
+class SampleView(TypedDict):
+    """What was measured in a step that begins ``at``; what is not there was not. ``machine`` is this machine."""
+
+    at: Moment
+    component: str
+    cpu_percent: NotRequired[float]
+    memory_percent: NotRequired[float]
+    calls: NotRequired[int]
+    failures: NotRequired[int]
+    p95_ms: NotRequired[float]
+
+
+class Samples(TypedDict):
+    """What was measured in a window, in steps of so many seconds, the oldest first."""
+
+    window: WindowName
+    step_s: int
+    since: Moment
+    samples: list[SampleView]
 
 
 class Healing(TypedDict):

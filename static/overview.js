@@ -1,5 +1,5 @@
 // The overview, live: what happened, errors a minute, and what the server counts.
-import { uPlot } from "/static/vendor/vendor.js";
+import { clock, countDown, draw, renew } from "/static/charts.js";
 import { gapless, onEvents, onState, pausable, refresh, refresher, said, shine, text, timeElement } from "/static/live.js";
 
 // What happened: an error that comes again before anything else does takes its earlier line's place, and its count.
@@ -41,67 +41,31 @@ function tell(events) {
 
 // Errors a minute.
 
-const holder = document.getElementById("rate");
-const heading = document.getElementById("rate-said");
-const hhmm = (seconds) => new Date(seconds * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
-let table, at, counts;
-
-function readTable() {
-  table = document.querySelector("#rate-table tbody");
-  at = [...table.rows].map((row) => Number(row.cells[0].dataset.at));
-  counts = [...table.rows].map((row) => Number(row.cells[1].textContent));
-  [...table.rows].forEach((row, place) => { row.cells[0].textContent = hhmm(at[place]); });
-}
-readTable();
-
-const colour = (name) => () => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-const axis = { stroke: colour("--muted"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif" };
-const size = () => ({ width: Math.max(holder.clientWidth, 100), height: 150 });
-const totalSaid = () => { const total = counts.reduce((sum, count) => sum + count, 0); return `${total || "none"} in the last hour`; };
-
-holder.replaceChildren();
-const chart = new uPlot({
-  ...size(), legend: { show: false }, padding: [8, 18, 0, 0], cursor: { y: false, points: { show: false }, drag: { x: false } },
-  scales: { x: { range: () => [at[0] - 30, at[at.length - 1] + 30] }, y: { range: (_, low, high) => [0, Math.max(4, Math.ceil(high * 1.1))] } },
-  axes: [
-    { ...axis, grid: { show: false }, size: 26, values: (_, moments) => moments.map(hhmm) },
-    { ...axis, size: 36, space: 40, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 5000, 10000] },
-  ],
-  series: [{}, { stroke: colour("--bad"), fill: colour("--bad"), width: 0, points: { show: false }, paths: uPlot.paths.bars({ size: [0.7, 14] }) }],
-  hooks: { setCursor: [({ cursor: { idx } }) => { heading.textContent = idx === null || idx === undefined ? totalSaid() : `${counts[idx]} at ${hhmm(at[idx])}`; }] },
-}, [at, counts], holder);
-new ResizeObserver(() => chart.setSize(size())).observe(holder);
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => chart.redraw());
+const minutes = () => document.querySelector("#rate-table tbody");
+const lastMinute = () => Number(minutes().rows[minutes().rows.length - 1].cells[0].dataset.at);
 
 function advance(minute) {
-  if (minute - at[at.length - 1] > 3600) { location.reload(); return; } // the machine slept
-  while (at[at.length - 1] < minute) {
-    at.push(at[at.length - 1] + 60);
-    counts.push(0);
-    const row = table.insertRow();
-    row.insertCell().textContent = hhmm(at[at.length - 1]);
-    row.cells[0].dataset.at = at[at.length - 1];
-    row.insertCell().textContent = "0";
-    row.cells[1].className = "n";
-    at.shift();
-    counts.shift();
+  if (minute - lastMinute() > 3600) { location.reload(); return; } // the machine slept
+  const table = minutes();
+  while (lastMinute() < minute) {
+    const row = table.rows[0].cloneNode(true);
+    const at = lastMinute() + 60;
+    row.cells[0].dataset.at = at;
+    row.cells[0].textContent = clock(at);
+    row.cells[1].dataset.value = row.cells[1].textContent = "0";
+    table.append(row);
     table.deleteRow(0);
   }
 }
 
 function count(event) {
-  const place = at.indexOf(Math.floor(Date.parse(event.at) / 60000) * 60);
-  if (place < 0) return;
-  counts[place] += 1;
-  table.rows[place].cells[1].textContent = counts[place];
+  const at = Math.floor(Date.parse(event.at) / 60000) * 60;
+  const cell = minutes().querySelector(`[data-at="${at}"]`)?.nextElementSibling;
+  if (cell) cell.dataset.value = cell.textContent = Number(cell.dataset.value) + 1;
 }
 
-function draw() {
-  chart.setData([at, counts]);
-  heading.textContent = totalSaid();
-}
-
-setInterval(() => { advance(Math.floor(Date.now() / 60000) * 60); draw(); }, 15000);
+const nowMinute = () => Math.floor(Date.now() / 60000) * 60;
+setInterval(() => { advance(nowMinute()); draw("rate"); }, 15000);
 
 // The timeline: of each lane one span is reached by Tab and the others by the arrow keys; what has the focus, or the pointer, is
 // said below; and a click shows the moment that it hits, not only the one at which the span began.
@@ -118,7 +82,7 @@ function rove() {
   }
 }
 
-const renew = (...ids) => refresh(...ids).then(rove);
+const anew = (...ids) => refresh(...ids).then(rove);
 const middleOf = (element) => { const box = element.getBoundingClientRect(); return box.left + box.width / 2; };
 
 document.addEventListener("keydown", (key) => {
@@ -173,18 +137,22 @@ const show = isStill ? () => {} : pausable(document.getElementById("pause"), (ev
   recount();
 });
 const chartTakes = gapless((events) => {
-  advance(Math.floor(Date.now() / 60000) * 60);
-  events.filter((event) => event.type === "error").forEach(count);
-  draw();
+  const errors = events.filter((event) => event.type === "error");
+  if (!errors.length) return;
+  advance(nowMinute());
+  errors.forEach(count);
+  draw("rate");
 }, async () => {
   const last = await refresh("rate-table");
-  readTable();
-  draw();
+  draw("rate");
   return last;
 });
 onEvents((events, gap) => {
   show(events, gap);
   chartTakes(events, gap);
 });
-onState(() => renew("needs", "timeline", "agents", "services", "mode"));
-setInterval(() => { if (!document.hidden) renew("machine", "timeline", "agents"); }, 30000);
+onState(() => anew("needs", "timeline", "agents", "services", "mode"));
+setInterval(() => { if (!document.hidden) anew("machine", "timeline", "agents"); }, 30000);
+setInterval(() => { if (!document.hidden) refresh("services"); }, 10000);
+setInterval(() => { if (!document.hidden) renew("rate"); }, 60000);
+countDown(() => refresh("services"));

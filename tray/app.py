@@ -34,6 +34,7 @@ from resilience.core.sign_of_life import SignOfLife
 from resilience.degradation.levels import DegradationLevel
 from resilience.detection.anomaly_watch import AnomalyWatch
 from resilience.detection.prober import Prober
+from resilience.detection.sampler import Sampler
 from resilience.detection.service_probes import ServiceProbes
 from resilience.events import EventType, Report
 from resilience.exporting import placing
@@ -79,12 +80,13 @@ class _Part(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A WinClaw that runs: the core, the dashboard's address, and the way in."""
+    """A WinClaw that runs: the core, the dashboard's address, the way in, and what is measured."""
 
     core: Core
     access: Access
     settings: Settings
     url: str
+    sampler: Sampler
     offer: Callable[[str, Sender], Callable[[], None]]
     """Adds a channel of alerts that only this WinClaw has; what comes back takes it away."""
     end_at_once: Callable[[], None]
@@ -122,9 +124,7 @@ def running(
         startup = settings_at_start(folder)
         settings = startup.settings
         redactor = Redactor(settings.redaction.names)
-        log = stack.enter_context(
-            EventLog(folder / home.LOGS, redactor, settings.logging.max_file_mb, settings.logging.files)
-        )
+        log = stack.enter_context(EventLog(folder / home.LOGS, redactor, settings.logging.max_file_mb, settings.logging.files))
         stack.push(say_end)
         log.begins(box.life.name)
         journal = Journal(folder / home.JOURNAL, clock.now())
@@ -158,12 +158,13 @@ def running(
 
         recovery = RecoveryEngine(core, supervisor, _checkpoints(folder, core), config.reload, clock)
         access = Access(folder, listener.getsockname()[1], clock, settings.dashboard.session_hours * 3600)
-        machine = partial(machine_numbers, journal.path)
-        app, stream = create_app(
-            core, access, supervisor, recovery=recovery, config=config, folder=folder, policy=config.policy, machine=machine
-        )
-        spools, outboxes = (home.make_private_folder(folder / name) for name in (home.SPOOL, home.OUTBOX))
         unusual = AnomalyWatch(lambda: supervisor.uses, core)
+        sampler = Sampler(core, lambda: unusual.values)
+        app, stream = create_app(
+            core, access, supervisor, recovery=recovery, config=config, folder=folder, policy=config.policy,
+            machine=partial(machine_numbers, journal.path), lately=lambda: sampler.lately,
+        )  # fmt: skip
+        spools, outboxes = (home.make_private_folder(folder / name) for name in (home.SPOOL, home.OUTBOX))
         actions = Actions(folder, core, supervisor, clock, reload=config.reload, roll_back=config.heal)
         healing = SelfHealingEngine(core, actions, lambda: unusual.values, clock)
         delivery = AlertDelivery(core, partial(senders, clock), clock)
@@ -185,7 +186,7 @@ def running(
 
         begin(
             stream, DashboardServer(listener, app), config, Collector(spools, outboxes, core), Meter(supervisor, core), unusual,
-            healing, ServiceProbes(core, prober, clock), delivery, DeadMansSwitch(core, clock),
+            sampler, healing, ServiceProbes(core, prober, clock), delivery, DeadMansSwitch(core, clock),
             recovery, JournalCare(journal.path, folder / home.BACKUPS, core, clock), Repeating("keeping", _KEEP_EVERY_S, keep),
         )  # fmt: skip
         if desktop and settings.tray.toasts:
@@ -199,7 +200,7 @@ def running(
             core.stop()
             box.goodbye()
 
-        yield Running(core, access, settings, access.url, delivery.offer, end_at_once, partial(box.fall, log.close))
+        yield Running(core, access, settings, access.url, sampler, delivery.offer, end_at_once, partial(box.fall, log.close))
         healing.stop()  # before what it would take for trouble
         supervisor.stop()  # early, so that its last words come before ours
         output.stop()
@@ -261,9 +262,7 @@ def _with_tray(winclaw: Running, stopping: threading.Event) -> None:
     def open_dashboard(path: str) -> None:
         webbrowser.open(winclaw.access.login_link(path))
 
-    icon = TrayIcon(
-        state=lambda: core.state, choose=choose, open_dashboard=open_dashboard, on_session_end=winclaw.end_at_once
-    )
+    icon = TrayIcon(state=lambda: core.state, choose=choose, open_dashboard=open_dashboard, on_session_end=winclaw.end_at_once)
     toasts = Toasts(presenters(icon.notify), open_dashboard)
     with ExitStack() as stack:
         stack.callback(core.subscribe(lambda *_: icon.changed()))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from dashboard.present.charts import NOTHING, said
+from dashboard.present.errors import spark
 from dashboard.present.words import LEVELS, SHAPES, level_title, mark, messages
 from resilience.degradation.levels import DegradationLevel
+from resilience.detection.call_counts import Calls
 
 
 def band(state: Mapping[str, Any]) -> dict[str, Any]:
@@ -96,21 +99,47 @@ _COMMANDS: Final = {
 }
 
 
-def circuit(view: Mapping[str, Any]) -> dict[str, Any]:
-    """One service's circuit: its state in a word, why it is so, and what can be done."""
+_MEANS: Final = {
+    "CLOSED": "answers", "OPEN": "not answering", "HALF_OPEN": "a few calls find out whether it answers", "ISOLATED": "cut off",
+}  # fmt: skip
+
+
+_NO_CALLS: Final = Calls()
+
+
+def circuit(view: Mapping[str, Any], lately: Calls = _NO_CALLS, failures: Sequence[int] = ()) -> dict[str, Any]:
+    """One service: its circuit's state in a word, what that means, why it is so, how its calls go, and what can be done.
+
+    Args:
+        lately: its calls of the last minute. failures: how many failed in each minute of the last hour, the oldest first.
+    """
     state = view["circuit"]
     tone, shape, word = CIRCUITS[state]
-    said = [view["because"]]
+    why = [view["because"]]
     if view["agent"]:
-        said.append(f"seen by {view['agent']}")
-    if state == "OPEN" and view["retry_after_s"]:
-        said.append(f"to be probed in {view['retry_after_s']:.0f} s")
+        why.append(f"seen by {view['agent']}")
+    p95 = lately.p95_ms if lately.p95_ms is not None else view["p95_ms"]
     can = {"CLOSED": ("isolate",), "ISOLATED": ("release",)}.get(state, ("reset", "isolate"))
-    p95 = "" if view["p95_ms"] is None else f"{view['p95_ms']:.0f} ms" if view["p95_ms"] >= 1 else "< 1 ms"
     return {
-        **view, "tone": tone, "shape": shape, "word": word, "why": " · ".join(part for part in said if part),
-        "p95": p95, "commands": [(name, *_COMMANDS[name]) for name in can],
-    }  # fmt: skip
+        **view,
+        "tone": tone,
+        "shape": shape,
+        "word": word,
+        "means": _MEANS[state],
+        "why": " · ".join(part for part in why if part),
+        "next": _next_try(view),
+        "p95": "" if p95 is None else said(p95, "ms"),
+        "rate": f"{lately.calls}/min",
+        "failed": said(100 * lately.failures / lately.calls, "%") if lately.calls else NOTHING,
+        "spark": spark(failures or [0, 0]),
+        "commands": [(name, *_COMMANDS[name]) for name in can],
+    }
+
+
+def _next_try(view: Mapping[str, Any]) -> str:
+    """When the next call may try an open circuit's service; empty, where no time is set for that."""
+    left_s = view["retry_after_s"]
+    return f"next try in {left_s:.0f} s" if view["circuit"] == "OPEN" and left_s else ""
 
 
 _PROCESSES: Final = {

@@ -63,6 +63,7 @@ class ServiceCircuit(Struct, frozen=True, kw_only=True):
             "agent": self.agent,
             "pid": self.pid,
             "retry_after_s": left_s,
+            "until": self.until.isoformat() if self.until is not None else None,
             "counts": dict(self.counts),
             "version": self.version,
         }

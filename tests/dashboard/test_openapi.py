@@ -13,9 +13,11 @@ from openapi_spec_validator import validate
 
 from resilience.core.inputs import HealTold
 from resilience.healing.heals import HealState
+from resilience.journal.samples import Sample
 from tests.dashboard.conftest import Answer, Caller
 from tests.dashboard.test_healing import heal
 from tests.dashboard.test_pages import process_that_wrote
+from tests.dashboard.test_samples import measured
 
 OUTPUT = "/api/v1/processes/{name}/output"
 
@@ -88,6 +90,7 @@ def busy(call: Caller) -> None:
     beat = {"agent": "bot", "pid": 1, "version": "1", "circuits": circuits, "loops": [loop], "healers": ["clear_cache:*", "restore:memory"]}
     for number, state in ((1, HealState.WAITING), (2, HealState.HEALED)):
         call.winclaw.core.tell(HealTold(heal(number, state))).result(10)
+    measured(call, 5, Sample("machine", 12.5, 60.0), Sample("gpt-5.2", calls=4, failures=1, p95_ms=830.0))
     assert call("POST", "/api/v1/errors", [report, report], call.agent).status == 200
     assert call("POST", "/api/v1/heartbeats", beat, call.agent).status == 200
     assert call("POST", "/api/v1/checkpoints", {"component": "memory", "state": {"x": [1]}}, call.agent).status == 200

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from dashboard.present import now
 from resilience.degradation.levels import DegradationLevel, Wanted
+from resilience.detection.call_counts import Calls
 from resilience.processes.status import ProcessStatus
 from resilience.processes.supervision import ProcessState
 from tests.dashboard.present.conftest import NOW
@@ -104,8 +105,8 @@ def test_a_loop_that_no_agent_has_used_has_nobody_and_no_reason(allowed: bool, w
         ({"circuit": "CLOSED"}, ("ok", "dot", "closed"), "", "", ["isolate"]),
         ({"circuit": "CLOSED", "p95_ms": 0.4, "retry_after_s": 9}, ("ok", "dot", "closed"), "", "< 1 ms", ["isolate"]),
         ({"circuit": "OPEN", "because": "3 failed", "agent": "a", "retry_after_s": 12.3, "p95_ms": 1.0},
-         ("bad", "sq", "open"), "3 failed · seen by a · to be probed in 12 s", "1 ms", ["reset", "isolate"]),
-        ({"circuit": "OPEN", "p95_ms": 1234.5}, ("bad", "sq", "open"), "", "1234 ms", ["reset", "isolate"]),
+         ("bad", "sq", "open"), "3 failed · seen by a", "1 ms", ["reset", "isolate"]),
+        ({"circuit": "OPEN", "p95_ms": 1234.5}, ("bad", "sq", "open"), "", "1.2 s", ["reset", "isolate"]),
         ({"circuit": "HALF_OPEN", "agent": "a"}, ("warn", "tri", "half-open"), "seen by a", "", ["reset", "isolate"]),
         ({"circuit": "ISOLATED", "because": "it leaks"}, ("safe", "shield", "isolated"), "it leaks", "", ["release"]),
     ],
@@ -116,7 +117,31 @@ def test_a_circuit_says_why_it_is_so_and_what_can_be_done(
     whole = {"name": "x", "because": "", "agent": "", "retry_after_s": None, "p95_ms": None, **view}
     shown = now.circuit(whole)
     assert [name for name, _, _ in shown.pop("commands")] == commands
-    assert shown == {**whole, "tone": mark[0], "shape": mark[1], "word": mark[2], "why": why, "p95": p95}
+    told = {"tone": mark[0], "shape": mark[1], "word": mark[2], "why": why, "p95": p95}
+    assert {**shown, **whole, **told} == shown
+
+
+@pytest.mark.parametrize(
+    ("view", "means", "next_try"),
+    [
+        ({"circuit": "CLOSED", "retry_after_s": 9.0}, "answers", ""),
+        ({"circuit": "OPEN", "retry_after_s": 12.3}, "not answering", "next try in 12 s"),
+        ({"circuit": "OPEN", "retry_after_s": None}, "not answering", ""),  # WinClaw's own probe has opened it
+        ({"circuit": "HALF_OPEN", "retry_after_s": 0.0}, "a few calls find out whether it answers", ""),
+        ({"circuit": "ISOLATED", "retry_after_s": None}, "cut off", ""),
+    ],
+)
+def test_a_service_says_what_its_circuit_means_and_when_it_is_tried_again(view: dict[str, Any], means: str, next_try: str) -> None:
+    shown = now.circuit({"name": "x", "because": "", "agent": "", "p95_ms": None, **view})
+    assert (shown["means"], shown["next"]) == (means, next_try)
+
+
+def test_a_service_tells_how_its_calls_go() -> None:
+    view = {"name": "x", "circuit": "CLOSED", "because": "", "agent": "", "p95_ms": 900.0, "retry_after_s": None}
+    quiet = now.circuit(view)
+    assert (quiet["failed"], quiet["rate"], quiet["p95"], quiet["spark"]) == ("—", "0/min", "900 ms", "M0.0 20.0 L120.0 20.0")
+    busy = now.circuit(view, Calls(24, 3, 1500.0), [0, 4, 2])
+    assert (busy["failed"], busy["rate"], busy["p95"], busy["spark"]) == ("12 %", "24/min", "1.5 s", "M0.0 20.0 L60.0 2.0 L120.0 11.0")
 
 
 @pytest.mark.parametrize(
