@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from playwright.sync_api import expect
@@ -14,8 +13,6 @@ if TYPE_CHECKING:
 
     from tray.app import Running
 
-ARTIFACTS = Path(__file__).parent / "artifacts"
-
 
 def test_an_alert_comes_by_itself_and_is_acknowledged(page: Page, winclaw: Running) -> None:
     page.get_by_role("link", name="Alerts").click()
@@ -26,17 +23,9 @@ def test_an_alert_comes_by_itself_and_is_acknowledged(page: Page, winclaw: Runni
     expect(row).to_contain_text("it <b>burns</b>")
     expect(row).to_contain_text("Log: delivered")
     expect(row).to_contain_text("Dashboard: delivered")
-    ARTIFACTS.mkdir(exist_ok=True)
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-        for width in (320, 1280):
-            page.set_viewport_size({"width": width, "height": 800})
-            assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
-            page.screenshot(path=ARTIFACTS / f"alerts-{scheme}-{width}.png", full_page=True)
     row.get_by_role("link", name="What happened around it").click()
     expect(page.get_by_text("kitchen began to fail (Error at kitchen).")).to_be_visible()
     expect(page.get_by_role("listitem").filter(has_text="it <b>burns</b>")).to_be_visible()
-    page.screenshot(path=ARTIFACTS / "incident.png", full_page=True)
     page.get_by_role("link", name="All alerts").click()
     row.get_by_role("button", name="Snooze alert 1 for an hour").click()
     expect(row).to_contain_text("not told: snoozed until")
