@@ -11,15 +11,20 @@ const csrf = document.querySelector('meta[name="csrf-token"]').content;
 
 // Times: local, with the date if it is not today's, and UTC in the tooltip.
 
+const UTC = "winclaw-utc";
+/** The time zone that times are shown in; undefined is this machine's. */
+export const timeZone = localStorage.getItem(UTC) ? "UTC" : undefined;
 const utcOf = (at) => `${at.slice(0, 10)} ${at.slice(11, 19)} UTC`;
 
 function clockOf(at, now = new Date()) {
   const then = new Date(at);
   const date = { day: "numeric", month: "short", ...(then.getFullYear() === now.getFullYear() ? {} : { year: "numeric" }) };
-  const clock = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
-  return then.toDateString() === now.toDateString()
+  const clock = { hour: "2-digit", minute: "2-digit", hourCycle: "h23", timeZone };
+  const [day, today] = [then, now].map((one) => one.toLocaleDateString([], { timeZone }));
+  const said = day === today
     ? then.toLocaleTimeString([], { ...clock, second: "2-digit" })
-    : `${then.toLocaleDateString([], date)} ${then.toLocaleTimeString([], clock)}`;
+    : `${then.toLocaleDateString([], { ...date, timeZone })} ${then.toLocaleTimeString([], clock)}`;
+  return timeZone ? `${said} UTC` : said;
 }
 
 function localise(root) {
@@ -179,13 +184,27 @@ export function refresh(...ids) {
   return next.done;
 }
 
+let old = ""; // why parts of the page are older than the lamp says
+const unread = new Set();
+let reading = 0;
+
+function again(ids) {
+  ids.forEach((id) => unread.add(id));
+  reading ||= setTimeout(() => { reading = 0; refresh(...unread); unread.clear(); }, AGAIN_MS);
+  look();
+}
+
 async function replace(ids) {
   let page;
   try {
     const answer = await fetch(document.querySelector("[data-from]")?.dataset.from ?? location.href);
-    if (!answer.ok) return undefined;
+    old = answer.ok ? "" : `the server answered ${answer.status}`;
+    if (!answer.ok) { again(ids); return undefined; }
     page = new DOMParser().parseFromString(await answer.text(), "text/html");
-  } catch { return undefined; } // the lamp tells
+  } catch {
+    if (connected) { old = "no answer"; again(ids); } // otherwise the lamp tells
+    return undefined;
+  }
   while (pressed) await rest(50); // a button that is replaced is not clicked
   for (const id of ids) {
     const [here, there] = [byId(id), page.getElementById(id)];
@@ -241,18 +260,20 @@ function look() {
   if (document.hidden) return;
   const silent_ms = performance.now() - heardAt;
   if (silent_ms > PROBE_AFTER_MS && !asking && !signedOut) ask();
-  const now = signedOut ? "out" : connected && silent_ms < STALE_AFTER_MS ? "on" : lamp === "" && silent_ms < STALE_AFTER_MS ? "" : "stale";
+  const fresh = silent_ms < STALE_AFTER_MS;
+  const now = signedOut ? "out" : connected && fresh ? (old ? "old" : "on") : lamp === "" && fresh ? "" : "stale";
   byId("live-text").textContent = {
-    "": "Connecting", on: "Live", stale: `Disconnected ${Math.round(silent_ms / 1000)} s, retrying`, out: "Signed out: open the dashboard again from the tray",
+    "": "Connecting", on: "Live", old: `Out of date: ${old}, retrying`, stale: `Disconnected ${Math.round(silent_ms / 1000)} s, retrying`, out: "Signed out: open the dashboard again from the tray",
   }[now];
   const checked = byId("checked");
   if (checked) checked.textContent = `${Math.round(silent_ms / 1000)} s ago`;
   if (now === lamp) return;
   byId("live").classList.toggle("on", now === "on");
-  byId("live").classList.toggle("stale", now === "stale" || now === "out");
-  document.body.classList.toggle("stale-page", now === "stale" || now === "out");
-  if (now === "on" && lamp === "stale") announce("Live again.");
-  if (now === "stale" || now === "out") announce("Disconnected. What is shown may be out of date.");
+  const isStale = !["", "on"].includes(now);
+  byId("live").classList.toggle("stale", isStale);
+  document.body.classList.toggle("stale-page", isStale);
+  if (now === "on" && ["stale", "old"].includes(lamp)) announce("Live again.");
+  if (isStale) announce(now === "old" ? "Parts of this page are out of date." : "Disconnected. What is shown may be out of date.");
   lamp = now;
 }
 
@@ -362,6 +383,30 @@ document.addEventListener("submit", (submitted) => {
 document.addEventListener("keydown", (key) => { if (key.key === "Escape") document.body.classList.add("dismissed"); });
 document.addEventListener("pointermove", (pointer) => { if (!pointer.target.closest(".off-switch")) document.body.classList.remove("dismissed"); });
 document.addEventListener("focusout", () => document.body.classList.remove("dismissed"));
+
+// What the footer offers, and the keyboard, which is loaded when it is first used.
+
+const keyboard = () => import("/static/keyboard.js");
+let press;
+document.addEventListener("keydown", async (key) => {
+  press ??= (await keyboard().catch(() => null))?.press; // where nobody answers, keys do nothing
+  press?.(key);
+});
+const OFFERS = {
+  help: async () => (await keyboard()).help(),
+  print: () => print(),
+  utc: () => {
+    if (timeZone) localStorage.removeItem(UTC);
+    else localStorage.setItem(UTC, "yes");
+    location.reload();
+  },
+};
+document.addEventListener("click", ({ target }) => OFFERS[target.closest("[data-do]")?.dataset.do]?.());
+document.querySelector("[data-do=utc]")?.setAttribute("aria-pressed", String(timeZone === "UTC"));
+addEventListener("beforeprint", () => {
+  const at = new Date().toISOString();
+  byId("printed").textContent = `${lamp === "on" ? "Printed" : "Out of date when it was printed,"} ${clockOf(at)} (${utcOf(at)})`;
+});
 
 localise(document);
 const socket = io({

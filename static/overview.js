@@ -1,6 +1,6 @@
 // The overview, live: what happened, errors a minute, and what the server counts.
 import { uPlot } from "/static/vendor/vendor.js";
-import { gapless, onEvents, onState, pausable, refresh, refresher, said, shine, text, timeElement } from "/static/live.js";
+import { gapless, onEvents, onState, pausable, refresh, refresher, said, shine, text, timeElement, timeZone } from "/static/live.js";
 
 // What happened: an error that comes again before anything else does takes its earlier line's place, and its count.
 
@@ -43,7 +43,7 @@ function tell(events) {
 
 const holder = document.getElementById("rate");
 const heading = document.getElementById("rate-said");
-const hhmm = (seconds) => new Date(seconds * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+const hhmm = (seconds) => new Date(seconds * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hourCycle: "h23", timeZone });
 let table, at, counts;
 
 function readTable() {

@@ -69,9 +69,12 @@ def complaints() -> list[str]:
 
 
 @pytest.fixture
-def context(chromium: Browser, complaints: list[str]) -> Iterator[BrowserContext]:
-    """A fresh browser profile, not logged in; at its end no error was logged, no policy violated, no stranger asked."""
-    context = chromium.new_context()
+def context(chromium: Browser, complaints: list[str], request: pytest.FixtureRequest) -> Iterator[BrowserContext]:
+    """A fresh browser profile, not logged in; at its end no error was logged, no policy violated, no stranger asked.
+
+    A test may say otherwise how it is: ``@pytest.mark.parametrize("context", [{"java_script_enabled": False}], indirect=True)``.
+    """
+    context = chromium.new_context(**getattr(request, "param", {}))
 
     def on_console(message: ConsoleMessage) -> None:
         if message.type == "error":  # violations of the content security policy are logged as errors
@@ -80,10 +83,10 @@ def context(chromium: Browser, complaints: list[str]) -> Iterator[BrowserContext
     def on_error(error: WebError) -> None:
         complaints.append(str(error.error))
 
-    def on_request(request: Request) -> None:
-        address = urlsplit(request.url)
+    def on_request(asked: Request) -> None:
+        address = urlsplit(asked.url)
         if address.scheme not in ("data", "blob") and address.hostname != "127.0.0.1":
-            complaints.append(f"request to another host: {request.url}")
+            complaints.append(f"request to another host: {asked.url}")
 
     context.on("console", on_console)
     context.on("weberror", on_error)

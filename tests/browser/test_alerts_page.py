@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from playwright.sync_api import expect
@@ -13,8 +12,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
     from tray.app import Running
-
-ARTIFACTS = Path(__file__).parent / "artifacts"
 
 
 def test_an_alert_comes_by_itself_and_is_acknowledged(page: Page, winclaw: Running) -> None:
@@ -30,17 +27,9 @@ def test_an_alert_comes_by_itself_and_is_acknowledged(page: Page, winclaw: Runni
     expect(told).to_have_count(2)
     expect(told.first).to_contain_text("that it began")
     expect(told.first).to_contain_text("delivered after")
-    ARTIFACTS.mkdir(exist_ok=True)
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-        for width in (320, 1280):
-            page.set_viewport_size({"width": width, "height": 800})
-            assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
-            page.screenshot(path=ARTIFACTS / f"alerts-{scheme}-{width}.png", full_page=True)
     row.get_by_role("link", name="What happened around it").click()
     expect(page.get_by_text("kitchen began to fail (Error at kitchen).")).to_be_visible()
     expect(page.get_by_role("listitem").filter(has_text="it <b>burns</b>")).to_be_visible()
-    page.screenshot(path=ARTIFACTS / "incident.png", full_page=True)
     page.get_by_role("link", name="All alerts").click()
     page.evaluate("window.same = true")
     row.get_by_role("button", name="Snooze alert 1 for an hour").click()
@@ -76,12 +65,6 @@ def test_what_needs_you_is_seen_to_on_the_first_page_with_and_without_scripts(
     needs = page.locator("#needs")
     expect(needs.get_by_role("button", name="Acknowledge: Error at north <b>kitchen</b>")).to_be_visible()
     page.evaluate("window.same = true")
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-        for width in (320, 1280):
-            page.set_viewport_size({"width": width, "height": 800})
-            assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
-            page.screenshot(path=ARTIFACTS / f"needs-{scheme}-{width}.png", full_page=True)
     needs.get_by_role("button", name="Snooze: Error at north").click()
     expect(needs.get_by_role("button", name="Tell again: Error at north")).to_be_visible()
     expect(needs).to_contain_text("It is snoozed until")

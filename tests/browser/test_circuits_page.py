@@ -50,16 +50,3 @@ def test_what_has_the_focus_does_not_keep_the_page_from_telling_the_truth(page: 
     winclaw.core.switch_circuit("gmail_api", "isolate", actor="you", origin="elsewhere").result(10)
     expect(page.get_by_role("row", name="gmail_api")).to_contain_text("isolated by you")
     expect(page.get_by_role("button", name="Release gmail_api")).to_be_focused()
-
-
-def test_nothing_sticks_out_at_320_pixels(page: Page, winclaw: Running, tmp_path: Path) -> None:
-    agent = resilience.connect("x", folder=tmp_path / "home")
-    for name in ("a-service-with-a-rather-long-name-that-somebody-chose", "gpt-5.2"):
-        call = agent.protect(name, retry="none")(fail)
-        with pytest.raises(ConnectionRefusedError):
-            call()
-    page.set_viewport_size({"width": 320, "height": 700})
-    page.goto(f"{winclaw.url}/circuits")
-    page.get_by_text("gpt-5.2").first.wait_for()
-    assert page.evaluate("document.documentElement.scrollWidth") <= 320
-    agent.close()

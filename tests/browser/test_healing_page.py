@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from tray.app import Running
 
-ARTIFACTS = Path(__file__).parent / "artifacts"
-
 
 def test_a_heal_is_approved_and_seen_to_have_helped(page: Page, winclaw: Running, tmp_path: Path) -> None:
     rules = [
@@ -41,19 +39,12 @@ def test_a_heal_is_approved_and_seen_to_have_helped(page: Page, winclaw: Running
     row = page.get_by_role("row", name=re.compile("Load the configuration again"))
     expect(row).to_contain_text("waits for you")
     expect(page.get_by_role("row", name=re.compile("Ask a person about gmail_api"))).to_contain_text("needs you")
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-        for width in (320, 1280):
-            page.set_viewport_size({"width": width, "height": 800})
-            assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
-            page.screenshot(path=ARTIFACTS / f"healing-{scheme}-{width}.png", full_page=True)
     queue = page.locator("#queue")
     expect(queue).to_contain_text("persistent.configuration.invalid in start: it <b>broke</b>.")
     expect(queue).to_contain_text("after that it is not done")
     expect(queue.get_by_role("button", name="Approve: Load the configuration again")).to_be_visible()
     row.get_by_role("link", name="Decide on heal").click()
     expect(page.get_by_text("persistent.configuration.invalid in start: it <b>broke</b>.")).to_be_visible()
-    page.screenshot(path=ARTIFACTS / "heal.png", full_page=True)
     page.get_by_role("button", name="Approve").click()
     expect(row).to_contain_text("healed")
     expect(page.get_by_role("heading", name="Healing 1 of 1 actions have helped")).to_be_visible()
@@ -61,7 +52,6 @@ def test_a_heal_is_approved_and_seen_to_have_helped(page: Page, winclaw: Running
     expect(page.get_by_role("row", name=re.compile("Ask a person about gmail_api"))).to_contain_text("dismissed")
     page.goto(winclaw.url)
     expect(page.get_by_text("gateway is healed")).to_be_visible()
-    page.screenshot(path=ARTIFACTS / "overview-with-heals.png", full_page=True)
 
 
 def test_the_page_follows_a_heal_without_being_loaded_again(page: Page, winclaw: Running) -> None:

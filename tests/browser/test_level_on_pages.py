@@ -75,11 +75,3 @@ def test_safe_mode_that_a_rule_chose_is_left_after_a_preview(page: Page, agent: 
         page.get_by_text(sentence).wait_for()
     page.get_by_role("button", name="Leave Safe Mode").click()
     page.get_by_role("heading", name="Level 1 of 5 · Full").wait_for()
-
-
-def test_nothing_sticks_out_at_320_pixels(page: Page, winclaw: Running, agent: Agent) -> None:
-    open_circuit(agent, "memory_system")
-    page.set_viewport_size({"width": 320, "height": 700})
-    page.goto(f"{winclaw.url}/loops")
-    page.get_by_text("1 of 15 may run at this level").wait_for()
-    assert page.evaluate("document.documentElement.scrollWidth") <= 320

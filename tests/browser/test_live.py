@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from resilience.degradation.levels import DegradationLevel
-from resilience.events import Heartbeat, Report
+from resilience.events import Report
 from tests.program import REPOSITORY
 from tests.sample_agent import EXPECTED
 from tray.app import Running
@@ -83,14 +81,6 @@ def test_a_change_made_elsewhere_shows_on_the_open_page(page: Page, winclaw: Run
     expect(page.get_by_role("link", name="Leave Safe Mode…")).to_be_visible()
 
 
-def test_choosing_a_mode_pins_it(page: Page, winclaw: Running) -> None:
-    page.get_by_role("button", name="Minimal").click()
-    expect(page.get_by_role("heading", level=1)).to_contain_text("Minimal")
-    assert winclaw.core.state.standing.pinned
-    page.get_by_role("button", name="Auto").click()
-    expect(page.get_by_role("heading", level=1)).to_contain_text("Full")
-
-
 def test_a_page_says_that_it_is_stale_and_comes_back_without_doubles(page: Page, winclaw: Running) -> None:
     page.goto(f"{winclaw.url}/errors")
     live(page)
@@ -140,57 +130,6 @@ def test_export_is_neutralised_for_spreadsheets(page: Page, winclaw: Running) ->
     with page.expect_download() as download:
         page.get_by_role("link", name="CSV").click()
     assert ",'=HYPERLINK(1)," in download.value.path().read_text("utf-8")
-
-
-def test_everything_is_readable_and_safe_mode_works_without_scripts(chromium: Browser, winclaw: Running) -> None:
-    fail(winclaw, "seen without scripts")
-    context = chromium.new_context(java_script_enabled=False)
-    page = context.new_page()
-    page.goto(winclaw.access.login_link())
-    expect(page.locator("#feed")).to_contain_text("seen without scripts")
-    page.get_by_role("button", name="Safe Mode").click()
-    expect(page.get_by_role("heading", level=1)).to_contain_text("Safe Mode")
-    page.get_by_role("link", name="Leave Safe Mode…").click()
-    page.get_by_role("button", name="Leave Safe Mode").click()
-    expect(page.get_by_role("heading", level=1)).to_contain_text("Full")
-    context.close()
-
-
-@pytest.mark.parametrize("path", ["/", "/errors", "/safe-mode"])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nothing_sticks_out_at_320_pixels(page: Page, winclaw: Running, path: str, scheme: str) -> None:
-    winclaw.core.beat(Heartbeat(agent="researcher")).result(10)
-    fail(winclaw, "x" * 3000, component="y" * 200)
-    page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-    for width in (320, 1280):
-        page.set_viewport_size({"width": width, "height": 800})
-        page.goto(winclaw.url + path)
-        live(page)
-        assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
-        ARTIFACTS.mkdir(exist_ok=True)
-        name = re.sub(r"\W", "", path) or "overview"
-        page.screenshot(path=ARTIFACTS / f"{name}-{scheme}-{width}.png", full_page=True)
-
-
-def test_the_whole_of_it_can_be_used_by_keyboard(page: Page, winclaw: Running) -> None:
-    page.goto(winclaw.url)
-    page.keyboard.press("Tab")
-    expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
-    safe = page.get_by_role("button", name="Safe Mode")
-    for _ in range(15):
-        page.keyboard.press("Tab")
-        if safe.evaluate("element => element === document.activeElement"):
-            break
-    page.keyboard.press("Enter")
-    expect(page.get_by_role("heading", level=1)).to_contain_text("Safe Mode")
-
-
-def test_signing_out_everywhere_ends_the_page(chromium: Browser, winclaw: Running) -> None:
-    page = chromium.new_page()
-    page.goto(winclaw.access.login_link())
-    page.get_by_role("button", name="Sign out everywhere").click()
-    expect(page.get_by_role("heading", level=1)).to_contain_text("come in through the tray")
-    page.close()
 
 
 def test_a_used_link_says_how_to_come_in(chromium: Browser, winclaw: Running) -> None:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from tray.app import Running
 
-ARTIFACTS = Path(__file__).parent / "artifacts"
 TALKS = "import time\nfor n in range(100000): print(f'line {n} <b>not bold</b>', flush=True); time.sleep(0.005)"
 
 
@@ -44,19 +43,12 @@ def test_a_process_that_is_configured_killed_and_stopped_is_seen_live(page: Page
     pid = winclaw.core.state.processes["gateway"].pid
     psutil.Process(pid).kill()
     expect(row.get_by_role("cell").nth(3)).to_have_text("1")
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-        for width in (320, 1280):
-            page.set_viewport_size({"width": width, "height": 800})
-            assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
-            page.screenshot(path=ARTIFACTS / f"processes-{scheme}-{width}.png", full_page=True)
     row.get_by_role("button", name="Stop gateway").click()
     expect(row).to_contain_text("stopped by dashboard")
     row.get_by_role("button", name="Start gateway").click()
     expect(row).to_contain_text("running")
     page.goto(winclaw.url)
     expect(page.get_by_text("The process crasher has failed.")).to_be_visible()
-    page.screenshot(path=ARTIFACTS / "overview-with-processes.png", full_page=True)
 
 
 def test_the_output_of_a_process_grows_on_its_page_and_is_text(page: Page, tmp_path: Path, winclaw: Running) -> None:
@@ -86,12 +78,6 @@ def test_the_output_of_a_process_grows_on_its_page_and_is_text(page: Page, tmp_p
     assert len(fetched) <= count + 1, "nothing is asked for while it is paused"
     page.get_by_role("button", name="Go on").click()
     expect(output).to_contain_text(f"line {until + 300} ")
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-        for width in (320, 1280):
-            page.set_viewport_size({"width": width, "height": 800})
-            assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
-            page.screenshot(path=ARTIFACTS / f"process-{scheme}-{width}.png")
     page.get_by_role("button", name="Stop gateway").click()
     expect(page.get_by_role("button", name="Start gateway")).to_be_visible()
     expect(page.locator("#process")).to_contain_text("stopped by dashboard")

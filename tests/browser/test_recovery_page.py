@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from tray.app import Running
 
-ARTIFACTS = Path(__file__).parent / "artifacts"
 HOSTILE = '<img src=x onerror="alert(1)">'
 
 
@@ -37,17 +36,10 @@ def test_a_component_is_recovered_from_its_plan_to_its_end(page: Page, winclaw: 
         page.get_by_role("row", name=re.compile("memory")).first.get_by_role("link").click()
         expect(page.get_by_role("list", name="The plan")).to_contain_text("Restore memory from its checkpoint of")
         assert memory == {"facts": []}
-        for scheme in ("light", "dark"):
-            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-            for width in (320, 1280):
-                page.set_viewport_size({"width": width, "height": 800})
-                assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
-                page.screenshot(path=ARTIFACTS / f"recovery-{scheme}-{width}.png", full_page=True)
         page.get_by_role("button", name="Begin").click()
         expect(page.get_by_role("heading", name="Recover memory recovered, 2 of 2 steps")).to_be_visible(timeout=20_000)
         expect(page.get_by_text("memory is recovered.")).to_be_visible()
         assert memory == {"facts": [1, 2]}
-        page.screenshot(path=ARTIFACTS / "recovery-one.png", full_page=True)
         page.get_by_role("link", name="All of recovery").click()
         expect(page.get_by_role("row", name=re.compile("Recover memory"))).to_contain_text("recovered")
 
@@ -68,5 +60,4 @@ def test_a_transaction_that_is_left_is_shown_and_a_hostile_name_is_only_text(pag
     page.goto(page.url.rpartition("/")[0] + "/recovery")
     expect(page.get_by_text("left undone: a person has to see to it")).to_be_visible()
     expect(page.get_by_text(HOSTILE).first).to_be_visible()
-    page.screenshot(path=ARTIFACTS / "recovery-left.png", full_page=True)
     agent.close()

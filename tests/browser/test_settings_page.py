@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from tray.app import Running
 
-ARTIFACTS = Path(__file__).parent / "artifacts"
 OTHER = (
     "# <b>mine</b>\nerror_handling:\n  circuit_breaker: {default: {failure_threshold: 3}}\n"
     "  services: {a-service-with-a-rather-long-name-that-needs-room: {description: it is new}}\n"
@@ -35,19 +34,16 @@ def test_a_saved_configuration_is_seen_live_and_rolled_back(page: Page, winclaw:
     winclaw.core.tell(ConfigTroubled(ConfigTrouble(2, "the level became Minimal, and was Full"))).result(10)
     expect(row).to_contain_text("followed by trouble: the level became Minimal")
     assert page.evaluate("window.same")
-    _look(page, "settings")
     page.get_by_role("link", name="Version 2", exact=True).click()
     expect(page.get_by_text("+# <b>mine</b>")).to_be_visible()
     page.get_by_label("Compare with").select_option("version 1")
     page.get_by_role("button", name="Show").click()
     expect(page.get_by_role("region", name="Difference, line by line")).to_contain_text("+# <b>mine</b>")
-    _look(page, "settings-version")
     page.get_by_role("link", name="Settings", exact=True).click()
     page.get_by_role("link", name="Roll back to version 1").click()
     page.get_by_role("button", name="Roll back to version 1").click()
     expect(page.get_by_text("version 3 is in force")).to_be_visible()
     expect(row).to_contain_text("rolled back to 1")
-    _look(page, "settings-rolled-back")
 
 
 def _look_for_one(page: Page) -> None:
@@ -87,10 +83,3 @@ def test_without_scripts_every_setting_is_there_and_what_is_wrong_is_located(
     assert page.locator("tr").count() < 500
     assert page.get_by_role("searchbox").count() == 0
     context.close()
-
-
-def _look(page: Page, name: str) -> None:
-    for width in (320, 1280):
-        page.set_viewport_size({"width": width, "height": 800})
-        assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
-        page.screenshot(path=ARTIFACTS / f"{name}-{width}.png", full_page=True)
