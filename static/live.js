@@ -30,7 +30,7 @@ function clockOf(at, now = new Date()) {
 function localise(root) {
   for (const time of root.querySelectorAll("time[datetime]")) {
     const clock = clockOf(time.dateTime);
-    time.textContent = time.dataset.short === undefined ? clock : clock.replace(/(\d\d:\d\d):\d\d$/, "$1");
+    time.textContent = time.dataset.short === undefined ? clock : clock.replace(/(\d\d:\d\d)(:\d\d)?( UTC)?$/, "$1");
     time.title = utcOf(time.dateTime);
   }
   for (const title of root.querySelectorAll("title[data-times]")) {

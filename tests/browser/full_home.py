@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlencode
 
 from msgspec.structs import replace
 
@@ -141,7 +142,7 @@ def full_home(folder: Path) -> Iterator[tuple[Running, dict[str, str]]]:
         core.decide_alert(first, "acknowledge", actor="dashboard", origin="127.0.0.1").result(10)
         core.decide_alert(second, "snooze", actor="dashboard", origin="127.0.0.1", for_s=3600).result(10)
         yield winclaw, {
-            "overview": "/", "errors": "/errors", "errors-filtered": "/errors?kind=agentic.llm&severity=WARNING",
+            "overview": "/", "overview-then": f"/?{urlencode({'window': '1h', 'at': datetime.now(UTC).isoformat(), 'of': 'circuit:gpt-5.2'})}", "errors": "/errors", "errors-filtered": "/errors?kind=agentic.llm&severity=WARNING",
             "error": f"/errors/{errors['whole']}", "error-plain": f"/errors/{errors['plain']}",
             "circuits": "/circuits", "loops": "/loops", "processes": "/processes", "process": "/processes/gateway",
             "healing": "/healing", "heal": f"/healing/{FIRST_HEAL + 1}", "heal-waiting": f"/healing/{FIRST_HEAL + 3}",

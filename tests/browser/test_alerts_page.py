@@ -35,7 +35,7 @@ def test_an_alert_comes_by_itself_and_is_acknowledged(page: Page, winclaw: Runni
     row.get_by_role("button", name="Snooze alert 1 for an hour").click()
     expect(row).to_contain_text("not told: snoozed until")
     expect(page.get_by_role("region", name="Not told").get_by_role("row").filter(has_text="kitchen")).to_contain_text("snoozed until")
-    row.get_by_role("button", name="Be told of alert 1 again").click()
+    row.get_by_role("button", name="Tell again of alert 1").click()
     expect(row.get_by_role("button", name="Snooze alert 1 for an hour")).to_be_visible()
     assert page.evaluate("window.same"), "the page stays where it is"
     page.get_by_role("button", name="Acknowledge all").click()
@@ -51,7 +51,7 @@ def test_a_channel_is_tested_with_a_click_and_all_are_snoozed_with_another(page:
     alerts = page.get_by_role("region", name="Alerts", exact=True)
     expect(alerts.get_by_role("row").filter(has_text="A test")).to_contain_text("Dashboard: delivered")
     page.get_by_role("button", name="Snooze all for an hour").click()
-    page.get_by_role("button", name="Tell again").click()
+    page.get_by_role("button", name="Tell again", exact=True).click()
     expect(page.get_by_role("button", name="Snooze all for an hour")).to_be_visible()
 
 

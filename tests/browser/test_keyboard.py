@@ -109,12 +109,14 @@ def test_times_are_in_utc_where_somebody_wants_that(page: Page, winclaw: Running
     pressed = page.get_by_role("button", name="Times in UTC", pressed=True)
     expect(pressed).to_be_visible()
     fail(winclaw)
-    for path in ("/", "/errors"):
+    for path, times in (("/", "#feed time"), ("/errors", "#rows time")):
         page.goto(winclaw.url + path)
         live(page)
-        time = page.locator("main time").first
+        time = page.locator(times).first
         at = time.get_attribute("datetime") or ""
         expect(time).to_have_text(f"{at[11:19]} UTC")
+        for tick in page.locator("#timeline .ticks time").all():
+            expect(tick).to_have_text((tick.get_attribute("datetime") or "")[11:16])
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     expect(page.locator("#printed")).to_have_text(re.compile(r"Printed .* \(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC\)"))
     page.get_by_role("button", name="Times in UTC").click()

@@ -85,9 +85,8 @@ def test_what_is_wrong_with_the_file_is_located_and_the_lines_are_those_of_the_v
     call: Caller, saved: Path, winclaw: Running
 ) -> None:
     saved.write_text("error_handling:\n  tray: {toasts: 3}\n", encoding="utf-8")
-    while not winclaw.core.state.notices:
-        winclaw.core.wait_for_change(winclaw.core.state.version, 1)
-    told = call("GET", "/api/v1/config/explained", headers=call.operator).json
+    while not (told := call("GET", "/api/v1/config/explained", headers=call.operator).json)["problems"]:
+        winclaw.core.wait_for_change(winclaw.core.state.version, 0.1)
     (one,) = told["problems"]
     assert (one["line"], one["column"], one["path"]) == (2, 18, "error_handling.tray.toasts")
     assert told["version"] == 2
