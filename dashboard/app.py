@@ -14,6 +14,7 @@ from dashboard.agents import MAX_BODY_BYTES, agents_api
 from dashboard.alerts import alert_pages
 from dashboard.api import json_api
 from dashboard.commands import Commands
+from dashboard.downloads import downloads
 from dashboard.metrics import metrics_page
 from dashboard.pages import pages
 from dashboard.present.words import ticks
@@ -120,6 +121,7 @@ def create_app(
     app.register_blueprint(json_api(core, access, commands))
     app.register_blueprint(agents_api(core, policy))
     app.register_blueprint(pages(core, access, commands, machine))
+    app.register_blueprint(downloads(core))
     app.register_blueprint(alert_pages(core, commands))
     app.register_blueprint(metrics_page(core, machine))
     desk = RecoveryDesk(core, recovery, folder)

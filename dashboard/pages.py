@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import urlencode
 
-import msgspec
 from flask import Blueprint, Response, redirect, render_template, request
-from msgspec.structs import replace
 
 from dashboard.access import Access
 from dashboard.commands import Commands
@@ -39,12 +35,7 @@ _PAGE: Final = 50
 _OURS: Final = re.compile(r"/|/(?:alerts|healing|processes)(?:/[\w.-]{1,100})?", re.ASCII)
 """Pages that a form may lead back to."""
 _MOST_HEALS: Final = 200
-_MAX_EXPORT: Final = 10_000
 _FILTERS: Final = ("kind", "component", "severity", "fingerprint", "text")
-_COLUMNS: Final = (
-    "id", "at", "severity", "kind", "error_type", "component", "operation", "agent", "message", "is_transient",
-    "recovery_strategy", "reason", "fingerprint",
-)  # fmt: skip
 
 
 def pages(core: Core, access: Access, commands: Commands, machine: Callable[[], Mapping[str, float]]) -> Blueprint:
@@ -149,37 +140,6 @@ def pages(core: Core, access: Access, commands: Commands, machine: Callable[[], 
             followed=followed.followed(view, happened, core.state),
             siblings=[event.view() for event in core.history.errors(same, 12)],
         )
-
-    @site.get("/errors.csv")
-    def errors_csv() -> Response:
-        def rows(wanted: ErrorFilter) -> Iterator[str]:
-            yield ",".join(_COLUMNS) + "\r\n"
-            for event in _all(wanted):
-                text = io.StringIO()
-                csv.writer(text).writerow([error_words.safe_cell(event[name]) for name in _COLUMNS])
-                yield text.getvalue()
-
-        return _download(rows(error_filter()), "text/csv; charset=utf-8", "winclaw-errors.csv")
-
-    @site.get("/errors.json")
-    def errors_json() -> Response:
-        def rows(wanted: ErrorFilter) -> Iterator[str]:
-            separator = "[\n"
-            for event in _all(wanted):
-                yield separator + msgspec.json.encode(event).decode()
-                separator = ",\n"
-            yield "[]\n" if separator == "[\n" else "\n]\n"
-
-        return _download(rows(error_filter()), "application/json", "winclaw-errors.json")
-
-    def _all(wanted: ErrorFilter) -> Iterator[dict[str, Any]]:
-        """Page by page, so that an export needs no more memory than a page does."""
-        given = 0
-        while given < _MAX_EXPORT and (page := core.history.errors(wanted, 500)):
-            for event in page[: _MAX_EXPORT - given]:
-                yield event.view()
-            given += len(page)
-            wanted = replace(wanted, before=page[-1].id)
 
     @site.get("/safe-mode")
     def safe_mode() -> str:
@@ -299,7 +259,3 @@ def _link(path: str, query: Mapping[str, str], without: str = "") -> str:
     """``path`` with ``query``, one of whose parts may be left out."""
     kept = {name: value for name, value in query.items() if name != without}
     return f"{path}?{urlencode(kept)}" if kept else path
-
-
-def _download(rows: Iterator[str], kind: str, name: str) -> Response:
-    return Response(rows, content_type=kind, headers={"Content-Disposition": f'attachment; filename="{name}"'})

@@ -18,8 +18,7 @@ MOST_ALERTS: Final = 200
 """Alerts that are remembered; open ones always are, up to twice as many."""
 _MOST_TELLINGS: Final = 20
 """Of each alert, tellings that are remembered after their end."""
-_MOST_FAILURES: Final = 5
-"""Of each telling, tries that failed and are remembered: the latest."""
+_MOST_FAILURES: Final = 5  # of each telling, tries that failed and are remembered: the latest
 _MOST_REPEATED: Final = 100
 """Of each alert and channel, repetitions that wait; of more the oldest are left out."""
 

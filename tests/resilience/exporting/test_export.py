@@ -122,6 +122,7 @@ def test_an_older_journal_without_checksums_is_exported_too(machine: Machine, tm
         for table, column in (("errors", "sum"), ("errors", "detail_sum"), ("events", "sum"), ("state", "sum")):
             conn.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
         conn.execute("DROP TABLE samples")
+        conn.execute("DROP INDEX events_component")
         conn.execute("""UPDATE state SET value = '{"crashes":[],"running":true}' WHERE name = 'lives'""")
         conn.execute("UPDATE errors SET message = 'passphrase=geheim1' WHERE id = 1")
         conn.execute("PRAGMA user_version = 1")
